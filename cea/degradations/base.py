@@ -1,0 +1,99 @@
+"""What every degradation family is: numbers are drawn first, then applied.
+
+A family draws its numbers into a small frozen ``Params`` that survives JSON; ``apply`` is a pure function of
+the image, those numbers, the node's stream and the scene. Nothing else may influence a pixel.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Literal, TypeVar
+
+import numpy as np
+
+from cea.config import Config
+from cea.types import ImageF, Map
+
+Stage = Literal["scene", "weather", "optics", "sensor", "codec"]
+"""Where in the formation of a photograph a family acts; the ``physical`` order sorts by it."""
+
+
+class Params(Config):
+    """The numbers drawn for one sample of one family; each field documented with its unit."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the world gives beside the image: maps of the image's size.
+
+    Attributes:
+        inverse_depth: (H, W) float32 in [0, 1], near = 1.
+        light: (H, W) float32 in (0, 1], the illumination map of the clean image.
+    """
+
+    inverse_depth: Map
+    light: Map
+
+
+@dataclass(frozen=True)
+class Context:
+    """What ``apply`` may look at beside the image and its own parameters.
+
+    Attributes:
+        scene: depth and light of the clean image.
+        stream: 64-bit seed of this node's own stream (noise, flakes, drops come from it alone).
+        strength: (H, W) float32 in [0, 1] that scales the family's strength per pixel, or None for 1 everywhere.
+    """
+
+    scene: Scene
+    stream: int
+    strength: Map | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The result of one family.
+
+    Attributes:
+        image: (H, W, 3) float32, nominally [0, 1]; only the last step of a chain clips and quantises.
+        severity: (H, W) float32 in [0, 1], the local strength of this component; 0 = untouched.
+        labels: further maps by name (``transmission``, ``airlight``, ``sigma``, ``mask``), (H, W) or (H, W, 3) float32.
+    """
+
+    image: ImageF
+    severity: Map
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+R = TypeVar("R", bound=Config)
+P = TypeVar("P", bound=Params)
+
+
+class Degradation(ABC, Generic[R, P]):
+    """One family of degradations. Subclasses are final: one file, one family.
+
+    Args:
+        ranges: from which ranges to draw, as written in params.yaml.
+    """
+
+    name: ClassVar[str]
+    stage: ClassVar[Stage]
+    Ranges: ClassVar[type[Config]]
+    Params: ClassVar[type[Params]]
+
+    def __init__(self, ranges: R) -> None:
+        self.ranges = ranges
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> P:
+        """Draw this family's numbers from its ranges."""
+
+    @abstractmethod
+    def at(self, severity: float) -> P:
+        """The parameters at a given ``severity`` in [0, 1]: 0 is the identity, damage grows with it."""
+
+    @abstractmethod
+    def apply(self, image: ImageF, params: P, context: Context) -> Applied:
+        """Degrade ``image`` ((H, W, 3) float32 in [0, 1], never mutated) with ``params``."""
