@@ -1,0 +1,47 @@
+# The few commands a person types. `make repro` and `make test` set everything up by themselves.
+PYTHON ?= python3
+TORCH ?= locked
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help repro test lint setup lock ui
+
+help:  ## list these commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
+	@python -m pipeline.check
+	dvc repro
+
+test: $(VENV)/.ready  ## set up if needed, then run all tests
+	python -m pytest
+
+lint: $(VENV)/.ready  ## style, types, import directions
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTorch, e.g. for a GPU)
+
+ui: $(VENV)/.ready  ## compare runs in the browser
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+lock: $(VENV)/.ready  ## write requirements.lock from what is installed
+	@{ head -1 requirements.lock; \
+	  { pip freeze --exclude-editable; pip list --format=freeze | grep '^setuptools=='; } \
+	  | sed 's/+cpu$$//' | sort -f; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$($(PYTHON) --version) is too old: expected Python 3.11 or newer; run 'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'"; \
+	  exit 2; }
+	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
+	grep -v $(if $(filter system,$(TORCH)),'^torch==','^#') requirements.lock > $(VENV)/requirements.txt
+	pip install --quiet --requirement $(VENV)/requirements.txt
+	pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
