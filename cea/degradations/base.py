@@ -7,8 +7,9 @@ the image, those numbers, the node's stream and the scene. Nothing else may infl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -24,17 +25,27 @@ class Params(Config):
     """The numbers drawn for one sample of one family; each field documented with its unit."""
 
 
-@dataclass(frozen=True)
 class Scene:
-    """What the world gives beside the image: maps of the image's size.
+    """What the world gives beside the image: maps of the image's size, made on first use.
 
-    Attributes:
-        inverse_depth: (H, W) float32 in [0, 1], near = 1.
-        light: (H, W) float32 in (0, 1], the illumination map of the clean image.
+    Args:
+        inverse_depth: (H, W) float32 in [0, 1], near = 1; or a function that makes it.
+        light: (H, W) float32 in (0, 1], the illumination map of the clean image; or a function that makes it.
     """
 
-    inverse_depth: Map
-    light: Map
+    def __init__(self, inverse_depth: Map | Callable[[], Map], light: Map | Callable[[], Map]) -> None:
+        self._inverse_depth = inverse_depth
+        self._light = light
+
+    @cached_property
+    def inverse_depth(self) -> Map:
+        """(H, W) float32 in [0, 1], near = 1."""
+        return self._inverse_depth() if callable(self._inverse_depth) else self._inverse_depth
+
+    @cached_property
+    def light(self) -> Map:
+        """(H, W) float32 in (0, 1]."""
+        return self._light() if callable(self._light) else self._light
 
 
 @dataclass(frozen=True)
@@ -97,3 +108,10 @@ class Degradation(ABC, Generic[R, P]):
     @abstractmethod
     def apply(self, image: ImageF, params: P, context: Context) -> Applied:
         """Degrade ``image`` ((H, W, 3) float32 in [0, 1], never mutated) with ``params``."""
+
+    def parts(self, params: P) -> tuple[tuple[Stage, P], ...]:
+        """How the ``physical`` order takes this family apart, e.g. low light = darkening (scene) + noise (sensor).
+
+        The parts share label and stream; applied in turn they give what ``apply(params)`` gives.
+        """
+        return ((self.stage, params),)
