@@ -1,0 +1,38 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cea.errors import DataError
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside ``folder`` that takes its place when the block ends well, and vanishes when not.
+
+    What a killed run left behind carries a fixed name (``.<name>.partial``) and is cleared by the next one.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        # A folder that holds files cannot be renamed onto, so the old one has to go first.
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise DataError(
+            f"{folder}: {os.strerror(error.errno)}", expected="room to write it", remedy="free some space and run again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
