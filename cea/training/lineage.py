@@ -1,0 +1,112 @@
+"""Where a result came from: commit, uncommitted changes, data digests, versions, machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+PACKAGES = ("cea", "torch", "lightning", "numpy", "opencv-python-headless", "polars", "webdataset", "dvc", "mlflow")
+
+
+def git(*arguments: str) -> str:
+    """The output of a git command in the current folder; empty where there is no repository."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def uncommitted_changes() -> str:
+    """The difference between the working tree's tracked files and the last commit, without dvc.lock."""
+    return git("diff", "HEAD", "--", ".", ":!dvc.lock", ":!metrics")
+
+
+def dependency_digests(stage: str, folder: Path = Path()) -> dict[str, str]:
+    """Digest of every dependency of a DVC stage, as DVC would spell it.
+
+    Outputs of earlier stages are looked up in dvc.lock, which holds fresh ones by the time a stage runs; plain
+    files are hashed here, because a stage's own entry in dvc.lock is written only after it ends.
+
+    Returns:
+        path -> MD5 (with ``.dir`` for folders); empty where the folder has no dvc.yaml.
+    """
+    if not (folder / "dvc.yaml").is_file():
+        return {}
+    yaml = YAML(typ="safe", pure=True)
+    stages = yaml.load((folder / "dvc.yaml").read_text())["stages"]
+    outputs = _locked_outputs(folder / "dvc.lock")
+    digests = {}
+    for entry in stages[stage].get("deps", []):
+        path = entry if isinstance(entry, str) else next(iter(entry))
+        if path in outputs:
+            digests[path] = outputs[path]
+        elif (folder / path).is_file():
+            digests[path] = hashlib.md5((folder / path).read_bytes(), usedforsecurity=False).hexdigest()
+    return digests
+
+
+def _locked_outputs(lock: Path) -> dict[str, str]:
+    if not lock.is_file():
+        return {}
+    stages = (YAML(typ="safe", pure=True).load(lock.read_text()) or {}).get("stages", {})
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+
+
+def hardware() -> dict[str, str]:
+    """The processor, its usable cores, memory and accelerator, in words."""
+    facts = {"cpu": _cpu_name(), "cores": str(len(os.sched_getaffinity(0))), "system": platform.platform(terse=True)}
+    if hasattr(os, "sysconf"):
+        facts["memory_gib"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}"
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of each package that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def lineage(seed: int) -> dict[str, Any]:
+    """Everything above but the digests, as a nested mapping of strings (for tags and for the report)."""
+    return {
+        "git": {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": str(bool(uncommitted_changes())).lower(),
+            "branch": git("rev-parse", "--abbrev-ref", "HEAD"),
+        },
+        "dvc": {"experiment": os.environ.get("DVC_EXP_NAME", "")},
+        "seed": str(seed),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def as_tags(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested facts as dotted tags, empty ones left out."""
+    tags: dict[str, str] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            tags.update(as_tags(value, f"{prefix}{key}."))
+        elif value != "":
+            tags[f"{prefix}{key}"] = str(value)
+    return tags
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,96 @@
+"""The store is found again, runs are found by their weights, and nothing is lost where DVC used its cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from cea.training.tracking import WEIGHTS_TAG, Tracker, TrackingConfig, file_sha256, flatten, tracking_uri
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def open_and_log(root: str, queue) -> None:
+    import os
+
+    os.environ["DVC_ROOT"] = root
+    tracker = Tracker(TrackingConfig())
+    with tracker.training_run("run", {"seed": 1}, {}) as run_id:
+        queue.put(run_id)
+
+
+def test_store_lies_in_the_project_also_from_another_folder(project: Path, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert tracking_uri() == "http://server:5000"
+
+
+def test_a_run_keeps_params_tags_curves_files_and_datasets(project: Path):
+    tracker = Tracker(TrackingConfig())
+    weights = project / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    with tracker.training_run("first", {"model": {"rank": 8, "sites": [1, 2]}}, {"git.commit": "abc"}) as run_id:
+        tracker.log_datasets({"data/shards/train/low": "d41d8cd98f00b204e9800998ecf8427e.dir"}, "training")
+        tracker.log_history(run_id, {"train/loss": [(step, 1.0 / (step + 1)) for step in range(2500)]})
+        tracker.log_files(run_id, {weights: "model"})
+        tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(weights)})
+    tracker.log_summary(run_id, {"recipes": {"low": {"gain_psnr": 3.5, "name": "low"}}})
+
+    run = tracker.client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"model.rank": "8", "model.sites": "[1, 2]"}
+    assert run.data.tags["git.commit"] == "abc"
+    assert run.data.metrics["recipes.low.gain_psnr"] == 3.5
+    assert [d.dataset.digest for d in run.inputs.dataset_inputs] == ["d41d8cd98f00b204e9800998ecf8427e.dir"]
+    assert len(tracker.client.get_metric_history(run_id, "train/loss")) == 2500
+    assert [f.path for f in tracker.client.list_artifacts(run_id, "model")] == ["model/weights.safetensors"]
+
+
+def test_run_is_found_by_its_weights_and_made_where_none_is_known(project: Path):
+    tracker = Tracker(TrackingConfig())
+    weights = project / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    with tracker.training_run("first", {}, {}) as run_id:
+        tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(weights)})
+    assert tracker.run_of(weights, {}) == run_id
+    weights.write_bytes(b"other weights")
+    restored = tracker.run_of(weights, {"seed": "3"})
+    assert restored != run_id
+    assert tracker.run_of(weights, {}) == restored
+    assert tracker.client.get_run(restored).data.tags["seed"] == "3"
+
+
+def test_a_failed_training_is_marked_failed(project: Path):
+    tracker = Tracker(TrackingConfig())
+    with pytest.raises(RuntimeError), tracker.training_run("broken", {}, {}) as run_id:
+        raise RuntimeError
+    assert tracker.client.get_run(run_id).info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_two_processes_may_open_a_fresh_store_at_once(project: Path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    workers = [context.Process(target=open_and_log, args=(str(project), queue)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len({queue.get(timeout=10), queue.get(timeout=10)}) == 2
+
+
+def test_flatten_spells_values_or_keeps_numbers():
+    nested = {"a": {"b": 1, "c": "x", "d": None, "e": True}}
+    assert flatten(nested) == {"a.b": "1", "a.c": "x", "a.d": "null", "a.e": "true"}
+    assert flatten(nested, text=False) == {"a.b": 1}
