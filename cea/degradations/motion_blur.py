@@ -1,0 +1,102 @@
+"""Motion blur: the camera's trajectory during the exposure, integrated in linear light.
+
+The trajectory is the random walk with inertia of Boracchi & Foi, "Modeling the performance of image restoration from
+motion blur" (IEEE TIP 2012): a velocity pushed by Gaussian tremor, drawn back by the hand, and at times reversed by a
+jolt. Light adds up in linear light; blurring encoded pixels darkens highlights (Nah et al., CVPR 2017).
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from typing import Annotated, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cea.config import Config
+from cea.degradations import psf, strength, transfer
+from cea.degradations.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.ranges import Share, Within, uniform
+from cea.rng import generator
+from cea.types import ImageF
+
+LONGEST_PX = 60.0
+"""Path length of severity 1."""
+
+STEPS = 600
+"""Positions per trajectory: a tenth of a pixel apart at severity 1."""
+
+JOLTS = 2.0
+"""Expected jolts per exposure at shake 1."""
+
+
+class MotionBlurRanges(Config):
+    """What to draw motion blur from."""
+
+    length_px: Annotated[tuple[float, float], Within(0, 200)] = (10.0, 40.0)
+    """Length of the path that a point draws on the sensor, px."""
+    shake: Share = (0.0, 0.6)
+    """0 = a straight pan, 1 = a trembling hand."""
+
+
+class MotionBlurParams(Params):
+    """One exposure; the shape of its path follows from the node's stream."""
+
+    length_px: float = Field(ge=0)
+    """Length of the path, px."""
+    shake: float = Field(ge=0, le=1)
+    """Tremor and jolts, 0 to 1."""
+
+
+class MotionBlur(Degradation[MotionBlurRanges, MotionBlurParams]):
+    """The image seen along a camera trajectory; a strength map scales the path's length from place to place."""
+
+    name: ClassVar[str] = "motion_blur"
+    stage: ClassVar[Stage] = "optics"
+    Ranges: ClassVar[type[Config]] = MotionBlurRanges
+    Params: ClassVar[type[Params]] = MotionBlurParams
+
+    def sample(self, rng: np.random.Generator) -> MotionBlurParams:
+        """Draw path length and shake."""
+        return MotionBlurParams(
+            length_px=uniform(rng, self.ranges.length_px), shake=uniform(rng, self.ranges.shake)
+        )
+
+    def at(self, severity: float) -> MotionBlurParams:
+        """A path of up to ``LONGEST_PX`` with a little shake."""
+        return MotionBlurParams(length_px=severity * LONGEST_PX, shake=0.3)
+
+    def apply(self, image: ImageF, params: MotionBlurParams, context: Context) -> Applied:
+        """Convolve linear light with the path; severity is path length over ``LONGEST_PX``."""
+        severity = strength.severity_map(image, params.length_px / LONGEST_PX, context.strength)
+        path = trajectory(generator(context.stream), params.shake) * params.length_px
+        share = strength.constant(context.strength)
+        if (share or 1.0) * params.length_px == 0.0 or share == 0.0:
+            return Applied(image, severity)
+        light = transfer.linear_codes(image)
+        if context.strength is None or share is not None:
+            return Applied(_blurred(light, path * share), severity)
+        levels = [lambda: image, *(lambda part=part: _blurred(light, path * part) for part in (1 / 3, 2 / 3, 1.0))]
+        return Applied(strength.between(levels, context.strength * np.float32(3)), severity)
+
+
+def trajectory(rng: np.random.Generator, shake: float) -> NDArray[np.complex128]:
+    """A path of length 1 in the complex plane, ``STEPS`` positions at equal distances."""
+    velocity = cmath.exp(2j * math.pi * rng.random())
+    tremor = rng.standard_normal((STEPS, 2)) @ np.array([1, 1j])
+    jolted, turns = rng.random(STEPS) < shake * JOLTS / STEPS, rng.random(STEPS) - 0.5
+    position, path = 0j, np.empty(STEPS, np.complex128)
+    for i in range(STEPS):
+        path[i] = position
+        push = shake * (4.0 * tremor[i] / math.sqrt(STEPS) - 12.0 * position / STEPS)
+        jolt = 2 * velocity * cmath.exp(1j * (math.pi + turns[i])) if jolted[i] else 0
+        velocity += push + jolt
+        velocity /= abs(velocity)
+        position += velocity / (STEPS - 1)
+    return path
+
+
+def _blurred(light: transfer.Codes, path: NDArray[np.complex128]) -> ImageF:
+    return transfer.encoded_codes(psf.convolve_codes(light, psf.trace(path)))

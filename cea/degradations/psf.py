@@ -1,0 +1,91 @@
+"""Point spread functions, and convolution with them that gives the same bits on every CPU.
+
+Weights are integers that sum to 2^20 and light comes as 16-bit codes, so that every product and sum is an exact
+integer in float64: neither the order of summation, nor fused multiply-add, nor OpenCV's switch to a Fourier
+transform for large kernels can change the result, once its error (< 1e-3) is rounded away.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.degradations.transfer import Codes
+
+UNIT = 2**20
+"""What the integer weights of a kernel sum to."""
+
+Kernel = NDArray[np.float64]
+"""(k, k), k odd, non-negative integers that sum to ``UNIT``."""
+
+
+def quantised(weights: NDArray[np.float64]) -> Kernel:
+    """Scale non-negative ``weights`` ((k, k), k odd) to integers that sum to ``UNIT`` exactly.
+
+    What rounding leaves over goes to the centre: any rule that looks for the largest weight would have ties.
+    """
+    kernel = np.rint(weights * (UNIT / weights.sum()))
+    middle = kernel.shape[0] // 2
+    kernel[middle, middle] += UNIT - kernel.sum()
+    return kernel
+
+
+def disc(radius: float) -> Kernel:
+    """A pillbox of ``radius`` px with an anti-aliased rim: the image of a point out of focus (thin lens)."""
+    half = math.ceil(radius)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
+    return quantised(np.clip(radius + 0.5 - np.sqrt(x * x + y * y), 0.0, 1.0))
+
+
+def gaussian(sigma_long: float, sigma_short: float, angle: float) -> Kernel:
+    """A Gaussian with standard deviations in px along and across ``angle`` (radians from the x axis)."""
+    half = max(1, math.ceil(3 * max(sigma_long, sigma_short)))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
+    along = (x * math.cos(angle) + y * math.sin(angle)) / sigma_long
+    across = (y * math.cos(angle) - x * math.sin(angle)) / sigma_short
+    return quantised(np.exp(-0.5 * (along * along + across * across)))
+
+
+def trace(path: NDArray[np.complex128]) -> Kernel:
+    """The kernel left by a point that spends equal times at each position of ``path`` (px, complex x + iy).
+
+    Each position is split bilinearly over four pixels; the centre of mass is put at the kernel's centre, so that the
+    blur does not move the image.
+    """
+    centred = path - path.mean()
+    half = max(1, math.ceil(float(np.abs([centred.real, centred.imag]).max())))
+    size = 2 * half + 1
+    weights = np.zeros((size + 1) * (size + 1))
+    for dy in (0, 1):
+        for dx in (0, 1):
+            x, y = np.floor(centred.real), np.floor(centred.imag)
+            share = np.abs(1 - dx - (centred.real - x)) * np.abs(1 - dy - (centred.imag - y))
+            index = ((y + half + dy) * (size + 1) + x + half + dx).astype(np.intp)
+            weights += np.bincount(index, share, weights.size)
+    return quantised(weights.reshape(size + 1, size + 1)[:size, :size])
+
+
+def convolve(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
+    """Convolve integer-valued ``light`` ((H, W) or (H, W, C), below 2^25) with ``kernel``, mirrored at the borders.
+
+    Returns:
+        The exact sums, ``UNIT`` times the weighted means, as integers in float64.
+    """
+    return np.rint(_filter(light, kernel))
+
+
+def convolve_codes(light: Codes, kernel: Kernel) -> Codes:
+    """Convolve 16-bit ``light`` with ``kernel``; rounded to 16-bit codes, half up."""
+    if kernel.shape == (1, 1):
+        return light
+    # A quarter of a unit keeps the exact sums clear of the boundary that rounding would otherwise sit on.
+    return (_filter(light.astype(np.float64), kernel) * (1 / UNIT) + (0.5 + 0.25 / UNIT)).astype(np.uint16)
+
+
+def _filter(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
+    # OpenCV correlates: turning the kernel makes it a convolution, so that a point is blurred into the PSF itself.
+    turned = np.ascontiguousarray(kernel[::-1, ::-1])
+    return cv2.filter2D(light, cv2.CV_64F, turned, borderType=cv2.BORDER_REFLECT_101).reshape(light.shape)

@@ -1,0 +1,53 @@
+"""How a strength map acts on a family: blending, levels between which to interpolate, and the severity label.
+
+Everything is separate IEEE additions and multiplications, which give the same bits on every CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cea.types import ImageF, Map
+
+
+def severity_map(image: ImageF, severity: float, strength: Map | None) -> Map:
+    """(H, W) float32: ``severity`` in [0, 1], scaled by ``strength`` where there is one."""
+    level = np.float32(min(max(severity, 0.0), 1.0))
+    if strength is None:
+        return np.full(image.shape[:2], level, np.float32)
+    return np.clip(strength, np.float32(0), np.float32(1)) * level
+
+
+def blend(image: ImageF, degraded: ImageF, strength: Map | float | None) -> ImageF:
+    """``image`` where ``strength`` is 0, ``degraded`` where it is 1 (or None), linear between."""
+    if strength is None:
+        return degraded
+    weight = np.float32(strength) if isinstance(strength, float) else strength[..., None]
+    return image + weight * (degraded - image)
+
+
+def constant(strength: Map | None) -> float | None:
+    """The value of a strength map that is the same everywhere (1 for None), or None if it varies."""
+    if strength is None:
+        return 1.0
+    low = float(strength.min())
+    return low if low == float(strength.max()) else None
+
+
+def between(levels: list[Callable[[], ImageF]], position: Map) -> ImageF:
+    """Interpolate linearly between images: level k where ``position`` is k.
+
+    Args:
+        levels: makers of (H, W, 3) images; one that no pixel needs is not called.
+        position: (H, W) float32 in [0, len(levels) - 1].
+    """
+    total: ImageF | None = None
+    for k, level in enumerate(levels):
+        weight = np.maximum(np.float32(1) - np.abs(position - np.float32(k)), np.float32(0))
+        if weight.any():
+            part = weight[..., None] * level()
+            total = part if total is None else total + part
+    assert total is not None, "position lies outside the levels"
+    return total
