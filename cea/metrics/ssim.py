@@ -1,8 +1,13 @@
 """Structural similarity (Wang et al., "Image quality assessment", IEEE TIP 13(4), 2004, eq. 13) of one image pair.
 
-Papers mix two variants whose values differ by some .01: a uniform 7x7 window with sample (co)variances, which is
-scikit-image's default and what most all-in-one restoration tables use, and the Gaussian 11x11 window, sigma 1.5, of
-the original paper. Both average over the positions where the window lies wholly inside the image.
+Published tables mix variants whose values differ by up to some .01:
+
+* ``uniform``: 7x7 box, sample (co)variances; scikit-image's default, and what PromptIR's line of tables uses.
+* ``gaussian``: 11x11, sigma 1.5, weighted (co)variances; the original paper, and MATLAB's ``ssim_index``.
+* ``gaussian-sample``: the same window with (co)variances times 121/120; scikit-image with ``gaussian_weights=True`` and
+  everything else left alone, which is what MoCE-IR's public code calls.
+
+All average over the positions where the window lies wholly inside the image.
 """
 
 from __future__ import annotations
@@ -17,10 +22,13 @@ from cea.errors import ImageError
 from cea.metrics.pairs import UnitArray, as_unit, check_pair
 from cea.types import Image, Map
 
-Window = Literal["uniform", "gaussian"]
+Window = Literal["uniform", "gaussian", "gaussian-sample"]
 
-WINDOW_SIDE: dict[Window, int] = {"uniform": 7, "gaussian": 11}
+WINDOW_SIDE: dict[Window, int] = {"uniform": 7, "gaussian": 11, "gaussian-sample": 11}
 """Pixels; no image side may be shorter."""
+
+_UNBIAS: dict[Window, float] = {"uniform": 49 / 48, "gaussian": 1.0, "gaussian-sample": 121 / 120}
+"""What the window's (co)variances are multiplied by: n / (n - 1) for sample estimates of n pixels."""
 
 _GAUSSIAN_SIGMA = 1.5
 _C1 = 0.01**2
@@ -32,13 +40,13 @@ _ROWS = 32
 def ssim(a: Image | Map, b: Image | Map, window: Window = "uniform") -> float:
     """Mean SSIM over pixels and channels, data range 1.
 
-    Equals ``skimage.metrics.structural_similarity(a, b, channel_axis=-1, data_range=1)``, for ``"gaussian"`` with
-    ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``, to 1e-6.
+    Equals ``skimage.metrics.structural_similarity(a, b, channel_axis=-1, data_range=1)`` to 1e-6 (with
+    ``gaussian_weights=True`` for the Gaussian windows, and ``use_sample_covariance=False`` for ``"gaussian"``).
 
     Args:
         a: (H, W) or (H, W, C); uint8, uint16, or float with full scale 1.
         b: the same shape; its dtype may differ.
-        window: ``"uniform"`` 7x7 or ``"gaussian"`` 11x11.
+        window: which variant, see above.
 
     Raises:
         ImageError: shapes differ, a side is shorter than the window, unknown dtype, or samples not finite.
@@ -59,14 +67,12 @@ def ssim(a: Image | Map, b: Image | Map, window: Window = "uniform") -> float:
 
 def _strip(x: UnitArray, y: UnitArray, window: Window) -> UnitArray:
     """SSIM at each position of a strip where the window fits: (H - side + 1, W - side + 1[, C])."""
-    # (1 / (n - 1)) sums of squares, as scikit-image's default, for the uniform window; weights that sum to 1 otherwise.
-    unbias = 49 / 48 if window == "uniform" else 1.0
     mean_x, mean_y = _average(x, window), _average(y, window)
     product = mean_x * mean_y
     squares = mean_x * mean_x + mean_y * mean_y
-    covariance = unbias * (_average(x * y, window) - product)
+    covariance = _UNBIAS[window] * (_average(x * y, window) - product)
     # Only the sum of the variances is needed, so four averages do where the definition names five.
-    variances = unbias * (_average(x * x + y * y, window) - squares)
+    variances = _UNBIAS[window] * (_average(x * x + y * y, window) - squares)
     return ((2 * product + _C1) * (2 * covariance + _C2)) / ((squares + _C1) * (variances + _C2))
 
 

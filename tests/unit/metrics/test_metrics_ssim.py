@@ -11,7 +11,10 @@ from skimage.metrics import structural_similarity
 from cea.errors import ImageError
 from cea.metrics.ssim import ssim
 
-GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+GAUSSIANS = {
+    "gaussian": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+    "gaussian-sample": {"gaussian_weights": True},
+}
 
 
 def pair(shape, dtype, seed=0):
@@ -42,11 +45,17 @@ def test_uniform_window_equals_scikit_image(shape, dtype):
     assert 0.02 < value < 0.98
 
 
+@pytest.mark.parametrize("window", GAUSSIANS)
 @pytest.mark.parametrize("shape", [(11, 11, 3), (12, 60, 3), (43, 70), (75, 20, 3)])
-def test_gaussian_window_equals_scikit_image(shape):
+def test_gaussian_windows_equal_scikit_image(window, shape):
     a, b = pair(shape, "uint8")
-    assert ssim(a, b, "gaussian") == pytest.approx(reference(a, b, **GAUSSIAN), abs=1e-6)
-    assert abs(ssim(a, b, "gaussian") - ssim(a, b)) > 1e-4
+    assert ssim(a, b, window) == pytest.approx(reference(a, b, **GAUSSIANS[window]), abs=1e-6)
+
+
+def test_the_three_windows_are_three_numbers():
+    a, b = pair((60, 70, 3), "uint8")
+    values = sorted(ssim(a, b, window) for window in ("uniform", "gaussian", "gaussian-sample"))
+    assert values[1] - values[0] > 1e-5 < values[2] - values[1]
 
 
 @settings(max_examples=30, deadline=None)
