@@ -41,8 +41,12 @@ def mean_squared_error(a: Image | Map, b: Image | Map) -> float:
 def psnr(a: Image | Map, b: Image | Map) -> float:
     """PSNR in dB, 10 log10(1 / MSE), with one MSE over all pixels and channels of the image.
 
-    Equal images give ``inf``: see ``cea.evaluation.table.PSNR_CAP`` for what means make of it.
+    Equal images give ``inf``: see ``cea.evaluation.judge.PSNR_CAP`` for what means make of it.
     Arguments and errors as in ``mean_squared_error``.
     """
-    error = mean_squared_error(a, b)
+    return psnr_of(mean_squared_error(a, b))
+
+
+def psnr_of(error: float) -> float:
+    """PSNR in dB of a mean squared error in units of full scale squared; ``inf`` for 0."""
     return math.inf if error == 0 else -10 * math.log10(error)

@@ -66,8 +66,8 @@ def test_shapes_are_checked():
         score(PROTOCOLS["cea"], image(40, 50), image(40, 51))
 
 
-def test_truncated_noise_at_sigma_25_on_mid_grey():
-    # Truncation moves the mean by half a level: MSE = 25^2 + 1/3 (uniform loss on [0, 1): mean square 1/3, cross 0).
+def test_truncated_noise_is_half_a_level_darker():
+    # Truncation loses half a grey level on average; rounding loses nothing.
     clean = np.full((300, 300, 3), 128, dtype=np.uint8)
     made = noisy(clean, 25, "truncate", np.random.default_rng(0))
     assert np.mean(made.astype(float) - clean) == pytest.approx(-0.5, abs=0.15)
@@ -80,7 +80,6 @@ def expected_squared_error(sigma_255):
     edges = np.concatenate([[-np.inf], np.arange(1, 256), [np.inf]])
     grey = np.arange(256)
     below = np.array([[0.5 * (1 + math.erf((edge - c) / (sigma_255 * math.sqrt(2)))) for edge in edges] for c in grey])
-    # The last value, 255, is reached only where the clipped sum is exactly 255 or more; 254 takes [254, 255).
     probability = np.diff(below, axis=1)
     return (probability * (grey[None, :] - grey[:, None]) ** 2).sum(axis=1)
 

@@ -1,0 +1,76 @@
+"""What is judged: one degraded image, its clean original, and what is known of the way between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.data.shards import read_index, read_sample
+from cea.types import ImageU8
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The images of a case.
+
+    Attributes:
+        degraded: (H, W, 3) uint8.
+        clean: (H, W, 3) uint8.
+        severity: (K, H, W) uint8, one band per component, 255 = full; None where it is not known (real pairs).
+    """
+
+    degraded: ImageU8
+    clean: ImageU8
+    severity: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image to judge, not yet read.
+
+    Attributes:
+        sample_id: unique within an evaluation.
+        recipe: the recipe or benchmark set it belongs to.
+        clean_id: the scene.
+        components: names of the degradations in their order; empty where unknown.
+        uniform: whether every degradation is spatially uniform; None where unknown.
+        read: gives the pixels; called once, in any thread.
+    """
+
+    sample_id: str
+    recipe: str
+    clean_id: str
+    components: tuple[str, ...]
+    uniform: bool | None
+    read: Callable[[], Pixels]
+
+
+def shard_cases(folders: Iterable[Path]) -> list[Case]:
+    """All samples of the given shard folders (one recipe and split each), in the order of folders and indices.
+
+    Raises:
+        DataError: a folder is missing or incomplete.
+    """
+    return [_case(folder, row) for folder in folders for row in read_index(folder).iter_rows(named=True)]
+
+
+def _case(folder: Path, row: dict[str, Any]) -> Case:
+    return Case(
+        sample_id=row["sample_id"],
+        recipe=row["recipe"],
+        clean_id=row["clean_id"],
+        components=tuple(row["components"]),
+        uniform=row["uniform"],
+        read=partial(_read, folder, row),
+    )
+
+
+def _read(folder: Path, row: dict[str, Any]) -> Pixels:
+    sample = read_sample(folder, row)
+    return Pixels(sample.degraded, sample.clean, sample.severity)

@@ -1,0 +1,53 @@
+"""What `evaluate` reads from params.yaml."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated
+
+from pydantic import Field, Strict, field_validator
+
+from cea.config import Config
+from cea.metrics.protocol import find_protocol
+
+
+class ExamplesConfig(Config):
+    """Which test images become pictures. The choice looks at inputs only, so that two runs show the same ones."""
+
+    per_recipe: int = Field(default=1, ge=0, le=8)
+    """Images per recipe: those whose input PSNR is nearest the recipe's median, scenes taking turns."""
+    worst: int = Field(default=3, ge=0, le=50)
+    """Images with the lowest gain over all recipes, as well."""
+    max_side: int = Field(default=640, ge=64, le=4096)
+    """Longer side of the pictures kept, in pixels; larger images are reduced by area averaging."""
+    affinity: int = Field(default=3, ge=0, le=50)
+    """For how many of them CEA's affinity maps are kept."""
+    affinity_side: int = Field(default=96, ge=8, le=512)
+    """Longer side of an affinity map kept, in pixels."""
+
+
+class EvaluationConfig(Config):
+    """``params.yaml: evaluate``."""
+
+    protocol: str = "cea"
+    """Name of the evaluation protocol (`cea.metrics.protocol.PROTOCOLS`); written beside every number."""
+    workers: int = Field(default=2, ge=1, le=256)
+    """Threads that decode and score images while the network works on the next one."""
+    check: bool = True
+    """Whether scikit-image computes every PSNR and SSIM again; the largest difference is reported."""
+    severity_edges: Annotated[tuple[float, ...], Strict(False)] = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Edges of the bins of local severity in which pixels are judged, rising within [0, 1]."""
+    examples: ExamplesConfig = ExamplesConfig()
+    """Pictures for the report."""
+
+    @field_validator("protocol")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return find_protocol(name).name
+
+    @field_validator("severity_edges")
+    @classmethod
+    def _rising(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if len(edges) < 2 or edges[0] < 0 or edges[-1] > 1 or any(a >= b for a, b in itertools.pairwise(edges)):
+            raise ValueError("at least two rising numbers within [0, 1]")
+        return edges

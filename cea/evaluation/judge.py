@@ -1,0 +1,139 @@
+"""One restored image against its target: scores, harm, errors by local severity."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.errors import DataError, ImageError
+from cea.evaluation.cases import Case, Pixels
+from cea.evaluation.config import EvaluationConfig
+from cea.metrics.pairs import as_unit
+from cea.metrics.protocol import Protocol, Score, judged, luma, score
+from cea.types import Image, ImageF, Map
+
+PSNR_CAP = 100.0
+"""dB. Equal images have infinite PSNR, of which no mean can be taken: tables hold this instead, and summaries count
+them. It is above what any 8-bit pair can otherwise reach on fewer than 1.5e5 samples (one grey level in one sample)."""
+
+HARM_STEP = 1 / 255
+"""A pixel counts as harmed where its RMS error over the channels grows by more than this: one grey level."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case with its pixels, cropped as the protocol wants them."""
+
+    case: Case
+    pixels: Pixels
+
+
+def judge(
+    job: Job, output: ImageF, protocol: Protocol, config: EvaluationConfig
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Judge one restored image.
+
+    Returns:
+        Its row of the per-image table, and its rows of the table of severity bins (`cea.evaluation.table`).
+
+    Raises:
+        DataError: naming the sample; input, output and target differ in shape, or the output is not finite.
+    """
+    pixels = job.pixels
+    try:
+        before, after = (score(protocol, image, pixels.clean) for image in (pixels.degraded, output))
+    except ImageError as error:
+        raise unjudgeable(job.case, error) from error
+    errors = [_squared_error(protocol, image, pixels.clean) for image in (pixels.degraded, output)]
+    row = {
+        **_identity(job, protocol),
+        **_scores(before, after),
+        "harmed_pixels": float(np.mean(np.sqrt(errors[1]) > np.sqrt(errors[0]) + HARM_STEP)),
+        **(_check(protocol, job, output, (before, after)) if config.check else {}),
+    }
+    return row, list(_bins(job, errors, config.severity_edges))
+
+
+def _identity(job: Job, protocol: Protocol) -> dict[str, Any]:
+    case, severity = job.case, job.pixels.severity
+    return {
+        "protocol": protocol.name,
+        "sample_id": case.sample_id,
+        "recipe": case.recipe,
+        "clean_id": case.clean_id,
+        "n_components": len(case.components),
+        "components": list(case.components),
+        "uniform": case.uniform,
+        "height": job.pixels.clean.shape[0],
+        "width": job.pixels.clean.shape[1],
+        "severity": None if severity is None else [float(band.mean()) / 255 for band in severity],
+    }
+
+
+def _scores(before: Score, after: Score) -> dict[str, float]:
+    input_psnr, output_psnr = min(before.psnr, PSNR_CAP), min(after.psnr, PSNR_CAP)
+    return {
+        "input_psnr": input_psnr,
+        "output_psnr": output_psnr,
+        "gain_psnr": output_psnr - input_psnr,
+        "input_ssim": before.ssim,
+        "output_ssim": after.ssim,
+        "gain_ssim": after.ssim - before.ssim,
+    }
+
+
+def _squared_error(protocol: Protocol, image: Image | ImageF, clean: Image) -> NDArray[np.float32]:
+    """(H, W): squared error as the protocol sees it, mean over channels, full scale 1."""
+    target: Image | Map = clean if protocol.colour == "rgb" else luma(clean)
+    difference = (as_unit(judged(protocol, image)) - as_unit(target)).astype(np.float32)
+    squared = difference * difference
+    return squared if squared.ndim == 2 else squared.mean(axis=2)
+
+
+def _bins(job: Job, errors: Sequence[NDArray[np.float32]], edges: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """Errors by local severity: that of the strongest component at each pixel."""
+    if job.pixels.severity is None or not len(job.pixels.severity):
+        return
+    local = job.pixels.severity.max(axis=0)
+    # Bin of each of the 256 grey levels; the last bin holds its upper edge, levels outside all bins get -1.
+    grey = np.arange(256) / 255
+    bin_of = np.searchsorted(edges, grey, side="right") - 1
+    bin_of[grey == edges[-1]] = len(edges) - 2
+    bin_of[grey > edges[-1]] = -1
+    which = bin_of[local]
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = which == number
+        count = int(inside.sum())
+        if count:
+            means = [float(error[inside].mean(dtype=np.float64)) for error in errors]
+            yield {
+                "sample_id": job.case.sample_id,
+                "recipe": job.case.recipe,
+                "low": low,
+                "high": high,
+                "pixels": count,
+                "input_mse": means[0],
+                "output_mse": means[1],
+            }
+
+
+def _check(protocol: Protocol, job: Job, output: ImageF, scores: Sequence[Score]) -> dict[str, float]:
+    """The largest difference between ``scores`` and scikit-image's, for the input and the output."""
+    from cea.evaluation.reference import reference_score
+
+    found = [reference_score(protocol, image, job.pixels.clean) for image in (job.pixels.degraded, output)]
+    pairs = list(zip(scores, found, strict=True))
+    return {
+        "check_psnr": max(abs(min(a.psnr, PSNR_CAP) - min(b.psnr, PSNR_CAP)) for a, b in pairs),
+        "check_ssim": max(abs(a.ssim - b.ssim) for a, b in pairs),
+    }
+
+
+def unjudgeable(case: Case, error: ImageError) -> DataError:
+    """``error`` with the sample's name in front."""
+    return DataError(f"{case.sample_id}: {error.what}", expected=error.expected, remedy=error.remedy)

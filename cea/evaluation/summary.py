@@ -1,0 +1,166 @@
+"""From the per-image table to `metrics/summary.json`: means over images, never pooled errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cea.errors import DataError
+from cea.evaluation.judge import PSNR_CAP
+from cea.metrics.psnr import psnr_of
+
+_SCORES = {"input_psnr": 4, "output_psnr": 4, "gain_psnr": 4, "input_ssim": 5, "output_ssim": 5, "gain_ssim": 5}
+"""Means reported for every group, and their decimals."""
+
+_LEAST_PIXELS = 256
+"""An image enters a severity bin's mean only with this many pixels there; fewer give a PSNR of noise."""
+
+
+def summarise(
+    images: pl.DataFrame,
+    adapters: Mapping[str, Mapping[str, float]] | None = None,
+    bins: pl.DataFrame | None = None,
+) -> dict[str, Any]:
+    """Everything the per-image table says, as nested plain numbers, all finite.
+
+    Top level: ``protocol``, ``images``, the six means ``{input,output,gain}_{psnr,ssim}``, ``harm_rate`` (share of
+    images whose PSNR fell), ``harmed_pixels`` (mean share of pixels made worse by more than one grey level) and
+    ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
+    ``recipes.<recipe>``, ``n_components.<n>``, ``spatial.uniform`` and ``spatial.nonuniform``. Then
+    ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``check`` (largest difference to scikit-image) and
+    ``adapters.<site>``.
+
+    Args:
+        images: table with the columns `cea.evaluation.table.IMAGES`.
+        adapters: site -> ``effective_rank_a``, ``effective_rank_d``, ``rank`` and further numbers.
+        bins: table with the columns `cea.evaluation.table.BINS`.
+
+    Raises:
+        DataError: no rows, several protocols in one table, or a number that is not finite.
+    """
+    protocols = images["protocol"].unique().to_list()
+    if len(protocols) != 1:
+        raise DataError(
+            f"a table with the protocols {sorted(protocols) or 'of no image'}",
+            expected="images judged under one protocol",
+            remedy="summarise each protocol by itself",
+        )
+    summary = {
+        "protocol": protocols[0],
+        **_group(images),
+        "recipes": _groups(images, "recipe"),
+        "n_components": _groups(images, "n_components"),
+        "spatial": _spatial(images),
+        "severity": {} if bins is None else _severity(bins),
+        "check": _check(images),
+        "adapters": {
+            site: {key: round(value, 4) for key, value in facts.items()} for site, facts in (adapters or {}).items()
+        },
+    }
+    _assert_finite(summary, "summary")
+    return summary
+
+
+def to_json(summary: Mapping[str, Any]) -> bytes:
+    """``summary`` as indented JSON; NaN and infinity, which JSON has no words for, are refused."""
+    return (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
+
+
+def gain_table(images: pl.DataFrame) -> pl.DataFrame:
+    """One row per recipe with its means, in the order of the table: what ``dvc plots`` draws as bars."""
+    means = [pl.col(name).mean().round(places) for name, places in _SCORES.items()]
+    return images.group_by("recipe", maintain_order=True).agg(pl.len().alias("images"), *means)
+
+
+def spatial_gap(images: pl.DataFrame) -> float | None:
+    """How much more (positive) is gained on non-uniform images than on uniform ones of equal input PSNR, in dB.
+
+    Least squares over images: gain = recipe + slope * input PSNR + gap * [non-uniform]. None where the table cannot
+    tell the two apart.
+    """
+    known = images.drop_nulls("uniform").with_columns(pl.col("uniform").not_().cast(pl.Float64).alias("uneven"))
+    if known.is_empty():
+        return None
+    recipes = known["recipe"]
+    columns = [(recipes == name).cast(pl.Float64).to_numpy() for name in recipes.unique(maintain_order=True)]
+    design = np.column_stack([known["uneven"].to_numpy(), known["input_psnr"].to_numpy(), *columns])
+    solution, _, rank, _ = np.linalg.lstsq(design, known["gain_psnr"].to_numpy(), rcond=None)
+    return float(solution[0]) if rank == design.shape[1] <= len(known) - 1 else None
+
+
+def _group(images: pl.DataFrame) -> dict[str, Any]:
+    means = {name: round(_mean(images[name]), places) for name, places in _SCORES.items()}
+    return {
+        "images": len(images),
+        **means,
+        "harm_rate": round(_mean((images["gain_psnr"] < 0).cast(pl.Float64)), 4),
+        "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
+        "identical": int((images["output_psnr"] >= PSNR_CAP).sum()),
+    }
+
+
+def _groups(images: pl.DataFrame, column: str) -> dict[str, Any]:
+    parts = images.partition_by(column, as_dict=True, maintain_order=True)
+    ordered = sorted(parts) if column == "n_components" else list(parts)
+    return {str(key[0]): _group(parts[key]) for key in ordered}
+
+
+def _spatial(images: pl.DataFrame) -> dict[str, Any]:
+    names = {"uniform": True, "nonuniform": False}
+    groups: dict[str, Any] = {}
+    for name, value in names.items():
+        part = images.filter(pl.col("uniform") == value)
+        if len(part):
+            groups[name] = _group(part)
+    gap = spatial_gap(images)
+    return groups | ({} if gap is None else {"gap_db": round(gap, 4)})
+
+
+def _severity(bins: pl.DataFrame) -> dict[str, Any]:
+    """Means over images of the PSNR within each bin of local severity."""
+    summary = {}
+    for (low, high), part in sorted(bins.partition_by("low", "high", as_dict=True).items()):
+        enough = part.filter(pl.col("pixels") >= _LEAST_PIXELS)
+        if len(enough):
+            before, after = (
+                [min(psnr_of(mse), PSNR_CAP) for mse in enough[f"{name}_mse"]] for name in ("input", "output")
+            )
+            summary[f"{low:g}-{high:g}".replace(".", "_")] = {
+                "low": low,
+                "high": high,
+                "images": len(enough),
+                "input_psnr": round(float(np.mean(before)), 4),
+                "output_psnr": round(float(np.mean(after)), 4),
+                "gain_psnr": round(float(np.mean(after) - np.mean(before)), 4),
+            }
+    return summary
+
+
+def _check(images: pl.DataFrame) -> dict[str, Any]:
+    checked = images.drop_nulls("check_psnr")
+    if checked.is_empty():
+        return {}
+    # The last bits of a sum depend on the machine: what is below 1e-9 is written as 0.
+    largest = {name: round(_largest(checked[f"check_{name}"]), 9) for name in ("psnr", "ssim")}
+    return {"images": len(checked), "psnr_difference": largest["psnr"], "ssim_difference": largest["ssim"]}
+
+
+def _mean(values: pl.Series) -> float:
+    return float(values.to_numpy().mean())
+
+
+def _largest(values: pl.Series) -> float:
+    return float(values.to_numpy().max())
+
+
+def _assert_finite(value: Any, name: str) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _assert_finite(inner, f"{name}.{key}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{name} = {value}", expected="a finite number", remedy="find the image or adapter it is from")

@@ -1,0 +1,115 @@
+"""The per-image table: a restorer over held-out images, judged under one protocol."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import polars as pl
+
+from cea.errors import DataError, ImageError
+from cea.evaluation.cases import Case, Pixels
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.judge import Job, judge, unjudgeable
+from cea.metrics.protocol import Protocol, centre_crop, find_protocol
+from cea.types import ImageF, ImageU8
+
+Restorer = Callable[[ImageU8], ImageF]
+"""(H, W, 3) uint8 -> the same shape, float in [0, 1]: ``functools.partial(cea.inference.restore, model)``."""
+
+IMAGES: dict[str, Any] = {
+    "protocol": pl.String,
+    "sample_id": pl.String,
+    "recipe": pl.String,
+    "clean_id": pl.String,
+    "n_components": pl.Int32,
+    "components": pl.List(pl.String),
+    "uniform": pl.Boolean,
+    "height": pl.Int32,
+    "width": pl.Int32,
+    "input_psnr": pl.Float64,
+    "output_psnr": pl.Float64,
+    "gain_psnr": pl.Float64,
+    "input_ssim": pl.Float64,
+    "output_ssim": pl.Float64,
+    "gain_ssim": pl.Float64,
+    "severity": pl.List(pl.Float64),
+    "harmed_pixels": pl.Float64,
+    "check_psnr": pl.Float64,
+    "check_ssim": pl.Float64,
+}
+"""Columns of the per-image table. PSNR in dB; ``severity`` is the mean per component, in the order of ``components``;
+``harmed_pixels`` a share; ``check_*`` the largest difference to scikit-image, null where not checked."""
+
+BINS: dict[str, Any] = {
+    "sample_id": pl.String,
+    "recipe": pl.String,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "pixels": pl.Int64,
+    "input_mse": pl.Float64,
+    "output_mse": pl.Float64,
+}
+"""Columns of the table of severity bins: mean squared error (full scale 1) over an image's pixels in [low, high)."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The two tables of an evaluation: ``images`` (`IMAGES`) and ``bins`` (`BINS`)."""
+
+    images: pl.DataFrame
+    bins: pl.DataFrame
+
+
+def evaluate(cases: Sequence[Case], restore: Restorer, config: EvaluationConfig) -> Evaluation:
+    """Restore and judge every case; memory is that of a few images, however many there are.
+
+    ``restore`` runs in the calling thread (a network brings its own threads), decoding and scoring in
+    ``config.workers`` others. Rows come in the order of ``cases``.
+
+    Raises:
+        DataError: no cases; or, naming the sample, an image that cannot be read, restored or judged.
+    """
+    if not cases:
+        raise DataError("nothing to evaluate", expected="at least one test image", remedy="check the test split")
+    protocol = find_protocol(config.protocol)
+    ahead = 2 * config.workers
+    with ThreadPoolExecutor(config.workers) as pool:
+        read = _in_order(pool, lambda case: Job(case, _cropped(protocol, case)), cases, ahead)
+        restored = ((job, _restore(restore, job)) for job in read)
+        rows = list(_in_order(pool, lambda pair: judge(*pair, protocol, config), restored, ahead))
+    images = pl.DataFrame([row for row, _ in rows], schema=IMAGES)
+    return Evaluation(images, pl.DataFrame([cell for _, cells in rows for cell in cells], schema=BINS))
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], ahead: int) -> Iterator[U]:
+    """Like ``pool.map``, but takes no more than ``ahead`` items before their results are wanted."""
+    waiting: deque[Future[U]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _cropped(protocol: Protocol, case: Case) -> Pixels:
+    pixels = case.read()
+    degraded, clean = (centre_crop(image, protocol.crop_multiple) for image in (pixels.degraded, pixels.clean))
+    if pixels.severity is None:
+        return Pixels(degraded, clean)
+    bands = centre_crop(pixels.severity.transpose(1, 2, 0), protocol.crop_multiple)
+    return Pixels(degraded, clean, bands.transpose(2, 0, 1))
+
+
+def _restore(restore: Restorer, job: Job) -> ImageF:
+    try:
+        return restore(job.pixels.degraded)
+    except ImageError as error:
+        raise unjudgeable(job.case, error) from error
