@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,14 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cea.config import Config
+from cea.errors import DataError
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there should not hold up minutes
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it configures its own logger on import
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WEIGHTS_TAG = "cea.weights_sha256"
+PROCESS_TAG = "cea.process"
 _LONGEST_VALUE = 500
 _BATCH = 900  # the server takes at most 1000 metrics a call
 
@@ -67,7 +71,9 @@ class Tracker:
         import mlflow
 
         mlflow.set_tracking_uri(tracking_uri())
-        run = self.client.create_run(self.experiment_id, tags=dict(tags), run_name=name)
+        self._close_killed_runs()
+        tags = {**tags, PROCESS_TAG: f"{platform.node()}:{os.getpid()}"}
+        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
         with mlflow.start_run(run_id=run_id, log_system_metrics=self._config.system_metrics):
             mlflow.log_params({key: value[:_LONGEST_VALUE] for key, value in flatten(params).items()})
@@ -115,6 +121,14 @@ class Tracker:
         for key, value in tags.items():
             self.client.set_tag(run_id, key, value)
 
+    def _close_killed_runs(self) -> None:
+        """Runs that a killed process of this machine left open are closed as such."""
+        opened = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'")
+        for run in opened:
+            host, _, process = run.data.tags.get(PROCESS_TAG, "").rpartition(":")
+            if host == platform.node() and not Path("/proc", process).exists():
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
     def run_of(self, weights: Path, tags: Mapping[str, str]) -> str:
         """The latest run that trained ``weights``.
 
@@ -134,6 +148,30 @@ class Tracker:
         )
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
+
+
+class LiveCurves:
+    """Sends each point of the training curves as it is made.
+
+    Args:
+        tracker: where to.
+        run_id: of the run that is open.
+    """
+
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self._tracker = tracker
+        self._run_id = run_id
+        self._sent: set[tuple[str, int]] = set()
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        """Send ``values`` at ``step``."""
+        self._tracker.log_history(self._run_id, {name: [(step, value)] for name, value in values.items()})
+        self._sent.update((name, step) for name in values)
+
+    def complete(self, history: Mapping[str, list[tuple[int, float]]]) -> None:
+        """Send what a run that was resumed had recorded before it was killed."""
+        rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in history.items()}
+        self._tracker.log_history(self._run_id, rest)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "", *, text: bool = True) -> dict[str, Any]:
@@ -167,10 +205,22 @@ def _open_store(experiment: str) -> tuple[MlflowClient, str]:
     with warnings.catch_warnings(), FileLock(project_root() / ".mlflow.lock"):
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         client = MlflowClient(tracking_uri())
-        found = client.get_experiment_by_name(experiment)
-        if found is not None:
-            return client, str(found.experiment_id)
-        location = None if os.environ.get("MLFLOW_TRACKING_URI") else (project_root() / "mlartifacts").as_uri()
-        return client, str(client.create_experiment(experiment, artifact_location=location))
+        try:
+            return client, _experiment_id(client, experiment)
+        except MlflowException as error:
+            raise DataError(
+                f"tracking store {tracking_uri()}: {str(error).splitlines()[0]}",
+                expected="an MLflow store that answers",
+                remedy="start the server, or unset MLFLOW_TRACKING_URI to use the project's own SQLite file",
+            ) from None
+
+
+def _experiment_id(client: MlflowClient, experiment: str) -> str:
+    found = client.get_experiment_by_name(experiment)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None if os.environ.get("MLFLOW_TRACKING_URI") else (project_root() / "mlartifacts").as_uri()
+    return str(client.create_experiment(experiment, artifact_location=location))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import platform
 from pathlib import Path
 
 import pytest
 
-from cea.training.tracking import WEIGHTS_TAG, Tracker, TrackingConfig, file_sha256, flatten, tracking_uri
+from cea.errors import DataError
+from cea.training.tracking import (
+    PROCESS_TAG,
+    WEIGHTS_TAG,
+    LiveCurves,
+    Tracker,
+    TrackingConfig,
+    file_sha256,
+    flatten,
+    tracking_uri,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -75,6 +86,33 @@ def test_a_failed_training_is_marked_failed(project: Path):
     with pytest.raises(RuntimeError), tracker.training_run("broken", {}, {}) as run_id:
         raise RuntimeError
     assert tracker.client.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_run_left_open_by_a_killed_process_is_closed(project: Path):
+    tracker = Tracker(TrackingConfig())
+    host = platform.node()
+    dead = tracker.client.create_run(tracker.experiment_id, tags={PROCESS_TAG: f"{host}:999999999"})
+    elsewhere = tracker.client.create_run(tracker.experiment_id, tags={PROCESS_TAG: "another-host:1"})
+    with tracker.training_run("next", {}, {}):
+        pass
+    assert tracker.client.get_run(dead.info.run_id).info.status == "KILLED"
+    assert tracker.client.get_run(elsewhere.info.run_id).info.status == "RUNNING"
+
+
+def test_live_curves_send_each_point_once_and_complete_a_resumed_run(project: Path):
+    tracker = Tracker(TrackingConfig())
+    with tracker.training_run("resumed", {}, {}) as run_id:
+        live = LiveCurves(tracker, run_id)
+        live(30, {"loss": 0.3})
+        live.complete({"loss": [(10, 0.5), (20, 0.4), (30, 0.3)]})
+    assert sorted(p.step for p in tracker.client.get_metric_history(run_id, "loss")) == [10, 20, 30]
+
+
+def test_an_unreachable_server_is_one_clear_error(project: Path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(DataError, match=r"http://127\.0\.0\.1:9.*unset MLFLOW_TRACKING_URI"):
+        Tracker(TrackingConfig())
 
 
 @pytest.mark.slow
