@@ -32,7 +32,7 @@ SCHEMA: dict[str, Any] = {
     "group": pl.String,
 }
 """Columns of the table. ``sha256`` is that of the decoded pixels, ``file`` and ``depth_file`` are relative to the
-table's folder, ``kind`` is photograph or leaves, ``phash`` the perceptual hash (16 hex digits), and ``group`` the first id
+table's folder, ``kind`` is photograph or leaves, ``phash`` the perceptual hash (16 hex digits), ``group`` the first id
 among the near-duplicates of an image (its own where it has none)."""
 
 

@@ -136,7 +136,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if summary["format"] == FORMAT and isinstance(summary["tars"], dict):
-            return summary  # type: ignore[no-any-return]
+            return summary
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", expected="the shards' summary", remedy=_REMEDY) from None
     except (ValueError, KeyError, TypeError):

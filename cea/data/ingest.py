@@ -1,0 +1,255 @@
+"""From sources to the table of clean images: everything is looked at once, and what cannot be used is named."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import polars as pl
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cea.config import Config, parse
+from cea.data.clean import SCHEMA, TABLE
+from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
+from cea.data.folders import atomic_folder
+from cea.data.leaves import LeavesConfig
+from cea.data.sources.base import Item, Loaded
+from cea.data.sources.leaves import leaves
+from cea.data.sources.registry import SOURCES
+from cea.data.splits import SplitConfig, assign
+from cea.data.tables import write_table
+from cea.errors import DataError, ImageError, InputError
+from cea.imageio import pixel_sha256, to_uint8, write_bytes, write_image
+from cea.types import Split
+
+_LONGEST_STEM = 32
+
+
+class IngestConfig(Config):
+    """Which clean images there are, and how they are split."""
+
+    source: str = "bundled"
+    """Where photographs come from: bundled, folder, or a registered source."""
+
+    sources: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of the sources by name; those of the chosen one are used."""
+
+    leaves: LeavesConfig = Field(default_factory=LeavesConfig)
+    """Generated dead leaves, added to the photographs of any source."""
+
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    """Shares of the photographs."""
+
+    min_side: int = Field(default=64, ge=16)
+    """Images with a shorter side, in pixels, are unusable."""
+
+    max_side: int = Field(default=1024, ge=64)
+    """Images with a longer side, in pixels, are reduced to it by area averaging."""
+
+    unusable: Literal["skip", "refuse"] = "skip"
+    """Broken and tiny images: left out by name, or the whole ingest refused."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ingest did.
+
+    Attributes:
+        table: the table as written.
+        refused: (name, reason) of everything left out.
+        grouped: names of images that show the same picture and therefore share a split, group by group.
+    """
+
+    table: pl.DataFrame
+    refused: list[tuple[str, str]]
+    grouped: list[list[str]]
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A usable image, written; ``row`` is its row of the table as far as it is known by itself."""
+
+    name: str
+    row: dict[str, Any]
+    small: Thumbnail
+    split: Split | None
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """An image that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+def ingest(folder: Path, config: IngestConfig, *, workers: int = 1) -> Report:
+    """Read, check and write all clean images into ``folder``, which is replaced as a whole.
+
+    Writes ``images/<id>.png``, ``depth/<id>.png`` where depth is known, the table and ``ingest.json`` (what was left
+    out and why). Bytes depend neither on ``workers`` nor on earlier runs.
+
+    Raises:
+        ConfigError: an unknown source or setting.
+        DataError: a source is missing or empty, nothing usable is in it, something unusable is and
+            ``unusable`` says refuse, too few photographs to split, or the disk is full.
+    """
+    items = [*_photographs(config), *leaves(config.leaves)]
+    with atomic_folder(folder) as partial:
+        looked_at = Parallel(n_jobs=workers, return_as="generator")(
+            delayed(_take)(item, partial, config) for item in items
+        )
+        taken, refused = _sort_out(looked_at)
+        _check(taken, refused, config)
+        taken, twins = _without_twins(taken, partial)
+        table, grouped = _table(taken, config)
+        report = Report(table, [(each.name, each.reason) for each in refused + twins], grouped)
+        write_table(partial / TABLE, table)
+        write_bytes(partial / "ingest.json", _as_json(report))
+    return report
+
+
+def _photographs(config: IngestConfig) -> Sequence[Item]:
+    for name in config.sources:
+        if name not in SOURCES:
+            SOURCES[name]  # raises, with the nearest name
+    kind = SOURCES[config.source]
+    settings = parse(kind.Config, config.sources.get(config.source), f"ingest.sources.{config.source}")
+    return kind(settings).items()
+
+
+def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
+    """Load one item and write its pixels; a pure function of the item apart from the files written."""
+    try:
+        loaded = _fitted(item.load(), config)
+    except ImageError as error:
+        return _Refused(item.name, _reason(item, error))
+    rgb = to_uint8(loaded.rgb)
+    sha256, small = pixel_sha256(rgb), thumbnail(rgb)
+    name = f"{_stem(item.name)}-{sha256[:10]}"
+    files = {"file": f"images/{name}.png", "depth_file": None}
+    write_image(folder / f"images/{name}.png", rgb)
+    if loaded.inverse_depth is not None:
+        files["depth_file"] = f"depth/{name}.png"
+        write_image(folder / f"depth/{name}.png", loaded.inverse_depth)
+    row = {
+        "id": name,
+        "sha256": sha256,
+        **files,
+        "height": rgb.shape[0],
+        "width": rgb.shape[1],
+        "kind": item.kind,
+        "source": item.source,
+        "licence": item.licence,
+        "phash": f"{difference_hash(small):016x}",
+    }
+    return _Taken(item.name, row, small, item.split)
+
+
+def _fitted(loaded: Loaded, config: IngestConfig) -> Loaded:
+    """Refuse what is too small, reduce what is too large."""
+    height, width = loaded.rgb.shape[:2]
+    if min(height, width) < config.min_side:
+        raise ImageError(
+            f"{width}x{height} pixels",
+            expected=f"at least {config.min_side} on the shorter side",
+            remedy="use a larger version or lower ingest.min_side",
+        )
+    scale = config.max_side / max(height, width)
+    if scale >= 1:
+        return loaded
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return Loaded(_reduced(loaded.rgb, size), _reduced(loaded.inverse_depth, size))
+
+
+def _reduced(image: NDArray[Any] | None, size: tuple[int, int]) -> Any:
+    return None if image is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _reason(item: Item, error: InputError) -> str:
+    return str(error).removeprefix(f"{item.name}: ")
+
+
+def _stem(name: str) -> str:
+    """A file name's stem in lower-case ASCII letters, digits, - and _ ; dots would confuse WebDataset."""
+    plain = unicodedata.normalize("NFKD", Path(name).stem).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:_LONGEST_STEM].strip("-") or "image"
+
+
+def _sort_out(looked_at: Iterable[_Taken | _Refused]) -> tuple[list[_Taken], list[_Refused]]:
+    taken: list[_Taken] = []
+    refused: list[_Refused] = []
+    for each in looked_at:
+        (taken if isinstance(each, _Taken) else refused).append(each)  # type: ignore[arg-type]
+    return taken, refused
+
+
+def _check(taken: Sequence[_Taken], refused: Sequence[_Refused], config: IngestConfig) -> None:
+    photographs = sum(each.split is None for each in taken)
+    if refused and (config.unusable == "refuse" or not photographs):
+        named = "; ".join(f"{each.name} ({each.reason})" for each in refused[:5])
+        more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
+        raise DataError(
+            f"source {config.source!r}: {len(refused)} of {len(refused) + photographs} images unusable: {named}{more}",
+            expected="usable images" if photographs else "at least one usable image",
+            remedy="replace or remove these"
+            + (", or set ingest.unusable to skip to leave them out" if photographs else ""),
+        )
+
+
+def _without_twins(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken], list[_Refused]]:
+    """Leave out, and delete, images whose pixels are those of an earlier one."""
+    first: dict[str, _Taken] = {}
+    twins = []
+    for each in taken:
+        earlier = first.setdefault(each.row["sha256"], each)
+        if earlier is not each:
+            twins.append(_Refused(each.name, f"the same pixels as {earlier.name}"))
+            if each.row["file"] != earlier.row["file"]:
+                (folder / each.row["file"]).unlink()
+                if each.row["depth_file"]:
+                    (folder / each.row["depth_file"]).unlink()
+    return list(first.values()), twins
+
+
+def _table(taken: Sequence[_Taken], config: IngestConfig) -> tuple[pl.DataFrame, list[list[str]]]:
+    """The table, ordered by id, and the names of near duplicates group by group."""
+    taken = sorted(taken, key=lambda each: each.row["id"])
+    members: dict[int, list[_Taken]] = {}
+    for each, first in zip(taken, groups([each.small for each in taken]), strict=True):
+        members.setdefault(first, []).append(each)
+    splits = _splits(list(members.values()), config)
+    rows = [
+        {**each.row, "group": group[0].row["id"], "split": split}
+        for group, split in zip(members.values(), splits, strict=True)
+        for each in group
+    ]
+    grouped = [[each.name for each in group] for group in members.values() if len(group) > 1]
+    return pl.DataFrame(rows, schema=SCHEMA).sort("id"), grouped
+
+
+def _splits(members: Sequence[Sequence[_Taken]], config: IngestConfig) -> list[Split]:
+    """The split of each group: the one its items ask for, else by the least hash of its pixels."""
+    fixed = [next((each.split for each in group if each.split), None) for group in members]
+    keys = [min(each.row["sha256"] for each in group) for group in members]
+    free = [key for key, split in zip(keys, fixed, strict=True) if split is None]
+    dealt = assign(free, config.split, filled={split for split in fixed if split})
+    return [split or dealt[key] for key, split in zip(keys, fixed, strict=True)]
+
+
+def _as_json(report: Report) -> bytes:
+    counts = report.table.group_by("split", "kind").len().sort("split", "kind").rows()
+    facts: Mapping[str, Any] = {
+        "images": {f"{split}/{kind}": count for split, kind, count in counts},
+        "refused": dict(report.refused),
+        "near_duplicates": report.grouped,
+    }
+    return (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode()
