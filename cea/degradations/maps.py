@@ -1,0 +1,25 @@
+"""The two map operations that OpenCV does the same way on every CPU: box means and resizing."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+M = TypeVar("M", bound=NDArray[Any])
+
+
+def box_mean(values: M, side: int) -> M:
+    """Mean over a ``side`` x ``side`` box, borders reflected (101), even boxes anchored at side / 2; dtype kept."""
+    mean = cv2.blur(np.ascontiguousarray(values), (side, side), borderType=cv2.BORDER_REFLECT_101)
+    return mean.reshape(values.shape)  # type: ignore[return-value]
+
+
+def resized(values: M, shape: tuple[int, ...], interpolation: int = cv2.INTER_LINEAR) -> M:
+    """``values`` (h, w[, C]) resized to the (H, W) of ``shape``, bilinear unless said otherwise; dtype kept."""
+    if values.shape[:2] == tuple(shape[:2]):
+        return values
+    enlarged = cv2.resize(np.ascontiguousarray(values), (shape[1], shape[0]), interpolation=interpolation)
+    return enlarged.reshape(shape[0], shape[1], *values.shape[2:])  # type: ignore[return-value]

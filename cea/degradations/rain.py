@@ -1,0 +1,139 @@
+"""Rain: x = J + R with streaks of three depths (Garg and Nayar 2007), and the veil of heavy rain."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from cea.config import Config
+from cea.degradations.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.maps import resized
+from cea.degradations.particles import smear, specks
+from cea.degradations.ranges import Share, Within, uniform
+from cea.rng import stream
+from cea.types import Image, ImageF, Map
+
+_VEIL_LIGHT = 0.75
+
+
+def add_rain(image: Image, layer: Map) -> Image:
+    """J + R, (H, W, 3); R is (H, W) or (H, W, 3). Not clipped."""
+    return image + (layer[..., None] if layer.ndim == 2 else layer)
+
+
+class RainRanges(Config):
+    """Ranges of rain."""
+
+    amount: Annotated[tuple[float, float], Within(0, 4)] = (0.5, 1.5)
+    """How much rain falls; 1 = a shower. Scales the number of streaks."""
+    intensity: Share = (0.15, 0.35)
+    """Brightness of a fresh streak of the nearest layer."""
+    length_px: Annotated[tuple[float, float], Within(1, 250)] = (24.0, 64.0)
+    """Length of the nearest streaks."""
+    angle_deg: Annotated[tuple[float, float], Within(-60, 60)] = (-20.0, 20.0)
+    """Direction of fall; 0 = straight down, positive = to the right."""
+    veil: Share = (0.0, 0.0)
+    """Share of light replaced by the grey of rain too fine to see."""
+
+
+class Streaks(Config):
+    """One depth of rain."""
+
+    density: float = Field(ge=0, le=1)
+    """Share of pixels in which a streak starts."""
+    length_px: int = Field(ge=1, le=256)
+    """Length of its streaks."""
+    angle_deg: float
+    """Direction of fall."""
+    intensity: float = Field(ge=0)
+    """Brightness of a streak at its brightest."""
+    scale: int = Field(ge=1, le=8)
+    """Streaks are this many pixels wide: near ones are out of focus."""
+
+
+class RainParams(Params):
+    """Numbers of rain."""
+
+    layers: list[Streaks]
+    """From far to near."""
+    veil: float
+    """Share of light replaced by grey."""
+
+
+class Rain(Degradation[RainRanges, RainParams]):
+    """Dense faint streaks far away, longer and brighter ones nearby."""
+
+    name: ClassVar[str] = "rain"
+    stage: ClassVar[Stage] = "weather"
+    Ranges: ClassVar[type[Config]] = RainRanges
+    Params: ClassVar[type[Params]] = RainParams
+
+    def sample(self, rng: np.random.Generator) -> RainParams:
+        """Draw amount, intensity, length, angle and veil uniformly; layers differ by a few degrees."""
+        ranges = self.ranges
+        amount, intensity = uniform(rng, ranges.amount), uniform(rng, ranges.intensity)
+        length, angle = uniform(rng, ranges.length_px), uniform(rng, ranges.angle_deg)
+        angles = [angle + uniform(rng, (-3.0, 3.0)) for _ in _DEPTHS]
+        return RainParams(layers=_layers(amount, intensity, length, angles), veil=uniform(rng, ranges.veil))
+
+    def at(self, severity: float) -> RainParams:
+        """Streaks of growing brightness, none at 0."""
+        return RainParams(layers=_layers(1.0, 0.4 * severity, 40.0, [10.0, 10.0, 10.0]), veil=0.0)
+
+    def apply(self, image: ImageF, params: RainParams, context: Context) -> Applied:
+        """Add the streaks; the strength map scales them and the veil. Label ``mask`` is what was added."""
+        layer = rain_layer(image.shape[:2], params.layers, context.stream)
+        most = sum(streaks.intensity for streaks in params.layers) + params.veil
+        severity = np.full(image.shape[:2], np.float32(min(1.0, most)))
+        if context.strength is not None:
+            layer *= context.strength
+            severity *= context.strength
+        rainy = _veiled(image, params.veil, context.strength)
+        return Applied(add_rain(rainy, layer), severity, {"mask": layer})
+
+
+def _veiled(image: ImageF, veil: float, strength: Map | None) -> ImageF:
+    if not veil:
+        return image
+    share = np.float32(veil) if strength is None else (strength * np.float32(veil))[..., None]
+    return image + (np.float32(_VEIL_LIGHT) - image) * share
+
+
+_DEPTHS = ((0.05, 0.5, 0.35, 1), (0.012, 0.8, 0.6, 1), (0.002, 1.0, 1.0, 2))
+"""Far to near: density at amount 1, length, brightness (shares of the nearest layer's), width in pixels."""
+
+
+def _layers(amount: float, intensity: float, length: float, angles: list[float]) -> list[Streaks]:
+    return [
+        Streaks(
+            density=min(1.0, density * amount),
+            length_px=max(1, round(length * share)),
+            angle_deg=angle,
+            intensity=intensity * bright,
+            scale=scale,
+        )
+        for (density, share, bright, scale), angle in zip(_DEPTHS, angles, strict=True)
+    ]
+
+
+def rain_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
+    """The light that rain adds, (H, W) float32."""
+    total = np.zeros(shape, np.float32)
+    for index, streaks in enumerate(layers):
+        if streaks.intensity and streaks.density:
+            total += _streaks(shape, streaks, stream(seed, index))
+    return total
+
+
+def _streaks(shape: tuple[int, int], layer: Streaks, seed: int) -> Map:
+    """Streaks on a canvas that is larger by their length on all sides, drawn coarse where they are wide."""
+    length = -(-layer.length_px // layer.scale)
+    small = (-(-shape[0] // layer.scale), -(-shape[1] // layer.scale))
+    canvas = specks((small[0] + length, small[1] + 2 * length), seed, layer.density * layer.scale)
+    lines = smear(canvas, length, layer.angle_deg)[length:, length : length + small[1]].astype(np.float32)
+    lines *= np.float32(layer.intensity / 255)
+    if layer.scale > 1:
+        return resized(lines, (small[0] * layer.scale, small[1] * layer.scale))[: shape[0], : shape[1]]
+    return lines

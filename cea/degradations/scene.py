@@ -1,0 +1,164 @@
+"""What a photograph does not say: how far things are and how they are lit.
+
+A user's own maps win; else inverse depth is procedural (ground plane to a horizon, relief above it) and the light map
+is an edge-preserving smoothing of the brightest channel. Their few numbers are drawn and kept in the record.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cea.config import Config
+from cea.degradations.fields import fractal
+from cea.degradations.maps import box_mean, resized
+from cea.errors import ImageError
+from cea.types import ImageF, Map
+
+Convention = Literal["inverse", "metric"]
+
+
+class SceneParams(Config):
+    """Numbers of the procedural maps."""
+
+    horizon: float = Field(ge=0, le=1)
+    """Height of the horizon, as a share of the frame from its top."""
+    tilt: float = Field(ge=-1, le=1)
+    """How far the horizon falls from left to right, as a share of the frame's height."""
+    relief: float = Field(ge=0, le=1)
+    """Inverse depth of the nearest thing that stands on the ground plane."""
+    cells: int = Field(ge=1, le=64)
+    """Lumps of the relief along the longer side."""
+    light_radius_px: int = Field(ge=1)
+    """Radius of the guided filter that makes the light map."""
+    stream: int
+    """Seed of the relief."""
+
+
+def draw_scene(rng: np.random.Generator) -> SceneParams:
+    """Draw the numbers of the procedural maps."""
+    return SceneParams(
+        horizon=float(rng.uniform(0.25, 0.6)),
+        tilt=float(rng.uniform(-0.1, 0.1)),
+        relief=float(rng.uniform(0.3, 0.7)),
+        cells=int(rng.integers(2, 6)),
+        light_radius_px=int(rng.integers(15, 31)),
+        stream=int(rng.integers(0, 1 << 63)),
+    )
+
+
+class Window(Config):
+    """Where a crop lies in its frame, in pixels."""
+
+    top: int
+    """First row."""
+    left: int
+    """First column."""
+    height: int
+    """Rows of the frame."""
+    width: int
+    """Columns of the frame."""
+
+
+def procedural_depth(params: SceneParams, shape: tuple[int, int], window: Window) -> Map:
+    """Inverse depth of a ground plane with relief, (H, W) float32 in [0, 1], near = 1.
+
+    The inverse depth of a plane grows linearly below its horizon; relief covers it where it is nearer.
+    """
+    rows = (window.top + np.arange(shape[0]) + 0.5) / window.height
+    columns = (window.left + np.arange(shape[1]) + 0.5) / window.width
+    slope = rows[:, None].astype(np.float32) - (params.tilt * (columns[None, :] - 0.5)).astype(np.float32)
+    slope -= np.float32(params.horizon)
+    slope *= np.float32(1 / max(1 - params.horizon, 0.05))
+    relief = fractal(shape, params.stream, params.cells, octaves=4)
+    relief *= np.float32(params.relief)
+    np.maximum(slope, relief, out=slope)
+    return np.minimum(slope, 1, out=slope)
+
+
+def light_map(image: ImageF, radius_px: int) -> Map:
+    """Illumination as a self-guided filter (eps .05) of max-RGB, (H, W) float32 in (0, 1].
+
+    Its means are taken at quarter resolution (He and Sun 2015): the coefficients are smooth anyway.
+    """
+    brightest = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    scale = 4 if min(brightest.shape) >= 64 else 1
+    small = resized(brightest, tuple(-(-side // scale) for side in brightest.shape), cv2.INTER_AREA)
+    side = 2 * max(1, radius_px // scale) + 1
+    slope, offset = (resized(part, brightest.shape).copy() for part in _self_guided(small, side))
+    slope *= brightest
+    slope += offset
+    return np.clip(slope, 1e-3, 1, out=slope)
+
+
+def _self_guided(guide: Map, side: int, eps: float = 0.05) -> tuple[Map, Map]:
+    mean = box_mean(guide, side)
+    variance = np.maximum(box_mean(guide * guide, side) - mean * mean, 0)
+    slope = variance / (variance + np.float32(eps))
+    return box_mean(slope, side), box_mean(mean * (1 - slope), side)
+
+
+def as_inverse_depth(depth: NDArray[Any], convention: Convention) -> Map:
+    """A user's depth map as inverse depth in [0, 1], near = 1, (H, W) float32.
+
+    Args:
+        depth: (H, W) or (H, W, 3); integers are taken over their full range, floats as they are.
+        convention: ``inverse`` (near is large: disparity, MiDaS, Depth Anything) in [0, 1], or ``metric``
+            (far is large, any unit; zero or non-finite means unknown and is taken as farthest).
+
+    Raises:
+        ImageError: wrong shape, nothing finite, or an inverse depth outside [0, 1].
+    """
+    values = np.asarray(depth)
+    if values.ndim == 3:
+        values = values[..., 0]
+    if values.ndim != 2 or values.size == 0:
+        raise _depth_error(f"a depth map of shape {np.shape(depth)}", "(H, W)", "pass one channel")
+    top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
+    values = values.astype(np.float32) / np.float32(top)
+    return _from_metric(values) if convention == "metric" else _checked_inverse(values)
+
+
+def _from_metric(values: Map) -> Map:
+    """nearest / distance: 1 at the nearest (first percentile), towards 0 far away."""
+    known = np.isfinite(values) & (values > 0)
+    if not known.any():
+        raise _depth_error("a metric depth map without a positive value", "distances > 0", "check the file")
+    nearest = np.partition(values[known], int(known.sum()) // 100)[int(known.sum()) // 100]
+    safe = np.where(known, values, np.inf)
+    return np.minimum(nearest / safe, 1).astype(np.float32)
+
+
+def _checked_inverse(values: Map) -> Map:
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise _depth_error(
+            f"an inverse depth map with values in [{values.min():g}, {values.max():g}]",
+            "[0, 1], near = 1",
+            "divide by its maximum, or declare the convention 'metric'",
+        )
+    return values
+
+
+def _depth_error(what: str, expected: str, remedy: str) -> ImageError:
+    return ImageError(what, expected=expected, remedy=remedy)
+
+
+def sign_warning(inverse_depth: Map) -> str | None:
+    """A sentence if an inverse depth map looks upside down, else None.
+
+    In most photographs the ground at the bottom is nearer than what is at the top; a map that says clearly
+    otherwise usually holds distances where inverse depth was declared.
+    """
+    third = max(1, inverse_depth.shape[0] // 3)
+    top, bottom = (float(cv2.mean(part)[0]) for part in (inverse_depth[:third], inverse_depth[-third:]))
+    if bottom >= top - 0.1:
+        return None
+    return (
+        f"the depth map says that the top of the image (mean inverse depth {top:.2f}) is nearer than its bottom "
+        f"({bottom:.2f}); inverse depth has near = 1: if the map holds distances, declare the convention 'metric' "
+        "or pass 1 - map"
+    )
