@@ -1,0 +1,178 @@
+"""From shards to batches: batch k is a pure function of (seed, k, rank), whatever the workers do.
+
+The sampler decides everything — which sample, which crop, which flips — and hands the dataset complete orders, so a
+run that starts at step k sees exactly what an uninterrupted run would see from step k on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from cea.data.shards import read_index, read_pair
+from cea.errors import DataError
+from cea.rng import generator, stream
+from cea.types import ImageU8
+
+Pair = tuple[Tensor, Tensor]
+"""Degraded and clean, (3, h, w) uint8 each."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One patch to be cut.
+
+    Attributes:
+        group: index of the shard folder (one per recipe).
+        row: index of the sample in that folder.
+        top, left: position of the crop, each in [0, 1) of the room there is.
+        flips: upside down, left to right, transposed.
+    """
+
+    group: int
+    row: int
+    top: float
+    left: float
+    flips: tuple[bool, bool, bool]
+
+
+class ShardPairs:
+    """Random access to the (clean, degraded) pairs of several shard folders, with decoded pixels kept in memory.
+
+    Args:
+        folders: one folder per recipe, each with tars and an index.
+        cache_bytes: keep decoded pairs until this many bytes are held, in each process that reads.
+
+    Raises:
+        DataError: a folder that is missing, damaged or empty.
+    """
+
+    def __init__(self, folders: Sequence[Path], cache_bytes: int = 0) -> None:
+        if not folders:
+            raise DataError("no shard folders", expected="at least one", remedy="name the recipes to train on")
+        self.folders = list(folders)
+        self.rows: list[list[dict[str, Any]]] = [read_index(folder).to_dicts() for folder in folders]
+        for folder, rows in zip(self.folders, self.rows, strict=True):
+            if not rows:
+                raise DataError(f"{folder}: holds no samples", expected="at least one", remedy="draw more variants")
+        self._room = cache_bytes
+        self._kept: dict[tuple[int, int], tuple[ImageU8, ImageU8]] = {}
+
+    def pair(self, group: int, row: int) -> tuple[ImageU8, ImageU8]:
+        """Clean and degraded, (H, W, 3) uint8 each; not to be written to."""
+        found = self._kept.get((group, row))
+        if found is None:
+            found = read_pair(self.folders[group], self.rows[group][row])
+            size = found[0].nbytes + found[1].nbytes
+            if size <= self._room:
+                self._room -= size
+                self._kept[group, row] = found
+        return found
+
+
+class PatchDataset(Dataset[Pair]):
+    """Patches of ``patch`` x ``patch`` pixels as the sampler orders them; smaller images are repeated at the edge."""
+
+    def __init__(self, pairs: ShardPairs, patch: int) -> None:
+        self.pairs = pairs
+        self.patch = patch
+
+    def __getitem__(self, order: Order) -> Pair:
+        """Degraded and clean, (3, patch, patch) uint8."""
+        clean, degraded = self.pairs.pair(order.group, order.row)
+        return self._cut(degraded, order), self._cut(clean, order)
+
+    def _cut(self, image: ImageU8, order: Order) -> Tensor:
+        image = _at_least(image, self.patch)
+        top = int(order.top * (image.shape[0] - self.patch + 1))
+        left = int(order.left * (image.shape[1] - self.patch + 1))
+        return as_tensor(_flip(image[top : top + self.patch, left : left + self.patch], order.flips))
+
+
+@dataclass(frozen=True)
+class PatchSequence:
+    """An endless, seeded sequence of patches, balanced over the folders, from which batches are cut.
+
+    Every round of R patches holds one of each of the R folders, in an order of its own; within a folder the samples
+    are dealt like a deck that is shuffled anew each time it runs out, so all are seen equally often.
+
+    Attributes:
+        sizes: samples per folder.
+        batch: patches per batch and rank.
+        seed: of the whole sequence.
+        rank, world: which share of the sequence this process takes; patch p belongs to rank (p / batch) mod world.
+        transpose: also swap rows and columns at random.
+    """
+
+    sizes: tuple[int, ...]
+    batch: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+    transpose: bool = False
+
+    def orders(self, step: int) -> list[Order]:
+        """Batch number ``step``: a pure function of the sequence and ``step``."""
+        first = (step * self.world + self.rank) * self.batch
+        return [self.order(position) for position in range(first, first + self.batch)]
+
+    def order(self, position: int) -> Order:
+        """The patch at ``position`` of the sequence that all ranks share."""
+        turn, place = divmod(position, len(self.sizes))
+        group = int(_shuffled(len(self.sizes), stream(self.seed, "round", turn))[place])
+        deck, card = divmod(turn, self.sizes[group])
+        row = int(_shuffled(self.sizes[group], stream(self.seed, "deck", group, deck))[card])
+        top, left, *flips = (float(draw) for draw in generator(stream(self.seed, "crop", position)).random(5))
+        up, across, transposed = (flip < 0.5 for flip in flips)
+        return Order(group, row, top, left, (up, across, transposed and self.transpose))
+
+
+class StepSampler(Sampler[list[Order]]):
+    """The batches of ``sequence`` with the numbers in ``steps``."""
+
+    def __init__(self, sequence: PatchSequence, steps: range) -> None:
+        self.sequence = sequence
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[Order]]:
+        return map(self.sequence.orders, self.steps)
+
+
+@lru_cache(maxsize=256)
+def _shuffled(count: int, seed: int) -> NDArray[np.int64]:
+    return generator(seed).permutation(count)
+
+
+def centre_crop(image: ImageU8, size: int) -> ImageU8:
+    """The middle ``size`` x ``size`` pixels, or all there are."""
+    top, left = ((length - min(length, size)) // 2 for length in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def as_tensor(image: ImageU8) -> Tensor:
+    """(H, W, 3) to a (3, H, W) uint8 tensor with its own memory (a patch must not keep its tile alive)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _at_least(image: ImageU8, size: int) -> ImageU8:
+    missing = [max(0, size - length) for length in image.shape[:2]]
+    return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="edge") if any(missing) else image
+
+
+def _flip(image: ImageU8, flips: tuple[bool, bool, bool]) -> ImageU8:
+    up, across, transposed = flips
+    image = image[::-1] if up else image
+    image = image[:, ::-1] if across else image
+    return image.transpose(1, 0, 2) if transposed else image

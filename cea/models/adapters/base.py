@@ -1,0 +1,39 @@
+"""What an adapter is: a module that corrects a feature map by what it sees in the image."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from cea.models.config import ModelConfig
+
+
+class Adapter(nn.Module, ABC):
+    """Corrects a feature map of ``channels`` channels. Subclasses are final and keep the shape.
+
+    A new adapter starts as the identity, so that every adapter's network starts as the same network.
+
+    Args:
+        channels: C, the channels of the feature map at this site.
+        config: the model's configuration; an adapter reads the fields that concern it.
+    """
+
+    @abstractmethod
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+
+
+class NoAdapter(Adapter):
+    """The plain backbone: no correction."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__(channels, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` itself."""
+        return x

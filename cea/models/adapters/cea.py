@@ -1,0 +1,133 @@
+"""Continuous Expert Assembly: each token assembles its own residual from r experts that the image itself defines.
+
+Notation of the paper's abstract: X in R^(N x C) are the tokens of a feature map, A in R^(r x C) the routing bases,
+D in R^(r x C) the residual directions. A cross-attention hyper-adapter reads A and D off the image; token n then takes
+
+    dx_n = sum_k <x_n, a_k> d_k,
+
+a dense, signed mixture: no softmax over experts, no Top-k, no prompt, no label. The same function reads as linear
+attention (queries X, keys A, values D) and as an instance's own weight, dX = X (A^T D), of rank r.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cea.models.adapters.base import Adapter
+from cea.models.config import Affinity, ModelConfig
+
+
+class Experts(NamedTuple):
+    """What the hyper-adapter makes of one image: r experts, each a base to be recognised by and a direction to move in.
+
+    Attributes:
+        routing: A, (B, r, C).
+        directions: D, (B, r, C).
+    """
+
+    routing: Tensor
+    directions: Tensor
+
+
+class HyperAdapter(nn.Module):
+    """r learned rank queries attend to the feature map; two linear heads read A and D off the resulting tokens.
+
+    The query stays in the sum, ``LN(q + attn(q, X))``: without it the r tokens come out alike, and with them all
+    experts (effective rank 1). The head of D starts at zero, so the adapter starts as the identity.
+
+    Args:
+        channels: C of the feature map.
+        rank: r.
+        width: d, the channels of queries, keys and values.
+        key_grid: pool keys and values to at most this many rows and columns; 0 for none.
+    """
+
+    def __init__(self, channels: int, *, rank: int, width: int, key_grid: int) -> None:
+        super().__init__()
+        self.key_grid = key_grid
+        self.queries = nn.Parameter(torch.empty(rank, width))
+        self.norm_features = nn.LayerNorm(channels)
+        self.to_keys_values = nn.Linear(channels, 2 * width)
+        self.norm_tokens = nn.LayerNorm(width)
+        self.to_routing = nn.Linear(width, channels)
+        self.to_directions = nn.Linear(width, channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Orthogonal-like queries of unit variance, and D = 0."""
+        nn.init.normal_(self.queries)
+        nn.init.zeros_(self.to_directions.weight)
+        nn.init.zeros_(self.to_directions.bias)
+
+    def forward(self, x: Tensor) -> Experts:
+        """(B, C, H, W) to A and D, (B, r, C) each."""
+        tokens = self.instance_tokens(self.attend(x))
+        return Experts(self.to_routing(tokens), self.to_directions(tokens))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the (pooled) tokens."""
+        keys, values = self.to_keys_values(self.norm_features(as_tokens(self.pool(x)))).chunk(2, dim=-1)
+        queries = self.queries.expand(x.shape[0], -1, -1)
+        return F.scaled_dot_product_attention(queries, keys, values)
+
+    def instance_tokens(self, attended: Tensor) -> Tensor:
+        """LN(q + attn(q, X)), (B, r, d)."""
+        tokens: Tensor = self.norm_tokens(self.queries + attended)
+        return tokens
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Means over at most ``key_grid`` x ``key_grid`` cells: the bases of a megapixel cost no more than a tile's."""
+        if not self.key_grid:
+            return x
+        height, width = (min(size, self.key_grid) for size in x.shape[-2:])
+        return x if (height, width) == x.shape[-2:] else F.adaptive_avg_pool2d(x, (height, width))
+
+
+class ContinuousExpertAssembly(Adapter):
+    """The paper's adapter: ``x + residual_scale * assemble(x, hyper(x))``."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__(channels, config)
+        self.affinity: Affinity = config.affinity
+        self.residual_scale = config.residual_scale
+        self.hyper = HyperAdapter(channels, rank=config.rank, width=config.hyper_width, key_grid=config.key_grid)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x + self.residual_scale * self.assemble(x, self.hyper(x))
+
+    def assemble(self, x: Tensor, experts: Experts) -> Tensor:
+        """dx_n = sum_k <x_n, a_k> d_k for every token of (B, C, H, W).
+
+        Two batched matrix products, right to left, on a view of the channels-last map: the N x r coefficients are the
+        only intermediate, so memory is linear in N and no C x C weight is ever formed.
+        """
+        coefficients = affinities(as_tokens(x), experts.routing, self.affinity)
+        return as_map(coefficients @ experts.directions, x.shape)
+
+
+def affinities(tokens: Tensor, routing: Tensor, kind: Affinity = "dot") -> Tensor:
+    """<x_n, a_k>, (B, N, r), signed and dense, for tokens (B, N, C) and routing bases (B, r, C).
+
+    ``layernorm`` compares LN(x_n); ``cosine`` compares both at unit length. Only ``dot`` is linear in the token.
+    """
+    if kind == "layernorm":
+        tokens = F.layer_norm(tokens, tokens.shape[-1:])
+    elif kind == "cosine":
+        tokens, routing = F.normalize(tokens, dim=-1), F.normalize(routing, dim=-1)
+    return tokens @ routing.transpose(1, 2)
+
+
+def as_tokens(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, N, C); a view where ``x`` is channels_last."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def as_map(tokens: Tensor, shape: torch.Size) -> Tensor:
+    """(B, N, C) to (B, C, H, W), channels_last: the inverse view of ``as_tokens``."""
+    batch, channels, height, width = shape
+    return tokens.reshape(batch, height, width, channels).permute(0, 3, 1, 2)

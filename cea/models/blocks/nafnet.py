@@ -1,0 +1,66 @@
+"""The block of NAFNet (Chen et al., ECCV 2022, "Simple Baselines for Image Restoration"), written from the paper."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cea.models.layers import ChannelNorm, Pointwise
+
+
+class ChannelAttention(nn.Module):
+    """Simplified channel attention: each channel is scaled by a linear map of the image's channel means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Linear(channels, channels)
+
+    def measure(self, x: Tensor) -> Tensor:
+        """The image's global statistic, (B, C): its channel means."""
+        return x.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x * self.scale(self.measure(x))[:, :, None, None]
+
+
+class NafnetBlock(nn.Module):
+    """Gated depth-wise convolution with channel attention, then a gated two-layer perceptron, each residual.
+
+    Args:
+        channels: C.
+        expansion: both halves widen to ``expansion * C`` channels before the gate halves them.
+    """
+
+    def __init__(self, channels: int, expansion: int) -> None:
+        super().__init__()
+        wide = expansion * channels + expansion * channels % 2
+        self.norm_spatial = ChannelNorm(channels)
+        self.expand = Pointwise(channels, wide)
+        self.depthwise = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.attention = ChannelAttention(wide // 2)
+        self.project = Pointwise(wide // 2, channels)
+        self.norm_channel = ChannelNorm(channels)
+        self.widen = Pointwise(channels, wide)
+        self.narrow = Pointwise(wide // 2, channels)
+        self.scale_spatial = nn.Parameter(torch.empty(channels))
+        self.scale_channel = nn.Parameter(torch.empty(channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small residual scales: a deep stack starts close to the identity but with a gradient everywhere."""
+        nn.init.constant_(self.scale_spatial, 0.1)
+        nn.init.constant_(self.scale_channel, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        spatial = gate(self.depthwise(self.expand(self.norm_spatial(x))))
+        x = x + self.scale_spatial[:, None, None] * self.project(self.attention(spatial))
+        channel = gate(self.widen(self.norm_channel(x)))
+        return x + self.scale_channel[:, None, None] * self.narrow(channel)
+
+
+def gate(x: Tensor) -> Tensor:
+    """SimpleGate: the product of the two halves of the channels."""
+    left, right = x.chunk(2, dim=1)
+    return left * right

@@ -1,0 +1,78 @@
+"""Weights on disk: safetensors with the configuration inside, so that a file alone rebuilds its network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cea.config import parse
+from cea.errors import ConfigError, DataError
+from cea.imageio import write_bytes
+from cea.models.config import ModelConfig
+from cea.models.network import Restorer, build
+
+FORMAT = "cea-weights-1"
+_REMEDY = "train again, or pass a .safetensors file that `train` wrote"
+
+
+def save_weights(path: Path, model: Restorer, config: ModelConfig, metadata: Mapping[str, Any]) -> None:
+    """Write the weights, whole or not at all.
+
+    Args:
+        path: ends in ``.safetensors``.
+        model: whose weights to write.
+        config: what ``model`` was built from.
+        metadata: anything JSON can hold: step, gain, commit ...
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "model": config.model_dump_json(),
+        "metadata": json.dumps(dict(metadata), sort_keys=True),
+    }
+    write_bytes(path, save(tensors, metadata=header))
+
+
+def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
+    """The network in evaluation mode, on the CPU, and the metadata it was saved with.
+
+    Raises:
+        DataError: no such file, not safetensors, not written by ``save_weights``, or weights that do not fit the
+            configuration inside.
+    """
+    header, tensors = _read(path)
+    if header.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: safetensors, but of format {header.get('format')!r}", expected=repr(FORMAT), remedy=_REMEDY
+        )
+    try:
+        config = parse(ModelConfig, json.loads(header["model"]), "model")
+        metadata = json.loads(header["metadata"])
+        model = build(config)
+        model.load_state_dict(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = error.what if isinstance(error, ConfigError) else str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: does not fit this version's network ({reason})",
+            expected="weights and a configuration that belong together",
+            remedy=_REMEDY,
+        ) from error
+    return model.eval(), metadata
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", expected="trained weights", remedy=_REMEDY) from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            f"{path}: not a complete safetensors file ({error})", expected="trained weights", remedy=_REMEDY
+        ) from None

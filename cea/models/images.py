@@ -1,0 +1,35 @@
+"""From images, as the rest of the library holds them, to tensors, as networks take them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cea.errors import ImageError
+from cea.types import Image, ImageF
+
+
+def image_tensor(image: Image) -> Tensor:
+    """(H, W, 3) to a (1, 3, H, W) float32 tensor in [0, 1], channels_last.
+
+    Raises:
+        ImageError: another shape or dtype, an empty image, NaN, or floats outside [0, 1].
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(
+            f"an array of shape {image.shape}", expected="(H, W, 3) with H, W >= 1", remedy="pass one RGB image"
+        )
+    return torch.from_numpy(_as_unit(image)).permute(2, 0, 1)[None]
+
+
+def _as_unit(image: Image) -> ImageF:
+    if image.dtype in (np.uint8, np.uint16):
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    if not np.issubdtype(image.dtype, np.floating):
+        raise ImageError(f"an image of dtype {image.dtype}", expected="uint8, uint16 or float", remedy="convert it")
+    if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
+        raise ImageError(
+            f"float values from {image.min():g} to {image.max():g}", expected="[0, 1]", remedy="scale it first"
+        )
+    return np.array(image, dtype=np.float32)

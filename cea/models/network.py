@@ -1,0 +1,78 @@
+"""The restoration network: image in, image out, any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cea.models.backbone import Backbone
+from cea.models.config import ModelConfig
+from cea.rng import stream
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Facts about a network that callers may rely on.
+
+    Attributes:
+        channels: of input and output.
+        value_range: nominal range of input and output; the output is not clipped.
+        size_multiple: sizes that are a multiple of this are not padded inside.
+    """
+
+    channels: int
+    value_range: tuple[float, float]
+    size_multiple: int
+
+
+class Restorer(nn.Module):
+    """``image + backbone(image)``, padded to the backbone's size multiple by edge replication and cropped back.
+
+    Args:
+        config: the model's configuration, kept as ``self.config``.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.contract = Contract(channels=3, value_range=(0.0, 1.0), size_multiple=config.size_multiple)
+        self.backbone = Backbone(config)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [0, 1] to the same shape, for any H, W >= 1."""
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, self.contract.size_multiple).contiguous(memory_format=torch.channels_last)
+        restored: Tensor = padded + self.backbone(padded)
+        return restored[..., :height, :width]
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until height and width are multiples of ``multiple``."""
+    bottom, right = (-size % multiple for size in image.shape[-2:])
+    return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
+
+
+def build(config: ModelConfig, seed: int = 0) -> Restorer:
+    """The network with initial weights that depend on ``config`` and ``seed`` alone.
+
+    Each module draws from a stream named after its place, so two networks that differ in their adapters start from
+    the same backbone. The caller's random state is left alone.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = Restorer(config)
+        for name, module in reversed(list(network.named_modules())):  # children first: a parent has the last word
+            _reset(module, stream(seed, name))
+    nn.init.zeros_(network.backbone.head.weight)  # the untrained network returns its input
+    assert network.backbone.head.bias is not None
+    nn.init.zeros_(network.backbone.head.bias)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _reset(module: nn.Module, seed: int) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        torch.manual_seed(seed)
+        reset()

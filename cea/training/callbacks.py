@@ -1,0 +1,163 @@
+"""What happens beside the steps: curves, the best weights, the point to resume from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from cea.errors import ConfigError
+from cea.imageio import atomic_path
+from cea.models.checkpoint import save_weights
+from cea.models.diagnostics import adapter_statistics
+from cea.training.module import RestorationModule
+
+Report = Callable[[int, Mapping[str, float]], None]
+"""Called with the number of steps done and the values at that step."""
+
+History = dict[str, list[tuple[int, float]]]
+"""Curves by name: (step, value) in the order of the steps."""
+
+
+class Curves(Callback):
+    """Keeps the training curves, across resumed runs, and reports each point.
+
+    Points hold ``train/loss`` (mean since the last point), ``train/lr``, ``train/grad_norm`` (before clipping) and
+    ``train/steps_per_s``; whatever else is passed to ``add`` joins them.
+
+    Args:
+        interval: steps between points.
+        report: called for each point.
+    """
+
+    def __init__(self, interval: int, report: Report | None = None) -> None:
+        self.interval = interval
+        self.report = report
+        self.history: History = {}
+        self.seconds = 0.0
+        self._losses: list[Tensor] = []
+        self._since = time.perf_counter()
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep and report ``values`` at ``step``."""
+        for name, value in values.items():
+            self.history.setdefault(name, []).append((step, value))
+        if self.report is not None:
+            self.report(step, values)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock (validation and start-up are not training time)."""
+        self._losses.clear()
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take a point every ``interval`` steps and at the end of a stretch."""
+        self._losses.append(outputs["loss"].detach())
+        if trainer.global_step % self.interval == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._take(trainer, pl_module)
+
+    def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RestorationModule)
+        loss = float(torch.stack(self._losses).mean())
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"train.lr = {pl_module.config.lr:g}: the loss is {loss} after step {trainer.global_step}",
+                expected="a finite loss",
+                remedy="lower train.lr or train.clip_norm, or lengthen train.warmup_steps",
+            )
+        now = time.perf_counter()
+        values = {
+            "train/loss": loss,
+            "train/lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train/grad_norm": float(pl_module.grad_norm),
+            "train/steps_per_s": len(self._losses) / (now - self._since),
+        }
+        self.seconds += now - self._since
+        self._losses.clear()
+        self._since = now
+        self.add(trainer.global_step, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far, for the checkpoint."""
+        return {"history": self.history, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the curves of a checkpoint."""
+        self.history = state_dict["history"]
+        self.seconds = state_dict["seconds"]
+
+
+class BestWeights(Callback):
+    """Keeps the averaged weights with the highest mean gain over the validation images.
+
+    Must stand before the averaging callback: that one swaps the averaged weights in when validation starts and out in
+    the same hook that this one writes them in.
+
+    Args:
+        folder: where ``best.safetensors`` and ``last.safetensors`` go.
+        curves: where each validation's gains and adapter statistics are added.
+    """
+
+    def __init__(self, folder: Path, curves: Curves) -> None:
+        self.folder = folder
+        self.curves = curves
+        self.gain = -math.inf
+        self.step = 0
+        self.adapters: dict[str, dict[str, float]] = {}
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Judge the averaged weights, which are in place now."""
+        assert isinstance(pl_module, RestorationModule)
+        gains = {recipe: fmean(values) for recipe, values in pl_module.gains.items()}
+        mean = fmean(gains.values())
+        self.adapters = adapter_statistics(pl_module.network, self._images(trainer))
+        self.curves.add(trainer.global_step, _validation_values(mean, gains, self.adapters))
+        metadata = {"step": trainer.global_step, "val_gain_psnr": mean}
+        save_weights(self.folder / "last.safetensors", pl_module.network, pl_module.network.config, metadata)
+        if mean > self.gain:
+            self.gain, self.step = mean, trainer.global_step
+            save_weights(self.folder / "best.safetensors", pl_module.network, pl_module.network.config, metadata)
+
+    def _images(self, trainer: Trainer) -> list[Any]:
+        """One degraded validation image per recipe."""
+        data = trainer.datamodule.validation  # type: ignore[attr-defined]
+        first = {group: number for number, (group, _) in reversed(list(enumerate(data.places)))}
+        return [data[number][0][0].permute(1, 2, 0).numpy() for number in sorted(first.values())]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, for the checkpoint."""
+        return {"gain": self.gain, "step": self.step, "adapters": self.adapters}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best of a checkpoint."""
+        self.gain, self.step, self.adapters = state_dict["gain"], state_dict["step"], state_dict["adapters"]
+
+
+def _validation_values(
+    mean: float, gains: Mapping[str, float], adapters: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    values = {"val/gain_psnr": mean} | {f"val/gain_psnr/{recipe}": gain for recipe, gain in gains.items()}
+    for site, statistics in adapters.items():
+        values |= {f"adapters/{site}/{name}": value for name, value in statistics.items() if name != "rank"}
+    return values
+
+
+class ResumePoint(Callback):
+    """Writes a checkpoint to go on from, after each validation, whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Replace the checkpoint."""
+        with atomic_path(self.path) as temporary:
+            trainer.save_checkpoint(temporary)

@@ -1,0 +1,57 @@
+"""How to train: steps, patches, schedule, averaging, machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cea.config import Config
+
+
+class TrainConfig(Config):
+    """Section ``train`` of params.yaml."""
+
+    max_steps: int = Field(3000, ge=1, le=10_000_000)
+    """Optimiser steps; the schedule is sized to them."""
+    val_interval: int = Field(500, ge=1, le=1_000_000)
+    """Steps between validations; each is followed by a checkpoint, so a kill costs at most this many steps."""
+    batch: int = Field(8, ge=1, le=4096)
+    """Patches per step (and per GPU)."""
+    patch: int = Field(64, ge=8, le=2048)
+    """Height and width of a training patch, in pixels."""
+    transpose: bool = False
+    """Also swap rows and columns at random, beside the two flips."""
+
+    lr: float = Field(1e-3, gt=0, le=1)
+    """Peak learning rate of AdamW."""
+    lr_floor: float = Field(0.01, ge=0, le=1)
+    """The cosine ends at this share of ``lr``."""
+    warmup_steps: int = Field(100, ge=0, le=1_000_000)
+    """Steps of linear warm-up."""
+    weight_decay: float = Field(1e-4, ge=0, le=1)
+    """Of AdamW; matrices and kernels only."""
+    clip_norm: float = Field(1.0, gt=0, le=1000)
+    """Largest norm of the gradient."""
+    ema_decay: float = Field(0.995, ge=0, lt=1)
+    """Per step, of the averaged weights that are validated and kept; 0 keeps the raw weights."""
+    fft_weight: float = Field(0.05, ge=0, le=100)
+    """Weight of the spectral L1 term beside the L1 over pixels."""
+
+    val_crop: int = Field(256, ge=16, le=8192)
+    """Validate on the central crop of this height and width, in pixels."""
+    val_images: int = Field(8, ge=1, le=100_000)
+    """Validation images per recipe, at most."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to train; ``auto`` takes the GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto`` computes in bfloat16 on a GPU that has it, in float32 otherwise."""
+    threads: int = Field(1, ge=0, le=1024)
+    """CPU threads of the training process; 0 leaves PyTorch's choice. Results differ in the last bits with it."""
+    workers: int = Field(1, ge=0, le=256)
+    """Processes that decode patches; 0 decodes in the training process. Results do not depend on it."""
+    cache_mb: int = Field(512, ge=0, le=1_000_000)
+    """Decoded tiles kept in memory by each process that decodes, in MB."""
+    log_interval: int = Field(25, ge=1, le=100_000)
+    """Steps between two points of the training curves."""

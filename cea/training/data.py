@@ -1,0 +1,74 @@
+"""The training and validation loaders of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cea.data.loaders import Pair, PatchDataset, PatchSequence, ShardPairs, StepSampler, as_tensor, centre_crop
+from cea.training.config import TrainConfig
+
+_MB = 1 << 20
+
+
+class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
+    """The central crops of the first images of each folder, recipe by recipe, kept in memory."""
+
+    def __init__(self, folders: tuple[Path, ...], config: TrainConfig) -> None:
+        self.pairs = ShardPairs(folders)
+        self.crop = config.val_crop
+        self.places = [
+            (group, row)
+            for group, rows in enumerate(self.pairs.rows)
+            for row in range(min(len(rows), config.val_images))
+        ]
+        self._kept: dict[int, tuple[Tensor, Tensor, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor, int]:
+        """Degraded and clean, (1, 3, h, w) uint8, and the number of the recipe."""
+        if number not in self._kept:
+            group, row = self.places[number]
+            clean, degraded = (as_tensor(centre_crop(image, self.crop))[None] for image in self.pairs.pair(group, row))
+            self._kept[number] = degraded, clean, group
+        return self._kept[number]
+
+
+class RestorationData(LightningDataModule):
+    """Batches of one run; the training loader is made anew for each stretch between two validations.
+
+    Args:
+        train, val: shard folders, one per recipe.
+        config: how to train.
+        seed: of the sequence of patches.
+    """
+
+    def __init__(self, train: tuple[Path, ...], val: tuple[Path, ...], config: TrainConfig, seed: int) -> None:
+        super().__init__()
+        self.config = config
+        self.validation = ValidationImages(val, config)
+        self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB)
+        sizes = tuple(len(rows) for rows in self.pairs.rows)
+        self.sequence = PatchSequence(sizes, config.batch, seed, transpose=config.transpose)
+
+    def train_dataloader(self) -> DataLoader[Pair]:
+        """Batches from the trainer's current step to its next validation, or to the end."""
+        assert self.trainer is not None
+        start = self.trainer.global_step
+        steps = range(start, min(start + self.config.val_interval, self.config.max_steps))
+        return DataLoader(
+            PatchDataset(self.pairs, self.config.patch),
+            batch_sampler=StepSampler(self.sequence, steps),
+            num_workers=self.config.workers,
+            pin_memory=torch.cuda.is_available() and self.config.device != "cpu",
+        )
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, int]]:
+        """One image at a time, whatever its size."""
+        return DataLoader(self.validation, batch_size=None)

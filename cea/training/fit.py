@@ -1,0 +1,225 @@
+"""Train a network on shards: one call, resumable, quiet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+
+from cea.errors import ConfigError, DataError
+from cea.imageio import write_bytes
+from cea.models.config import ModelConfig
+from cea.models.network import build
+from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
+from cea.training.config import TrainConfig
+from cea.training.data import RestorationData
+from cea.training.module import RestorationModule
+from cea.training.progress import ProgressLine
+
+_NO_EFFECT = {"workers", "cache_mb", "log_interval"}
+"""Fields of TrainConfig that do not change the weights; a run may be resumed with other values of these."""
+
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # train.workers is the user's choice
+    ".*GPU available but not used.*",  # so is train.device
+    ".*LeafSpec.*is deprecated.*",  # Lightning 2.6 on PyTorch 2.13
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train on and where to write.
+
+    Attributes:
+        train, val: shard folders, one per recipe, each named after it.
+        output: receives ``best.safetensors`` and ``last.safetensors`` (averaged weights) at the end.
+        state: keeps what is needed to resume after a kill, and is removed at the end. It must not lie in ``output``
+            where another tool empties that before a run.
+        seed: of initial weights and patches.
+    """
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    output: Path
+    state: Path
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came out.
+
+    Attributes:
+        weights: the averaged weights with the highest mean gain on the validation images.
+        last: the averaged weights at the end.
+        steps: of the whole run, those before a resume included.
+        best_step, best_gain_psnr: when ``weights`` were taken, and their mean validation gain in dB.
+        seconds: spent in training steps, those before a resume included.
+        parameters: of the network.
+        history: curves by name, as (step, value).
+        adapters: by site, ``effective_rank_a``, ``effective_rank_d``, ``rank``, ``varying_share_a`` at the end.
+    """
+
+    weights: Path
+    last: Path
+    steps: int
+    best_step: int
+    best_gain_psnr: float
+    seconds: float
+    parameters: int
+    history: History = field(repr=False)
+    adapters: dict[str, dict[str, float]] = field(repr=False)
+
+
+def fit(
+    job: Job, config: TrainConfig, model: ModelConfig, *, report: Report | None = None, progress: bool = True
+) -> FitResult:
+    """Train, or go on where a killed run with the same configuration and data stopped.
+
+    The result does not depend on whether and where the run was killed, nor on the number of workers.
+
+    Args:
+        job: data, folders, seed.
+        config: how to train.
+        model: what to train.
+        report: called with each point of the curves, e.g. to send it to a tracking server.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        DataError: shards that are missing, damaged or empty.
+        ConfigError: a GPU that is asked for and not there; a loss that is no longer finite.
+    """
+    mark = fingerprint(job, config, model)
+    checkpoint = _prepare_state(job.state, mark)
+    curves = Curves(config.log_interval, report)
+    best = BestWeights(job.state, curves)
+    with _quiet(), _threads(config.threads):
+        data = RestorationData(job.train, job.val, config, job.seed)
+        module = RestorationModule(build(model, job.seed), config, tuple(folder.name for folder in job.val))
+        trainer = _trainer(job, config, [curves, best, *_others(job, config, curves, progress)])
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    return _hand_over(job, trainer, module, curves, best)
+
+
+def fingerprint(job: Job, config: TrainConfig, model: ModelConfig) -> str:
+    """A digest of all that decides the weights: configuration, seed, the shards' pixels, PyTorch's version."""
+    facts = {
+        "train": config.model_dump(exclude=_NO_EFFECT),
+        "model": model.model_dump(),
+        "seed": job.seed,
+        "data": [[_index_digest(folder) for folder in folders] for folders in (job.train, job.val)],
+        "torch": torch.__version__,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _index_digest(folder: Path) -> str:
+    """The index holds the hash of every sample's pixels."""
+    try:
+        return hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{folder / 'index.parquet'}: {error.strerror}",
+            expected="a folder of shards",
+            remedy="make the shards first",
+        ) from None
+
+
+def _prepare_state(state: Path, mark: str) -> Path | None:
+    """The checkpoint to go on from, or None; what another run left behind is removed."""
+    written, checkpoint = state / "fingerprint", state / "resume.ckpt"
+    if written.is_file() and written.read_text() == mark:
+        return checkpoint if checkpoint.is_file() else None
+    shutil.rmtree(state, ignore_errors=True)
+    write_bytes(written, mark.encode())
+    return None
+
+
+def _others(job: Job, config: TrainConfig, curves: Curves, progress: bool) -> list[Callback]:
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state / "resume.ckpt")]
+    return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks
+
+
+def _trainer(job: Job, config: TrainConfig, callbacks: list[Callback]) -> Trainer:
+    gpu = _use_gpu(config)
+    half = config.precision == "bfloat16" or (config.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+    return Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision="bf16-mixed" if half else "32-true",
+        max_steps=config.max_steps,
+        max_epochs=-1,
+        reload_dataloaders_every_n_epochs=1,  # one "epoch" is one stretch between validations
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        default_root_dir=job.state,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _use_gpu(config: TrainConfig) -> bool:
+    present = torch.cuda.is_available()
+    if config.device == "gpu" and not present:
+        raise ConfigError(
+            "train.device = 'gpu': PyTorch sees none", expected="a GPU", remedy="set train.device to auto or cpu"
+        )
+    return present and config.device != "cpu"
+
+
+def _hand_over(job: Job, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights) -> FitResult:
+    """Move the weights to the output folder and forget the state."""
+    job.output.mkdir(parents=True, exist_ok=True)
+    for name in ("best.safetensors", "last.safetensors"):
+        write_bytes(job.output / name, (job.state / name).read_bytes())
+    shutil.rmtree(job.state)
+    return FitResult(
+        weights=job.output / "best.safetensors",
+        last=job.output / "last.safetensors",
+        steps=trainer.global_step,
+        best_step=best.step,
+        best_gain_psnr=best.gain,
+        seconds=curves.seconds,
+        parameters=sum(parameter.numel() for parameter in module.network.parameters()),
+        history=curves.history,
+        adapters=best.adapters,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No tips, no hardware table, and no warnings about choices that are made here on purpose."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,86 @@
+"""The LightningModule: loss, optimiser, schedule and validation around a network that knows none of them."""
+
+from __future__ import annotations
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from cea.losses import RestorationLoss
+from cea.models.network import Restorer
+from cea.training.config import TrainConfig
+from cea.training.schedule import lr_factor
+
+SMALLEST_MSE = 1e-10
+"""Floor of the mean squared error, so that PSNR stays finite: 100 dB."""
+
+
+class RestorationModule(LightningModule):
+    """Trains ``network`` on batches (degraded, clean) of uint8 patches.
+
+    Args:
+        network: from ``cea.models.network.build``.
+        config: how to train.
+        recipes: names of the validation sets, by the number that comes with each validation batch.
+
+    Attributes:
+        gains: of the latest validation, dB per image by recipe.
+        grad_norm: of the latest step, before clipping.
+    """
+
+    def __init__(self, network: Restorer, config: TrainConfig, recipes: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.recipes = recipes
+        self.loss = RestorationLoss(config.fft_weight)
+        self.gains: dict[str, list[float]] = {}
+        self.grad_norm = torch.tensor(float("nan"))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        degraded, clean = (as_unit(images) for images in batch)
+        loss: Tensor = self.loss(self.network(degraded), clean)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the gains of the validation before."""
+        self.gains = {recipe: [] for recipe in self.recipes}
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, int], batch_idx: int) -> None:
+        """Note the gain in PSNR (dB) of some images of one recipe over their input."""
+        degraded, clean = (as_unit(images) for images in batch[:2])
+        restored = self.network(degraded).float().clamp(0, 1)
+        gains = psnr(restored, clean) - psnr(degraded, clean)
+        self.gains[self.recipes[batch[2]]] += gains.tolist()
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by norm, and keep the norm before clipping for the curves."""
+        self.grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with weight decay on matrices and kernels only, and the schedule, stepped per batch."""
+        parameters = list(self.network.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = AdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
+        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def as_unit(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 to float32 in [0, 1], channels_last."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def psnr(restored: Tensor, clean: Tensor) -> Tensor:
+    """Per-image PSNR in dB of (B, 3, H, W) in [0, 1], (B,); at most 100."""
+    error = (restored - clean).square().mean(dim=(1, 2, 3)).clamp_min(SMALLEST_MSE)
+    return -10 * error.log10()

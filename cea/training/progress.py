@@ -1,0 +1,80 @@
+"""One line that says how far the training is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from cea.training.callbacks import Curves
+
+
+_LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} to go, {rate_fmt}{postfix}"
+
+
+class _Lines:
+    """Makes each state of a bar a line of its own in ``stream`` (a log file cannot go back to a line's start)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        state = text.strip()
+        if state:
+            self.stream.write(state + "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+class ProgressLine(Callback):
+    """A progress bar over all steps: one line in a terminal, ten lines in a log file.
+
+    Args:
+        steps: of the whole run.
+        curves: where loss and validation gain are read.
+    """
+
+    def __init__(self, steps: int, curves: Curves) -> None:
+        self.steps = steps
+        self.curves = curves
+        self._bar: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar where the run starts or goes on."""
+        in_terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=self.steps,
+            initial=trainer.global_step,
+            desc="train",
+            unit="step",
+            file=sys.stderr if in_terminal else _Lines(sys.stderr),
+            dynamic_ncols=in_terminal,
+            bar_format=None if in_terminal else _LOG_FORMAT,
+            mininterval=0.5 if in_terminal else 0,
+            miniters=None if in_terminal else max(1, self.steps // 10),
+        )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move on by one step."""
+        assert self._bar is not None
+        self._bar.set_postfix_str(self._state(), refresh=False)
+        self._bar.update()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar, leaving its last state."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that an error message starts on a line of its own."""
+        self.on_train_end(trainer, pl_module)
+
+    def _state(self) -> str:
+        parts = {"train/loss": "loss {:.4f}", "val/gain_psnr": "val {:+.2f} dB"}
+        latest = {name: curve[-1][1] for name, curve in self.curves.history.items() if name in parts}
+        return " ".join(form.format(latest[name]) for name, form in parts.items() if name in latest)

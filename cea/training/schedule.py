@@ -1,0 +1,19 @@
+"""The learning rate over the steps of a run."""
+
+from __future__ import annotations
+
+import math
+
+from cea.training.config import TrainConfig
+
+
+def lr_factor(step: int, config: TrainConfig) -> float:
+    """The share of ``config.lr`` used by optimiser step ``step`` (from 0): linear warm-up, then half a cosine.
+
+    The first step already moves, the warm-up ends at 1, and the last step of ``max_steps`` uses ``lr_floor``.
+    """
+    warmup = min(config.warmup_steps, config.max_steps // 2)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    progress = min((step - warmup) / max(config.max_steps - 1 - warmup, 1), 1.0)
+    return config.lr_floor + (1 - config.lr_floor) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,64 @@
+"""Small shard folders written without the degradation engine: smooth images, darkened and noisy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cea.data.archive import TarWriter
+from cea.data.shards import FORMAT, INDEX, PARTS
+from cea.data.tables import write_table
+from cea.imageio import encode_png, pixel_sha256
+from cea.rng import generator, stream
+from cea.types import ImageU8
+
+
+def write_toy_shards(folder: Path, *, samples: int = 4, size: int = 48, seed: int = 0) -> Path:
+    """Write ``samples`` pairs under ``folder`` (named after the recipe), in one tar with its index."""
+    folder.mkdir(parents=True)
+    with TarWriter(folder / "000000.tar") as tar:
+        rows = [_write(tar, folder.name, number, size, seed) for number in range(samples)]
+    write_table(folder / "index.parquet", pl.DataFrame(rows, schema=INDEX))
+    tars = {"000000.tar": {"samples": samples, "bytes": (folder / "000000.tar").stat().st_size}}
+    (folder / "index.json").write_text(json.dumps({"format": FORMAT, "samples": samples, "tars": tars}))
+    return folder
+
+
+def toy_pair(recipe: str, number: int, size: int, seed: int) -> tuple[ImageU8, ImageU8]:
+    """Clean and degraded: a smooth image, and the same darkened with a little noise."""
+    rng = generator(stream(seed, recipe, number))
+    rows, columns = np.mgrid[:size, :size][..., None] / size
+    phase, frequency = rng.uniform(0, 6, 3), rng.uniform(1, 4, (2, 3))
+    clean = 0.5 + 0.4 * np.sin(2 * np.pi * (frequency[0] * rows + frequency[1] * columns) + phase)
+    degraded = 0.6 * clean + rng.normal(0, 0.03, clean.shape)
+    to_u8 = [np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8) for image in (clean, degraded)]
+    return to_u8[0], to_u8[1]
+
+
+def _write(tar: TarWriter, recipe: str, number: int, size: int, seed: int) -> dict[str, object]:
+    clean, degraded = toy_pair(recipe, number, size, seed)
+    members = {
+        "clean": encode_png(clean),
+        "degraded": encode_png(degraded),
+        "severity": encode_png(np.full((size, size), 255, np.uint8)),
+        "record": json.dumps({"sample_id": f"toy-{recipe}-{number:04d}"}).encode(),
+    }
+    row: dict[str, object] = {
+        "sample_id": f"toy-{recipe}-{number:04d}",
+        "tar": "000000.tar",
+        "recipe": recipe,
+        "clean_id": f"toy{number}",
+        "uniform": True,
+        "components": [recipe],
+        "n_components": 1,
+        "height": size,
+        "width": size,
+        "clean_sha256": pixel_sha256(clean),
+        "degraded_sha256": pixel_sha256(degraded),
+    }
+    for part, suffix in PARTS.items():
+        row[f"{part}_offset"], row[f"{part}_size"] = tar.add(f"{row['sample_id']}.{part}.{suffix}", members[part])
+    return row
