@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -60,9 +62,7 @@ class MotionBlur(Degradation[MotionBlurRanges, MotionBlurParams]):
 
     def sample(self, rng: np.random.Generator) -> MotionBlurParams:
         """Draw path length and shake."""
-        return MotionBlurParams(
-            length_px=uniform(rng, self.ranges.length_px), shake=uniform(rng, self.ranges.shake)
-        )
+        return MotionBlurParams(length_px=uniform(rng, self.ranges.length_px), shake=uniform(rng, self.ranges.shake))
 
     def at(self, severity: float) -> MotionBlurParams:
         """A path of up to ``LONGEST_PX`` with a little shake."""
@@ -73,12 +73,13 @@ class MotionBlur(Degradation[MotionBlurRanges, MotionBlurParams]):
         severity = strength.severity_map(image, params.length_px / LONGEST_PX, context.strength)
         path = trajectory(generator(context.stream), params.shake) * params.length_px
         share = strength.constant(context.strength)
-        if (share or 1.0) * params.length_px == 0.0 or share == 0.0:
+        if share == 0.0 or params.length_px == 0.0:
             return Applied(image, severity)
         light = transfer.linear_codes(image)
         if context.strength is None or share is not None:
-            return Applied(_blurred(light, path * share), severity)
-        levels = [lambda: image, *(lambda part=part: _blurred(light, path * part) for part in (1 / 3, 2 / 3, 1.0))]
+            return Applied(_blurred(light, path * (1.0 if share is None else share)), severity)
+        levels: list[Callable[[], ImageF]] = [lambda: image]
+        levels += [partial(_blurred, light, path * part) for part in (1 / 3, 2 / 3, 1.0)]
         return Applied(strength.between(levels, context.strength * np.float32(3)), severity)
 
 

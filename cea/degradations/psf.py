@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.channels import each
 from cea.degradations.transfer import Codes
 
 UNIT = 2**20
@@ -69,7 +70,7 @@ def trace(path: NDArray[np.complex128]) -> Kernel:
 
 
 def convolve(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
-    """Convolve integer-valued ``light`` ((H, W) or (H, W, C), below 2^25) with ``kernel``, mirrored at the borders.
+    """Convolve integer-valued ``light`` ((H, W), below 2^25) with ``kernel``, mirrored at the borders.
 
     Returns:
         The exact sums, ``UNIT`` times the weighted means, as integers in float64.
@@ -78,14 +79,22 @@ def convolve(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
 
 
 def convolve_codes(light: Codes, kernel: Kernel) -> Codes:
-    """Convolve 16-bit ``light`` with ``kernel``; rounded to 16-bit codes, half up."""
+    """Convolve 16-bit ``light`` (H, W, 3) with ``kernel``; rounded to 16-bit codes, half up."""
     if kernel.shape == (1, 1):
         return light
+    return each(lambda plane: _convolved(plane, kernel), light)
+
+
+def _convolved(light: Codes, kernel: Kernel) -> Codes:
+    sums = _filter(light.astype(np.float64), kernel)
+    sums *= 1 / UNIT
     # A quarter of a unit keeps the exact sums clear of the boundary that rounding would otherwise sit on.
-    return (_filter(light.astype(np.float64), kernel) * (1 / UNIT) + (0.5 + 0.25 / UNIT)).astype(np.uint16)
+    sums += 0.5 + 0.25 / UNIT
+    return sums.astype(np.uint16)
 
 
 def _filter(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     # OpenCV correlates: turning the kernel makes it a convolution, so that a point is blurred into the PSF itself.
     turned = np.ascontiguousarray(kernel[::-1, ::-1])
-    return cv2.filter2D(light, cv2.CV_64F, turned, borderType=cv2.BORDER_REFLECT_101).reshape(light.shape)
+    result = cv2.filter2D(light, cv2.CV_64F, turned, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(result, np.float64).reshape(light.shape)

@@ -5,7 +5,7 @@ Everything is separate IEEE additions and multiplications, which give the same b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def constant(strength: Map | None) -> float | None:
     return low if low == float(strength.max()) else None
 
 
-def between(levels: list[Callable[[], ImageF]], position: Map) -> ImageF:
+def between(levels: Sequence[Callable[[], ImageF]], position: Map) -> ImageF:
     """Interpolate linearly between images: level k where ``position`` is k.
 
     Args:
