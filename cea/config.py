@@ -50,7 +50,7 @@ def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
         raise ConfigError(f"{path}: holds no sections", expected=", ".join(SECTIONS), remedy="add them")
     for key in params:
         if key not in SECTIONS:
-            raise _unknown_key(str(path), key, SECTIONS)
+            raise unknown_key(str(path), key, SECTIONS)
     return params
 
 
@@ -91,9 +91,12 @@ def _explain(model: type[Config], error: ValidationError, where: str) -> ConfigE
     first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]
     name = ".".join([where, *place])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # raised by a validator for something deeper, its place relative to here
+        return ConfigError(f"{name}.{cause.what}", expected=cause.expected, remedy=cause.remedy)
     if first["type"] == "extra_forbidden":
         owner = _owner(model, place[:-1])
-        return _unknown_key(".".join([where, *place[:-1]]), place[-1], tuple(owner.model_fields) if owner else ())
+        return unknown_key(".".join([where, *place[:-1]]), place[-1], tuple(owner.model_fields) if owner else ())
     if first["type"] == "missing":
         return ConfigError(f"{name} is missing", expected="a value", remedy="add it to params.yaml")
     message = first["msg"].removeprefix("Value error, ")
@@ -102,7 +105,8 @@ def _explain(model: type[Config], error: ValidationError, where: str) -> ConfigE
     )
 
 
-def _unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:
+def unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:
+    """The error for a ``key`` under ``where`` that is none of ``known``, naming the nearest one."""
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
     return ConfigError(
         f"{where}: unknown key {str(key)!r}",

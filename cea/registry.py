@@ -72,7 +72,7 @@ class Registry(Mapping[str, T], Generic[T]):
             return _import(self._lazy[name], self.kind)
         found = self._entry_points().get(name)
         if found is not None:
-            return found.load()  # type: ignore[no-any-return]
+            return found.load()
         if ":" in name:
             return _import(name, self.kind)
         near = difflib.get_close_matches(name, list(self), n=1)

@@ -37,9 +37,11 @@ class SceneParams(Config):
     """Radius of the guided filter that makes the light map."""
     stream: int
     """Seed of the relief."""
+    depth_given: bool = False
+    """Whether the sample was drawn for a depth map of its image; the numbers above then make the light map only."""
 
 
-def draw_scene(rng: np.random.Generator) -> SceneParams:
+def draw_scene(rng: np.random.Generator, *, depth_given: bool = False) -> SceneParams:
     """Draw the numbers of the procedural maps."""
     return SceneParams(
         horizon=float(rng.uniform(0.25, 0.6)),
@@ -48,6 +50,7 @@ def draw_scene(rng: np.random.Generator) -> SceneParams:
         cells=int(rng.integers(2, 6)),
         light_radius_px=int(rng.integers(15, 31)),
         stream=int(rng.integers(0, 1 << 63)),
+        depth_given=depth_given,
     )
 
 

@@ -1,0 +1,164 @@
+"""From a record and clean pixels to a degraded sample: a pure function, the same bytes everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.degradations.base import Applied, Context, Degradation, Params, Scene
+from cea.degradations.compose import steps
+from cea.degradations.families import FAMILIES
+from cea.degradations.fields import field_map
+from cea.degradations.maps import resized
+from cea.degradations.planes import as_rgb8, quantise, to_planes
+from cea.degradations.records import NodeRecord, Record, check_version
+from cea.degradations.scene import Window, light_map, procedural_depth
+from cea.errors import ConfigError, ImageError, RecordError
+from cea.types import Image, ImageF, ImageU8, Map
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One sample in pixels.
+
+    Attributes:
+        clean: (h, w, 3) uint8, the crop.
+        degraded: (h, w, 3) uint8.
+        severity: (K, h, w) float32 in [0, 1], one band per component in the record's order.
+        labels: ``<component>/<map>`` -> (h, w) or (h, w, 3) float32, and ``inverse_depth`` and ``light`` where used.
+    """
+
+    clean: ImageU8
+    degraded: ImageU8
+    severity: NDArray[np.float32]
+    labels: Mapping[str, NDArray[Any]]
+
+
+def render(
+    record: Record,
+    clean: Image,
+    *,
+    inverse_depth: Map | None = None,
+    light: Map | None = None,
+    labels: bool = False,
+    fields: Mapping[str, Map] | None = None,
+) -> Rendered:
+    """Render ``record`` from its clean image.
+
+    Args:
+        record: what ``draw`` returned, or its JSON came back as.
+        clean: the whole clean image: (H, W, 3) RGB or (H, W) grey; uint16 and float [0, 1] are quantised to uint8.
+        inverse_depth: the scene's own, (H, W) in [0, 1], near = 1 (see ``scene.as_inverse_depth``);
+            None: procedural, from the record's numbers.
+        light: the scene's own illumination, (H, W) in [0, 1]; None: made from the clean image.
+        labels: whether to keep the maps of every component.
+        fields: the caller's maps for nodes whose field is an ``array``, by label, (h, w) of the crop.
+
+    Raises:
+        RecordError: a record of another engine, of a family that is missing, or without its depth map or field.
+        ImageError: an image that is none, or too small for the record's crop.
+    """
+    check_version(record)
+    whole = as_rgb8(clean)
+    window, tile = _crop(record, whole)
+    image = to_planes(tile)
+    scene = Scene(
+        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, tile),
+        _own(light, window, tile, "light map") or (lambda: light_map(image, record.scene.light_radius_px)),
+    )
+    chain = _Chain(record, scene, image, dict(fields or {}))
+    degraded = chain.run()
+    severity = np.stack(chain.severity) if chain.severity else np.zeros((0, *tile.shape[:2]), np.float32)
+    return Rendered(tile, quantise(degraded), severity, chain.labels if labels else {})
+
+
+class _Chain:
+    """The image on its way through the nodes, and what they leave behind."""
+
+    def __init__(self, record: Record, scene: Scene, image: ImageF, fields: dict[str, Map]) -> None:
+        self.record, self.scene, self.image, self.fields = record, scene, image, fields
+        self.severity: list[Map] = [np.zeros(image.shape[:2], np.float32) for _ in record.nodes]
+        self.labels: dict[str, NDArray[Any]] = {}
+        self.strength: dict[int, Map | None] = {}
+
+    def run(self) -> ImageF:
+        families = [_family(node) for node in self.record.nodes]
+        parts = [family.parts(params) for family, params in families]
+        for node, part in steps(self.record.order, parts):
+            applied = families[node][0].apply(self.image, parts[node][part][1], self._context(node))
+            self._keep(node, applied)
+        return self.image
+
+    def _context(self, index: int) -> Context:
+        node = self.record.nodes[index]
+        if index not in self.strength:
+            self.strength[index] = (
+                None
+                if node.field is None
+                else field_map(
+                    node.field,
+                    self.image.shape[:2],
+                    lambda: self.scene.inverse_depth,
+                    self.fields.get(node.label),
+                )
+            )
+        return Context(self.scene, node.stream, self.strength[index])
+
+    def _keep(self, index: int, applied: Applied) -> None:
+        self.image = applied.image
+        np.maximum(self.severity[index], applied.severity, out=self.severity[index])
+        label = self.record.nodes[index].label
+        self.labels |= {f"{label}/{name}": values for name, values in applied.labels.items()}
+
+
+def _family(node: NodeRecord) -> tuple[Degradation[Any, Any], Params]:
+    try:
+        kind = FAMILIES[node.family]
+        return kind(kind.Ranges()), kind.Params.model_validate(node.params)
+    except ConfigError as error:
+        raise RecordError(
+            f"node {node.label!r}: {error.what}", expected=error.expected, remedy="install or import what drew it"
+        ) from None
+
+
+def _crop(record: Record, whole: ImageU8) -> tuple[Window, ImageU8]:
+    height, width = whole.shape[:2]
+    top, left, rows, columns = record.crop or (0, 0, height, width)
+    if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
+        raise ImageError(
+            f"sample {record.sample_id} crops {[top, left, rows, columns]} of an image of {height} x {width}",
+            expected="a crop inside the image",
+            remedy="pass the whole clean image that the record was drawn for",
+        )
+    window = Window(top=top, left=left, height=height, width=width)
+    return window, np.ascontiguousarray(whole[top : top + rows, left : left + columns])
+
+
+def _own(given: Map | None, window: Window, tile: ImageU8, what: str) -> Callable[[], Map] | None:
+    """A user's map of the whole frame, cut to the tile."""
+    if given is None:
+        return None
+    values = np.asarray(given, np.float32)
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise ImageError(
+            f"a {what} of shape {values.shape}", expected="finite (H, W) values in [0, 1]", remedy="convert it first"
+        )
+    frame = np.clip(resized(values, (window.height, window.width)), 0, 1)
+    rows, columns = tile.shape[:2]
+    part = np.ascontiguousarray(frame[window.top : window.top + rows, window.left : window.left + columns])
+    return lambda: part
+
+
+def _procedural(record: Record, window: Window, tile: ImageU8) -> Callable[[], Map]:
+    if record.scene.depth_given:
+        raise RecordError(
+            f"sample {record.sample_id} was drawn for the image's own depth map, and none was given",
+            expected="inverse_depth",
+            remedy="pass render(..., inverse_depth=...)",
+        )
+    shape: tuple[int, int] = tile.shape[:2]
+    return lambda: procedural_depth(record.scene, shape, window)
