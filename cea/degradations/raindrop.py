@@ -149,7 +149,8 @@ def _window(centre: float, reach: float, size: int) -> slice:
 def _drops(light: transfer.Codes, wet: Map, scale: Map) -> tuple[transfer.Codes, transfer.Codes]:
     """Opacity (H, W) and refracted light times opacity (H, W, 3) of the drops in focus, as codes."""
     root = np.sqrt(wet)
-    opacity = np.clip((root - np.float32(0.5)) * scale + np.float32(0.5), np.float32(0), np.float32(1))
+    sharpness = np.maximum(scale, np.float32(1))  # the rim is about two pixels wide
+    opacity = np.clip((root - np.float32(0.5)) * sharpness + np.float32(0.5), np.float32(0), np.float32(1))
     opacity[scale == 0] = 0
     rows, columns = np.nonzero(opacity)
     slopes = [s[rows, columns] * scale[rows, columns] * np.float32(2 * STEEPNESS) for s in _gradient(root)]
