@@ -26,6 +26,7 @@ FAMILIES: Registry[type[Degradation[Any, Any]]] = Registry(
         "resize": "cea.degradations.resize:Resize",
         "jpeg": "cea.degradations.jpeg:Jpeg",
         "webp": "cea.degradations.webp:Webp",
+        "albumentations": "cea.degradations.albumentations_family:Albumentations",
     },
     group="cea.degradations",
 )
