@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cea.errors import DataError
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -29,10 +32,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        if error.errno is None:
+        if error.errno not in _UNWRITABLE:
             raise
         raise DataError(
-            f"{folder}: {os.strerror(error.errno)}", expected="room to write it", remedy="free some space and run again"
+            f"{folder}: {os.strerror(error.errno)}",
+            expected="a place to write with enough room",
+            remedy="free some space, or write elsewhere, and run again",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

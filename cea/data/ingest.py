@@ -213,10 +213,8 @@ def _without_twins(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken],
         earlier = first.setdefault(each.row["sha256"], each)
         if earlier is not each:
             twins.append(_Refused(each.name, f"the same pixels as {earlier.name}"))
-            if each.row["file"] != earlier.row["file"]:
-                (folder / each.row["file"]).unlink()
-                if each.row["depth_file"]:
-                    (folder / each.row["depth_file"]).unlink()
+            for file in {each.row["file"], each.row["depth_file"]} - {None, *earlier.row.values()}:
+                (folder / file).unlink(missing_ok=True)
     return list(first.values()), twins
 
 

@@ -110,7 +110,7 @@ def read_sample(folder: Path, row: Mapping[str, Any]) -> Sample:
         DataError: the tar is missing, or the bytes at that place are no such sample.
     """
     clean, degraded = read_pair(folder, row)
-    bands = _read_image(folder, row, "severity").reshape(-1, row["height"], row["width"])
+    bands = _read_image(folder, row, "severity").reshape(-1, row["height"], row["width"])[: row["n_components"]]
     try:
         record = json.loads(read_part(folder, row, "record"))
     except ValueError:

@@ -1,0 +1,150 @@
+"""The records table: one row per sample, with every drawn number, before any pixel is touched."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+from pydantic import Field
+
+from cea.config import Config
+from cea.degradations.recipes import RecipeConfig
+from cea.degradations.records import Record, draw
+from cea.errors import DataError
+from cea.rng import SampleKey
+from cea.types import SPLITS, Split
+
+COLUMNS: dict[str, Any] = {
+    "sample_id": pl.String,
+    "clean_id": pl.String,
+    "clean_sha256": pl.String,
+    "root_seed": pl.Int64,
+    "recipe": pl.String,
+    "variant": pl.Int32,
+    "split": pl.String,
+    "crop": pl.List(pl.Int32),
+    "uniform": pl.Boolean,
+    "engine_version": pl.String,
+    "order": pl.String,
+    "scene": pl.String,
+    "nodes": pl.String,
+    "components": pl.List(pl.String),
+    "n_components": pl.Int32,
+}
+"""Columns of ``data/records/<recipe>.parquet``: the fields of a Record, and the labels of its nodes."""
+
+_AS_JSON = ("scene", "nodes")
+"""Nested fields, which the table holds as JSON text."""
+
+
+class Variants(Config):
+    """Samples drawn from one clean image, by its kind."""
+
+    photograph: int = Field(default=1, ge=0, le=9999)
+    """Samples per photograph."""
+
+    leaves: int = Field(default=1, ge=0, le=9999)
+    """Samples per dead-leaves image."""
+
+
+class SynthesizeConfig(Config):
+    """How many samples of a recipe are drawn from each clean image, and how."""
+
+    train: Variants = Variants(photograph=8, leaves=1)
+    """Training samples; each is a tile with a place of its own."""
+
+    val: Variants = Variants(photograph=2, leaves=1)
+    """Validation samples, whole images."""
+
+    test: Variants = Variants(photograph=2, leaves=1)
+    """Test samples, whole images."""
+
+    nonuniform_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of samples whose strength follows a smooth field instead of being the same everywhere."""
+
+    tile: int = Field(default=256, ge=16, le=4096)
+    """Side of a training tile in pixels; a smaller image gives a tile of its own size."""
+
+    def variants(self, split: Split) -> Variants:
+        """The counts of ``split``."""
+        found: Variants = getattr(self, split)
+        return found
+
+
+def draw_table(
+    clean: pl.DataFrame, recipe_name: str, recipe: RecipeConfig, config: SynthesizeConfig, root_seed: int
+) -> pl.DataFrame:
+    """Draw every sample of one recipe, for all splits; a pure function of its arguments.
+
+    A sample depends on its own clean image, recipe and variant only: adding images changes no existing row. Rows are
+    ordered by split, variant and clean id, so that neighbours in a shard show different scenes.
+
+    Raises:
+        DataError: the clean table or the counts leave no sample.
+    """
+    rows = [
+        _row(_draw(image, recipe_name, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant)))
+        for variant, image in _plan(clean, config)
+    ]
+    if not rows:
+        raise DataError(
+            f"recipe {recipe_name!r}: no samples", expected="at least one", remedy="raise the counts under synthesize"
+        )
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+def to_record(row: Mapping[str, Any]) -> Record:
+    """The record in a row of the table, or in a record's own JSON."""
+    fields = {name: row[name] for name in Record.model_fields}
+    nested = {name: json.loads(fields[name]) for name in _AS_JSON if isinstance(fields[name], str)}
+    return Record.model_validate_json(json.dumps(fields | nested))
+
+
+def is_nonuniform(key: SampleKey, share: float) -> bool:
+    """Whether the sample of ``key`` gets a field: of any n variants of an image, n * ``share`` do, to within one."""
+    offset = SampleKey(key.root_seed, key.clean_sha256, key.recipe, 0).generator("nonuniform").random()
+    return math.floor((key.variant + 1) * share + offset) > math.floor(key.variant * share + offset)
+
+
+def _plan(clean: pl.DataFrame, config: SynthesizeConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(variant, clean row) of every sample, in the table's order."""
+    images = clean.sort("id").to_dicts()
+    for split in SPLITS:
+        counts = config.variants(split).model_dump()
+        for variant in range(max(counts.values())):
+            for image in images:
+                if image["split"] == split and variant < counts[image["kind"]]:
+                    yield variant, image
+
+
+def _draw(
+    image: Mapping[str, Any], recipe_name: str, recipe: RecipeConfig, config: SynthesizeConfig, key: SampleKey
+) -> Record:
+    crop = _tile(image["height"], image["width"], config.tile, key) if image["split"] == "train" else None
+    return draw(
+        recipe_name,
+        recipe,
+        key,
+        clean_id=image["id"],
+        split=image["split"],
+        crop=crop,
+        nonuniform=is_nonuniform(key, config.nonuniform_share),
+        depth_given=image["depth_file"] is not None,
+    )
+
+
+def _tile(height: int, width: int, side: int, key: SampleKey) -> tuple[int, int, int, int]:
+    """(top, left, height, width) in pixels of a tile placed uniformly within the image."""
+    rng = key.generator("tile")
+    tall, wide = min(side, height), min(side, width)
+    return int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1)), tall, wide
+
+
+def _row(record: Record) -> dict[str, Any]:
+    fields = json.loads(record.model_dump_json())
+    components = [node["label"] for node in fields["nodes"]]
+    nested = {name: json.dumps(fields[name], sort_keys=True, separators=(",", ":")) for name in _AS_JSON}
+    return {**fields, **nested, "components": components, "n_components": len(components)}

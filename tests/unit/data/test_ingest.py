@@ -1,0 +1,324 @@
+"""Ingest: every usable image once, every unusable one by name, the same bytes each time, all or nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cea.config import parse
+from cea.data import clean as clean_module
+from cea.data import ingest as module
+from cea.data.clean import load_clean, read_clean
+from cea.data.ingest import IngestConfig, ingest
+from cea.data.leaves import LeavesConfig, generate
+from cea.data.sources.base import Item, Loaded, Source
+from cea.data.sources.registry import SOURCES
+from cea.data.splits import SplitConfig
+from cea.errors import ConfigError, DataError
+from cea.imageio import pixel_sha256, read_rgb, to_uint8, write_image
+
+
+def _picture(index: int, size: int = 96) -> np.ndarray:
+    return generate(LeavesConfig(size=size, seed=99), index).rgb
+
+
+def _config(folder: Path, **changes: Any) -> IngestConfig:
+    values = {
+        "source": "folder",
+        "sources": {"folder": {"path": str(folder)}},
+        "leaves": {"count": 3, "val_count": 1, "size": 64},
+        **changes,
+    }
+    return parse(IngestConfig, values, "ingest")
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    folder = tmp_path / "photographs"
+    for index in range(5):
+        write_image(folder / f"p{index}.png", _picture(index))
+    return folder
+
+
+def _bytes_below(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_table_speaks_of_the_files(photographs, tmp_path):
+    report = ingest(tmp_path / "clean", _config(photographs))
+    table = read_clean(tmp_path / "clean")
+    assert table.equals(report.table)
+    assert len(table) == 8
+    assert not report.refused
+    for row in table.iter_rows(named=True):
+        image = load_clean(tmp_path / "clean", row["file"], row["depth_file"], row["sha256"])
+        assert image.rgb.shape == (row["height"], row["width"], 3)
+        assert (image.inverse_depth is None) == (row["kind"] == "photograph")
+        assert row["id"].rsplit("-", 1)[1] == row["sha256"][:10]
+    leaf = table.filter(table["kind"] == "leaves").row(0, named=True)
+    depth = load_clean(tmp_path / "clean", leaf["file"], leaf["depth_file"], leaf["sha256"]).inverse_depth
+    assert depth.dtype == np.float32
+    assert depth.shape == (64, 64)
+    assert 0.5 < depth.max() <= 1
+
+
+def test_leaves_train_and_validate_only_and_no_split_is_empty(photographs, tmp_path):
+    table = ingest(tmp_path / "clean", _config(photographs)).table
+    assert set(table["split"]) == {"train", "val", "test"}
+    assert set(table.filter(table["kind"] == "leaves")["split"]) == {"train", "val"}
+    assert set(table.filter(table["split"] == "test")["kind"]) == {"photograph"}
+
+
+def test_same_bytes_again_with_two_workers_and_in_another_order_of_files(photographs, tmp_path):
+    ingest(tmp_path / "one", _config(photographs))
+    ingest(tmp_path / "two", _config(photographs), workers=2)
+    assert _bytes_below(tmp_path / "one") == _bytes_below(tmp_path / "two")
+
+
+def test_a_run_replaces_the_former_one_and_the_leftovers_of_a_killed_one(photographs, tmp_path):
+    ingest(tmp_path / "clean", _config(photographs))
+    once = _bytes_below(tmp_path / "clean")
+    (tmp_path / "clean" / "images" / "stale.png").write_bytes(b"x")
+    (tmp_path / ".clean.partial" / "images").mkdir(parents=True)
+    (tmp_path / ".clean.partial" / "images" / "half.png").write_bytes(b"x")
+    ingest(tmp_path / "clean", _config(photographs))
+    assert _bytes_below(tmp_path / "clean") == once
+    assert not (tmp_path / ".clean.partial").exists()
+
+
+def test_split_follows_the_content_not_the_name(photographs, tmp_path):
+    before = ingest(tmp_path / "clean", _config(photographs)).table
+    for path in sorted(photographs.iterdir()):
+        path.rename(path.with_name(f"renamed {path.stem[::-1]}.png"))
+    after = ingest(tmp_path / "clean", _config(photographs)).table
+    assert dict(before.select("sha256", "split").rows()) == dict(after.select("sha256", "split").rows())
+
+
+def test_exact_duplicates_are_left_out_by_name(photographs, tmp_path):
+    write_image(photographs / "a" / "copy.png", _picture(2))
+    write_image(photographs / "z" / "p2.png", _picture(2))
+    report = ingest(tmp_path / "clean", _config(photographs))
+    assert report.refused == [
+        ("p2.png", "the same pixels as a/copy.png"),
+        ("z/p2.png", "the same pixels as a/copy.png"),
+    ]
+    assert len(report.table) == 8
+    assert {path.stem for path in (tmp_path / "clean" / "images").iterdir()} == set(report.table["id"])
+
+
+def test_near_duplicates_share_a_split(photographs, tmp_path):
+    for index in range(5):
+        Image.fromarray(_picture(index)[:, ::-1]).resize((80, 80)).save(photographs / f"mirrored{index}.jpg")
+    report = ingest(tmp_path / "clean", _config(photographs, split={"test": 0.4, "val": 0.3, "salt": 5}))
+    assert sorted(map(sorted, report.grouped)) == [[f"mirrored{i}.jpg", f"p{i}.png"] for i in range(5)]
+    splits = report.table.group_by("group").agg(module.pl.col("split").n_unique())
+    assert set(splits["split"]) == {1}
+    assert json.loads((tmp_path / "clean" / "ingest.json").read_text())["near_duplicates"] == report.grouped
+
+
+def test_equal_names_and_strange_names_get_distinct_safe_ids(tmp_path):
+    folder = tmp_path / "photographs"
+    names = ("a/x.png", "b/x.png", "c/Ünïcode & spaces.v2.png", "d/日本.png", "e/" + "long" * 30 + ".png")
+    for index, name in enumerate(names):
+        write_image(folder / name, _picture(index))
+    ids = ingest(tmp_path / "clean", _config(folder, leaves={"count": 0})).table["id"].to_list()
+    assert len(set(ids)) == 5
+    assert all(module.re.fullmatch(r"[a-z0-9_-]{1,43}", each) for each in ids)
+    assert sum(each.startswith("x-") for each in ids) == 2
+    assert any(each.startswith("unicode-spaces-v2-") for each in ids)
+
+
+def _truncated(path: Path) -> None:
+    Image.fromarray(_picture(0)).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:900])
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated.jpg": (_truncated, "truncated"),
+    "text.png": (lambda path: path.write_text("not an image"), "not an image in a known format"),
+    "empty.png": (lambda path: path.write_bytes(b""), "not an image in a known format"),
+    "tiny.png": (lambda path: write_image(path, _picture(0, 32)[:8, :8]), "8x8 pixels; expected at least 64"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_unusable_images_are_skipped_by_name(photographs, tmp_path, name):
+    BROKEN[name][0](photographs / name)
+    report = ingest(tmp_path / "clean", _config(photographs))
+    assert len(report.table) == 8
+    ((refused, reason),) = report.refused
+    assert refused == name
+    assert BROKEN[name][1] in reason
+    assert json.loads((tmp_path / "clean" / "ingest.json").read_text())["refused"] == {name: reason}
+
+
+def test_unusable_images_are_refused_all_at_once_by_the_flag(photographs, tmp_path):
+    for name, (spoil, _) in BROKEN.items():
+        spoil(photographs / name)
+    with pytest.raises(DataError) as caught:
+        ingest(tmp_path / "clean", _config(photographs, unusable="refuse"))
+    message = str(caught.value)
+    assert "4 of 9 images unusable" in message
+    assert all(name in message and reason in message for name, (_, reason) in BROKEN.items())
+    assert "set ingest.unusable to skip" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_a_folder_with_nothing_usable_is_one_error(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    _truncated(folder / "a.jpg")
+    with pytest.raises(DataError, match=r"1 of 1 images unusable: a\.jpg \(.*truncated.*at least one usable image"):
+        ingest(tmp_path / "clean", _config(folder))
+
+
+def test_too_few_photographs_say_how_many_are_needed(tmp_path):
+    folder = tmp_path / "photographs"
+    write_image(folder / "only.png", _picture(0))
+    with pytest.raises(DataError, match="1 different photographs for the splits test, val, train"):
+        ingest(tmp_path / "clean", _config(folder, leaves={"count": 0}))
+    assert len(ingest(tmp_path / "clean", _config(folder)).table) == 4
+
+
+def _grey16(path: Path) -> np.ndarray:
+    deep = _picture(0)[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(path)
+    return np.repeat(_picture(0)[..., :1], 3, axis=2)
+
+
+def _rgb16(path: Path) -> np.ndarray:
+    write_image(path, _picture(0).astype(np.uint16) * 257)
+    return _picture(0)
+
+
+def _rgba(path: Path) -> np.ndarray:
+    alpha = np.full((96, 96, 1), 255, np.uint8)
+    alpha[:, :48] = 0
+    Image.fromarray(np.concatenate([_picture(0), alpha], axis=2)).save(path)
+    return np.where(alpha > 0, _picture(0), np.uint8(255))
+
+
+def _grey(path: Path) -> np.ndarray:
+    Image.fromarray(_picture(0)[..., 1]).save(path)
+    return np.repeat(_picture(0)[..., 1:2], 3, axis=2)
+
+
+def _sideways(path: Path) -> np.ndarray:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn a quarter clockwise to see it upright
+    Image.fromarray(_picture(0)[:70]).save(path, exif=exif)
+    return np.rot90(_picture(0)[:70], -1)
+
+
+def _palette(path: Path) -> np.ndarray:
+    image = Image.fromarray(_picture(0)).quantize(64)
+    image.save(path)
+    return np.asarray(image.convert("RGB"))
+
+
+KINDS = {
+    "grey16.png": _grey16,
+    "grey16.tif": _grey16,
+    "rgb16.png": _rgb16,
+    "rgba.png": _rgba,
+    "grey.png": _grey,
+    "sideways.png": _sideways,
+    "palette.gif": _palette,
+    "plain.bmp": lambda path: Image.fromarray(_picture(0)).save(path) or _picture(0),
+    "plain.tiff": lambda path: Image.fromarray(_picture(0)).save(path) or _picture(0),
+    "lossless.webp": lambda path: Image.fromarray(_picture(0)).save(path, lossless=True) or _picture(0),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_image_becomes_eight_bit_upright_rgb(tmp_path, name):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    expected = KINDS[name](folder / name)
+    table = ingest(tmp_path / "clean", _config(folder)).table
+    row = table.filter(table["kind"] == "photograph").row(0, named=True)
+    pixels = load_clean(tmp_path / "clean", row["file"], None, row["sha256"]).rgb
+    assert np.array_equal(pixels, expected)
+
+
+def test_large_images_are_reduced_with_their_depth(tmp_path):
+    loaded = Loaded(np.zeros((300, 200, 3), np.uint8), np.zeros((300, 200), np.uint16))
+    fitted = module._fitted(loaded, IngestConfig(max_side=150))
+    assert fitted.rgb.shape == (150, 100, 3)
+    assert fitted.inverse_depth.shape == (150, 100)
+    assert module._fitted(loaded, IngestConfig(max_side=300)) is loaded
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing(photographs, tmp_path, monkeypatch):
+    def no_room(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(DataError, match=r"No space left on device; expected .*room.*; free some space"):
+        ingest(tmp_path / "clean", _config(photographs))
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
+
+
+def test_a_changed_or_missing_image_is_noticed_when_read(photographs, tmp_path):
+    ingest(tmp_path / "clean", _config(photographs))
+    row = read_clean(tmp_path / "clean").row(0, named=True)
+    path = tmp_path / "clean" / row["file"]
+    write_image(path, 255 - read_rgb(path))
+    with pytest.raises(DataError, match="its pixels changed since ingest"):
+        load_clean(tmp_path / "clean", row["file"], None, row["sha256"])
+    path.unlink()
+    with pytest.raises(DataError, match=r"no such file.*run ingest again"):
+        load_clean(tmp_path / "clean", row["file"], None, row["sha256"])
+
+
+def test_a_table_that_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"clean\.parquet: no such file; .*run the ingest stage"):
+        read_clean(tmp_path)
+    (tmp_path / "clean.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(DataError, match="expected a complete Parquet table"):
+        read_clean(tmp_path)
+    clean_module.pl.DataFrame({"id": ["a"]}).write_parquet(tmp_path / "clean.parquet")
+    with pytest.raises(DataError, match=r"columns sha256, file, .*missing or of another type"):
+        read_clean(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source": "foldr"}, "unknown source 'foldr'.*did you mean 'folder'"),
+        ({"sources": {"folder": {"pth": "x"}}, "source": "folder"}, "unknown key 'pth'.*did you mean 'path'"),
+        ({"sources": {"foldre": {}}}, "unknown source 'foldre'"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, values, message):
+    with pytest.raises(ConfigError, match=message):
+        ingest(tmp_path / "clean", parse(IngestConfig, values, "ingest"))
+
+
+class _Noise(Item):
+    def load(self) -> Loaded:
+        return Loaded(np.random.default_rng(int(self.name)).random((80, 90, 3)))
+
+
+class _NoiseSource(Source[SplitConfig]):
+    Config = SplitConfig
+
+    def items(self) -> list[Item]:
+        return [_Noise(str(index), "noise", "none") for index in range(3)]
+
+
+def test_another_source_can_be_registered(tmp_path):
+    SOURCES.register("noise-for-this-test")(_NoiseSource)
+    config = parse(IngestConfig, {"source": "noise-for-this-test", "leaves": {"count": 0}}, "ingest")
+    table = ingest(tmp_path / "clean", config).table
+    made = {pixel_sha256(to_uint8(_Noise(str(index), "", "").load().rgb)) for index in range(3)}
+    assert set(table["sha256"]) == made

@@ -1,0 +1,307 @@
+"""Shards: the same bytes on every run, readable by webdataset and by byte ranges, whole or absent, checked."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import webdataset
+
+from cea.data import packing
+from cea.data.archive import TarWriter
+from cea.data.clean import read_clean
+from cea.data.packing import ShardConfig, select, write_shards
+from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
+from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, verify
+from cea.degradations.recipes import RecipeConfig
+from cea.degradations.render import render
+from cea.errors import DataError
+from cea.imageio import pixel_sha256
+
+CONFIG = ShardConfig(samples_per_tar=3)
+
+
+@pytest.fixture(scope="module")
+def table(clean_folder) -> pl.DataFrame:
+    recipe = RecipeConfig(order="cdd11", nodes={"low": {}, "haze": {}})
+    config = SynthesizeConfig(train=Variants(photograph=3, leaves=2), tile=48)
+    return draw_table(read_clean(clean_folder), "low_haze", recipe, config, 5)
+
+
+@pytest.fixture(scope="module")
+def train(table, clean_folder) -> pl.DataFrame:
+    return select(table, read_clean(clean_folder), "train")
+
+
+@pytest.fixture(scope="module")
+def made(train, clean_folder, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards") / "low_haze"
+    write_shards(folder, train, clean_folder, CONFIG)
+    return folder
+
+
+@pytest.fixture
+def copy(made, tmp_path) -> Path:
+    """A copy of the shards that a test may damage."""
+    subprocess.run(["cp", "-r", str(made), str(tmp_path / "copy")], check=True)
+    return tmp_path / "copy"
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_files_and_index(made, train):
+    index = read_index(made)
+    assert sorted(path.name for path in made.iterdir()) == [
+        "000000.tar",
+        "000001.tar",
+        "000002.tar",
+        "index.json",
+        "index.parquet",
+    ]
+    assert dict(index.schema) == INDEX
+    assert index["sample_id"].to_list() == train["sample_id"].to_list()
+    assert index["tar"].value_counts(sort=True)["count"].to_list() == [3, 3, 2]
+    assert index["components"].to_list() == [["low", "haze"]] * 8
+
+
+def test_samples_are_what_rendering_their_record_gives(made, train, clean_folder):
+    for row, drawn in zip(read_index(made).iter_rows(named=True), train.iter_rows(named=True), strict=True):
+        sample = read_sample(made, row)
+        record = to_record(sample.record)
+        assert record == to_record(drawn)
+        clean = packing.load_clean(clean_folder, drawn["file"], drawn["depth_file"], drawn["clean_sha256"])
+        again = render(record, clean.rgb, inverse_depth=clean.inverse_depth)
+        assert np.array_equal(sample.clean, again.clean)
+        assert np.array_equal(sample.degraded, again.degraded)
+        assert sample.severity.shape == (2, 48, 48)
+        assert np.abs(sample.severity / 255 - again.severity).max() <= 0.5 / 255 + 1e-6
+        assert row["clean_sha256"] == pixel_sha256(sample.clean)
+        assert row["degraded_sha256"] == pixel_sha256(sample.degraded)
+        clean_again, degraded_again = read_pair(made, row)
+        assert np.array_equal(clean_again, sample.clean)
+        assert np.array_equal(degraded_again, sample.degraded)
+
+
+def test_whole_images_in_evaluation_shards(table, clean_folder, tmp_path):
+    write_shards(tmp_path / "test", select(table, read_clean(clean_folder), "test"), clean_folder, CONFIG)
+    rows = read_index(tmp_path / "test").to_dicts()
+    assert {(row["clean_id"], row["height"], row["width"]) for row in rows} == {("i3", 96, 80)}
+
+
+def test_same_bytes_with_two_workers_and_after_leftovers(made, train, clean_folder, tmp_path):
+    folder = tmp_path / "low_haze"
+    folder.mkdir()
+    (folder / "000007.tar").write_bytes(b"from an earlier, longer run")
+    (tmp_path / ".low_haze.partial").mkdir()
+    (tmp_path / ".low_haze.partial" / "000000.tar").write_bytes(b"from a killed run")
+    write_shards(folder, train, clean_folder, CONFIG, workers=2)
+    assert _digests(folder) == _digests(made)
+    assert [path.name for path in tmp_path.iterdir()] == ["low_haze"]
+
+
+def test_pixels_do_not_depend_on_how_samples_are_packed(made, train, clean_folder, tmp_path):
+    write_shards(tmp_path / "one", train, clean_folder, ShardConfig(samples_per_tar=100))
+    one, three = (json.loads((folder / "index.json").read_text()) for folder in (tmp_path / "one", made))
+    assert one["pixels_sha256"] == three["pixels_sha256"]
+    assert (len(one["tars"]), len(three["tars"])) == (1, 3)
+
+
+def test_tars_are_plain_and_timeless(made):
+    with tarfile.open(made / "000000.tar") as tar:
+        members = tar.getmembers()
+    assert [member.name.partition(".")[2] for member in members[:4]] == [
+        "clean.png",
+        "degraded.png",
+        "severity.png",
+        "record.json",
+    ]
+    for member in members:
+        assert (member.mtime, member.uid, member.gid, member.uname, member.mode) == (0, 0, 0, "", 0o644)
+        assert not member.pax_headers
+    assert (made / "000000.tar").stat().st_size % tarfile.RECORDSIZE == 0
+
+
+def test_the_index_gives_the_byte_ranges_of_the_members(made):
+    for row in read_index(made).iter_rows(named=True):
+        with tarfile.open(made / row["tar"]) as tar:
+            for part, suffix in (("clean", "png"), ("degraded", "png"), ("severity", "png"), ("record", "json")):
+                member = tar.extractfile(f"{row['sample_id']}.{part}.{suffix}")
+                assert member is not None
+                assert member.read() == read_part(made, row, part)
+
+
+def test_webdataset_reads_them(made):
+    urls = [str(path) for path in sorted(made.glob("*.tar"))]
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
+    rows = read_index(made).to_dicts()
+    assert [sample["__key__"] for sample in samples] == [row["sample_id"] for row in rows]
+    for sample, row in zip(samples, rows, strict=True):
+        assert pixel_sha256(sample["clean.png"]) == row["clean_sha256"]
+        assert pixel_sha256(sample["degraded.png"]) == row["degraded_sha256"]
+        assert sample["record.json"]["sample_id"] == row["sample_id"]
+
+
+def test_the_summary_counts_samples_and_bytes(made):
+    summary = json.loads((made / "index.json").read_text())
+    assert summary["samples"] == 8
+    assert summary["bytes"] == sum(path.stat().st_size for path in made.glob("*.tar"))
+    assert [facts["samples"] for facts in summary["tars"].values()] == [3, 3, 2]
+
+
+def test_intact_shards_verify(made):
+    verify(made)
+
+
+def test_a_flipped_byte_is_found_by_name(copy):
+    row = read_index(copy).row(4, named=True)
+    with (copy / row["tar"]).open("r+b") as file:
+        file.seek(row["degraded_offset"] + row["degraded_size"] // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    with pytest.raises(DataError, match=rf"000001\.tar: the (degraded|pixels) of sample '{row['sample_id']}'"):
+        verify(copy)
+
+
+def test_a_tar_cut_short_or_missing_is_named(copy):
+    tar = copy / "000001.tar"
+    os.truncate(tar, 5000)
+    with pytest.raises(DataError, match=r"000001\.tar: 5000 bytes; expected \d+ bytes; make the shards again"):
+        read_index(copy)
+    tar.unlink()
+    with pytest.raises(DataError, match=r"000001\.tar: missing"):
+        read_index(copy)
+
+
+def test_a_tar_that_vanishes_after_the_index_was_read_is_named(copy):
+    row = read_index(copy).row(0, named=True)
+    os.truncate(copy / row["tar"], 1000)
+    with pytest.raises(DataError, match=r"000000\.tar: the clean of sample .* is damaged"):
+        read_pair(copy, row)
+    (copy / row["tar"]).unlink()
+    with pytest.raises(DataError, match=r"000000\.tar: No such file"):
+        read_pair(copy, row)
+
+
+def test_folders_that_hold_no_shards_of_ours_are_named(copy, tmp_path):
+    with pytest.raises(DataError, match=r"index\.parquet: no such file"):
+        read_index(tmp_path)
+    (copy / "index.json").write_text('{"shards": 3}')
+    with pytest.raises(DataError, match=r"index\.json: not a summary of shards; expected format 1"):
+        read_index(copy)
+    (copy / "index.json").unlink()
+    with pytest.raises(DataError, match=r"index\.json: no such file"):
+        read_index(copy)
+    pl.DataFrame({"key": [1]}).write_parquet(copy / "index.parquet")
+    with pytest.raises(DataError, match=r"columns sample_id, tar, .* are missing"):
+        read_index(copy)
+
+
+def test_no_samples_are_an_error(train, clean_folder, tmp_path):
+    with pytest.raises(DataError, match="no samples to render"):
+        write_shards(tmp_path / "none", train.head(0), clean_folder, CONFIG)
+
+
+def test_records_of_other_clean_images_are_refused(table, clean_folder):
+    others = read_clean(clean_folder).with_columns(sha256=pl.lit("0" * 64))
+    with pytest.raises(DataError, match=r"clean image 'i0' of sample .* is not in the clean table"):
+        select(table, others, "train")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_message_and_leaves_nothing(train, clean_folder, tmp_path, workers):
+    """A file-size limit of the operating system, so that a write really fails, in this process or a worker."""
+    code = f"""
+import resource, sys
+from pathlib import Path
+import polars as pl
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
+from cea.data.packing import *
+from cea.errors import DataError
+records = pl.read_parquet(sys.argv[1])
+try:
+    write_shards(Path(sys.argv[2]), records, Path(sys.argv[3]), ShardConfig(samples_per_tar=4), workers={workers})
+except DataError as error:
+    print(error)
+"""
+    train.write_parquet(tmp_path / "records.parquet")
+    arguments = [str(tmp_path / "records.parquet"), str(tmp_path / "out"), str(clean_folder)]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert "out: File too large; expected a place to write with enough room; free some space" in run.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["records.parquet"]
+
+
+def test_no_space_left_keeps_the_former_shards(made, train, clean_folder, copy, monkeypatch):
+    def no_room(self: TarWriter, name: str, data: bytes) -> tuple[int, int]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TarWriter, "add", no_room)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_shards(copy, train, clean_folder, CONFIG)
+    assert _digests(copy) == _digests(made)
+
+
+def test_a_killed_run_is_made_good_by_the_next(made, train, clean_folder, tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+import polars as pl
+from cea.data import packing
+render = packing.render
+def slowly(*args, **kwargs):
+    time.sleep(0.05)
+    return render(*args, **kwargs)
+packing.render = slowly
+config = packing.ShardConfig(samples_per_tar=3)
+packing.write_shards(Path(sys.argv[2]), pl.read_parquet(sys.argv[1]), Path(sys.argv[3]), config)
+"""
+    train.write_parquet(tmp_path / "records.parquet")
+    out = tmp_path / "out" / "low_haze"
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "records.parquet"), str(out), str(clean_folder)])
+    deadline = time.monotonic() + 60
+    while not list(out.parent.glob(".low_haze.partial/000001.tar")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert [path.name for path in out.parent.iterdir()] == [".low_haze.partial"]
+    write_shards(out, train, clean_folder, CONFIG)
+    assert _digests(out) == _digests(made)
+    assert [path.name for path in out.parent.iterdir()] == ["low_haze"]
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(table, clean_folder, tmp_path):
+    """Fifty times the samples, whose pixels would take 10 MB: the peak stays where it was."""
+
+    def peak(records: pl.DataFrame) -> float:
+        tracemalloc.start()
+        write_shards(tmp_path / "out", records, clean_folder, CONFIG)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most / 2**20
+
+    few = select(table, read_clean(clean_folder), "test")
+    many = pl.concat([few.with_columns(sample_id=pl.col("sample_id") + f"x{copy}") for copy in range(50)])
+    peak(few)  # whatever is kept for good, such as tables
+    assert peak(many) < peak(few) + 1
+
+
+def test_a_name_too_long_for_a_tar_is_refused(tmp_path):
+    with (
+        TarWriter(tmp_path / "a.tar") as tar,
+        pytest.raises(DataError, match="is 104 bytes long; expected at most 100"),
+    ):
+        tar.add("n" * 100 + ".png", b"")

@@ -1,0 +1,93 @@
+"""Where clean images come from: packages without importing them, folders, registered sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cea.data.sources import bundled
+from cea.data.sources.bundled import CATALOGUE, Bundled, BundledConfig, read_disparity
+from cea.data.sources.folder import Folder, FolderConfig
+from cea.data.sources.registry import SOURCES
+from cea.errors import ConfigError, DataError
+
+
+def test_every_bundled_photograph_is_there_with_its_licence():
+    items = Bundled(BundledConfig()).items()
+    assert [item.name for item in items] == list(CATALOGUE)
+    for item in items:
+        rgb = item.load().rgb
+        assert rgb.dtype == np.uint8
+        assert min(rgb.shape[:2]) >= 300
+        assert item.licence
+        assert item.source.startswith(("scikit-image/", "scikit-learn/"))
+
+
+def test_packages_are_located_without_importing_them():
+    program = (
+        "import sys; from cea.data.sources.bundled import *; Bundled(BundledConfig()).items();"
+        "assert not {'skimage', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_motorcycle_has_the_depth_of_its_disparity():
+    loaded = bundled._photograph("motorcycle").load()
+    assert loaded.inverse_depth is not None
+    assert loaded.inverse_depth.shape == loaded.rgb.shape[:2]
+    assert (loaded.inverse_depth.min(), loaded.inverse_depth.max()) == (0, 65535)
+    # The tank in the middle is nearer than the shelves at the top.
+    assert loaded.inverse_depth[230:260, 330:360].mean() > 1.5 * loaded.inverse_depth[:60, 300:500].mean()
+
+
+def test_unknown_disparity_takes_the_farther_neighbour(tmp_path):
+    gap = np.array([[5, np.nan, np.nan, 3, 1], [np.nan, 1, 2, np.inf, np.nan], [np.nan] * 5])
+    np.savez(tmp_path / "d.npz", arr_0=gap.astype(np.float32))
+    expected = np.array([[5, 3, 3, 3, 1], [1, 1, 2, 2, 2], [1] * 5])
+    assert np.array_equal(read_disparity(tmp_path / "d.npz"), np.rint((expected - 1) / 4 * 65535))
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"scikit-image is not installed.*pip install scikit-image"):
+        Bundled(BundledConfig(names=["coffee"])).items()
+
+
+def test_a_missing_file_of_a_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(bundled, "_folder", lambda distribution: tmp_path)
+    with pytest.raises(DataError, match=r"'coffee': .*coffee\.png is missing; .*reinstall scikit-image"):
+        Bundled(BundledConfig(names=["coffee"])).items()
+
+
+def test_a_photograph_out_of_no_catalogue_is_named():
+    with pytest.raises(ConfigError, match="'cofee'; expected names out of astronaut"):
+        Bundled(BundledConfig(names=["cofee"])).items()
+
+
+def test_a_folder_is_searched_in_depth_in_a_fixed_order(tmp_path):
+    for name in ("b/x.PNG", "a/deep/y.jpeg", "a/x.png", "notes.txt", ".hidden/z.png", "a/._x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [item.name for item in Folder(FolderConfig(path=str(tmp_path))).items()] == [
+        "a/deep/y.jpeg",
+        "a/x.png",
+        "b/x.PNG",
+    ]
+
+
+def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; .*ingest\.sources\.folder\.path"):
+        Folder(FolderConfig(path=str(tmp_path / "nowhere"))).items()
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"no image files; expected files ending in .*\.jpg"):
+        Folder(FolderConfig(path=str(tmp_path))).items()
+
+
+def test_sources_are_found_by_name_and_a_wrong_name_gets_a_suggestion():
+    assert SOURCES["folder"] is Folder
+    with pytest.raises(ConfigError, match="did you mean 'bundled'"):
+        SOURCES["bundeld"]
