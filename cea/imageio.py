@@ -58,16 +58,28 @@ def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
 
 
 def _as_rgb(opened: PilImage.Image, data: bytes) -> Image:
-    if opened.mode.startswith(("I", "F")) or _is_deep(data):
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
+        raise ValueError("32-bit pixels, and nothing says which value is white")
+    if opened.mode.startswith("I") or _is_deep(data):
+        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if deep is not None and deep.dtype == np.uint16:
-            return np.ascontiguousarray(deep[..., ::-1])
+            return _deep_rgb(deep)
     upright = ImageOps.exif_transpose(opened)
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
         paper = PilImage.new("RGBA", rgba.size, "white")
         upright = PilImage.alpha_composite(paper, rgba)
     return np.asarray(upright.convert("RGB"))
+
+
+def _deep_rgb(deep: Image) -> Image:
+    """uint16 (H, W), (H, W, 3) BGR or (H, W, 4) BGRA as RGB, over white."""
+    if deep.ndim == 2:
+        return np.repeat(deep[..., None], 3, axis=2)
+    if deep.shape[2] == 4:
+        alpha = deep[..., 3:].astype(np.uint64)
+        deep = ((deep[..., :3] * alpha + 65535 * (65535 - alpha) + 32767) // 65535).astype(np.uint16)
+    return np.ascontiguousarray(deep[..., ::-1])
 
 
 def _is_deep(data: bytes) -> bool:

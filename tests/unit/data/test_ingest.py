@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -142,10 +143,15 @@ def _truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
 
 
+def _floats(path: Path) -> None:
+    Image.fromarray(_picture(0)[..., 0].astype(np.float32) / 255).save(path)
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated.jpg": (_truncated, "truncated"),
     "text.png": (lambda path: path.write_text("not an image"), "not an image in a known format"),
     "empty.png": (lambda path: path.write_bytes(b""), "not an image in a known format"),
+    "float.tif": (_floats, "32-bit pixels, and nothing says which value is white"),
     "tiny.png": (lambda path: write_image(path, _picture(0, 32)[:8, :8]), "8x8 pixels; expected at least 64"),
 }
 
@@ -167,7 +173,7 @@ def test_unusable_images_are_refused_all_at_once_by_the_flag(photographs, tmp_pa
     with pytest.raises(DataError) as caught:
         ingest(tmp_path / "clean", _config(photographs, unusable="refuse"))
     message = str(caught.value)
-    assert "4 of 9 images unusable" in message
+    assert "5 of 10 images unusable" in message
     assert all(name in message and reason in message for name, (_, reason) in BROKEN.items())
     assert "set ingest.unusable to skip" in message
     assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
@@ -200,6 +206,18 @@ def _rgb16(path: Path) -> np.ndarray:
     return _picture(0)
 
 
+def _rgba16(path: Path) -> np.ndarray:
+    alpha = np.full((96, 96, 1), 65535, np.uint16)
+    alpha[:, :48] = 0
+    assert cv2.imwrite(str(path), np.concatenate([_picture(0)[..., ::-1].astype(np.uint16) * 257, alpha], axis=2))
+    return np.where(alpha > 0, _picture(0), np.uint8(255))
+
+
+def _rgb16_tiff(path: Path) -> np.ndarray:
+    assert cv2.imwrite(str(path), _picture(0)[..., ::-1].astype(np.uint16) * 257)
+    return _picture(0)
+
+
 def _rgba(path: Path) -> np.ndarray:
     alpha = np.full((96, 96, 1), 255, np.uint8)
     alpha[:, :48] = 0
@@ -229,6 +247,8 @@ KINDS = {
     "grey16.png": _grey16,
     "grey16.tif": _grey16,
     "rgb16.png": _rgb16,
+    "rgb16.tiff": _rgb16_tiff,
+    "rgba16.png": _rgba16,
     "rgba.png": _rgba,
     "grey.png": _grey,
     "sideways.png": _sideways,
