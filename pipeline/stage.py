@@ -1,8 +1,10 @@
-"""The common entrance of all stages: quiet logs, one-line errors, and the code of this very folder."""
+"""The common entrance of all stages: paths from the command line, quiet logs, one-line errors, this folder's code."""
 
 from __future__ import annotations
 
+import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,19 +13,39 @@ import cea
 from cea.errors import InputError
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a stage's ``main``; an InputError becomes one line on stderr and exit status 2.
+def workers() -> int:
+    """Processes for reading and rendering: CEA_WORKERS, or one per usable core. It never changes a byte.
 
     Raises:
-        SystemExit: with status 2 on bad input, or where ``cea`` was imported from another folder than the
-            current one (an editable install elsewhere would silently run other code than DVC recorded).
+        InputError: CEA_WORKERS is not a positive number.
+    """
+    wanted = os.environ.get("CEA_WORKERS", str(len(os.sched_getaffinity(0))))
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise InputError(f"CEA_WORKERS = {wanted!r}", expected="a number from 1 up", remedy="correct or unset it")
+    return int(wanted)
+
+
+def run(main: Callable[[argparse.Namespace], None], *paths: str, names: tuple[str, ...] = ()) -> None:
+    """Parse ``--<path>`` options (each one required) and ``--<name>`` lists, then run a stage's ``main``.
+
+    dvc.yaml alone names data paths, so that what a stage reads and what DVC believes it reads are written once.
+
+    Raises:
+        SystemExit: with status 2 after one line on stderr, on bad input or where ``cea`` comes from another folder
+            than the current one (an editable install elsewhere would run other code than DVC recorded).
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    for path in paths:
+        parser.add_argument(f"--{path}", type=Path, required=True)
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="+", required=True)
+    arguments = parser.parse_args()
     home = Path(str(cea.__file__)).resolve().parents[1]
-    if home != Path.cwd().resolve():
-        sys.exit(f"cea was imported from {home}; expected the current folder {Path.cwd()}; run stages through dvc")
     try:
-        main()
+        if home != Path.cwd().resolve():
+            raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
+        main(arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that speaks to the terminal
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -1,0 +1,60 @@
+"""evaluate: restore the held-out photographs, judge them, keep tables and pictures."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch starts its threads
+
+import logging
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+from cea.config import load, read_params
+from cea.data.tables import write_table
+from cea.evaluation.cases import Case, shard_cases
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.examples import write_pictures
+from cea.evaluation.summary import gain_table, summarise, to_json
+from cea.evaluation.table import evaluate
+from cea.imageio import write_bytes
+from cea.inference import restore
+from cea.models.checkpoint import load_weights
+from cea.models.diagnostics import adapter_statistics, affinity_maps
+from cea.training.lineage import as_tags, lineage
+from cea.training.tracking import Tracker, TrackingConfig
+from pipeline import stage
+
+
+def main(paths: Namespace) -> None:
+    """Judge the best weights on the test shards of all recipes."""
+    params = read_params()
+    config = load(EvaluationConfig, params, "evaluate")
+    weights = paths.model / "best.safetensors"
+    model, _ = load_weights(weights)
+    cases = shard_cases([paths.test / recipe for recipe in paths.recipes])
+    tables = evaluate(cases, partial(restore, model), config)
+    adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(cases)])
+    summary = summarise(tables.images, adapters, tables.bins)
+    maps = partial(affinity_maps, model) if adapters else None
+    write_pictures(paths.metrics / "pictures", cases, tables.images, config.examples, partial(restore, model), maps)
+    write_table(paths.metrics / "images.parquet", tables.images)
+    write_table(paths.metrics / "bins.parquet", tables.bins)
+    write_bytes(paths.metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
+    write_bytes(paths.metrics / "summary.json", to_json(summary))
+    logging.info("%d images: %.2f dB -> %.2f dB", *(summary[key] for key in ("images", "input_psnr", "output_psnr")))
+    tracker = Tracker(load(TrackingConfig, params, "tracking"))
+    run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))
+    tracker.log_summary(run_id, summary)
+    names = {"pictures": "pictures", "images.parquet": "", "summary.json": "", "gains.csv": ""}
+    tracker.log_files(run_id, {Path(paths.metrics / name): folder for name, folder in names.items()})
+
+
+def one_per_recipe(cases: list[Case]) -> list[Case]:
+    """The first case of each recipe."""
+    return list({case.recipe: case for case in reversed(cases)}.values())
+
+
+if __name__ == "__main__":
+    stage.run(main, "model", "test", "metrics", names=("recipes",))

@@ -1,0 +1,40 @@
+"""report: one page to look at, and the picture for the README."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from cea.config import load, read_params
+from cea.imageio import write_bytes
+from cea.report.config import ReportConfig
+from cea.report.inputs import ReportFiles
+from cea.report.page import build_report
+from cea.report.strip import example_strip
+from cea.training.lineage import as_tags
+from cea.training.tracking import Tracker, TrackingConfig
+from pipeline import stage
+
+
+def main(paths: Namespace) -> None:
+    """Build the page from what train and evaluate left, and attach it to their run."""
+    params = read_params()
+    config = load(ReportConfig, params, "report")
+    facts = json.loads((paths.metrics / "lineage.json").read_text(encoding="utf-8"))
+    pictures, page = paths.metrics / "pictures", paths.metrics / "report.html"
+    files = ReportFiles(
+        summary=paths.metrics / "summary.json",
+        images=paths.metrics / "images.parquet",
+        pictures=pictures,
+        history=paths.model / "history.parquet",
+        training=paths.metrics / "training.json",
+    )
+    write_bytes(page, build_report(files, facts | {"command": "dvc repro"}, config).encode())
+    example_strip(pictures, paths.metrics / "example.jpg", config.strip)
+    tracker = Tracker(load(TrackingConfig, params, "tracking"))
+    run_id = tracker.run_of(paths.model / "best.safetensors", as_tags(facts))
+    tracker.log_files(run_id, {page: "", paths.metrics / "example.jpg": ""})
+
+
+if __name__ == "__main__":
+    stage.run(main, "model", "metrics")

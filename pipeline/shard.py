@@ -1,0 +1,30 @@
+"""shard: render the records of one recipe into WebDataset tars, one folder per split."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+
+import polars as pl
+
+from cea.config import load, read_params
+from cea.data.clean import read_clean
+from cea.data.packing import ShardConfig, select, write_shards
+from cea.types import SPLITS
+from pipeline import stage
+
+
+def main(paths: Namespace) -> None:
+    """Render every split of one recipe."""
+    config = load(ShardConfig, read_params(), "shard")
+    records = pl.read_parquet(paths.records)
+    clean = read_clean(paths.clean)
+    for split in SPLITS:
+        index = write_shards(
+            getattr(paths, split), select(records, clean, split), paths.clean, config, workers=stage.workers()
+        )
+        logging.info("%s: %d samples", getattr(paths, split), len(index))
+
+
+if __name__ == "__main__":
+    stage.run(main, "clean", "records", *SPLITS)

@@ -1,0 +1,253 @@
+"""The whole road in a temporary copy of the project, small: it runs, it is traced, it comes out the same again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ("noise", "haze", "low_haze")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+class Project:
+    """A copy of the project with few, small images, three recipes and a short training."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.full(command), cwd=self.folder, env=self.environment(**environment), capture_output=True, text=True
+        )
+        if check:
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        """In a process group of its own, so that everything it started can be killed at once."""
+        return subprocess.Popen(
+            self.full(command),
+            cwd=self.folder,
+            env=self.environment(**environment),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def full(self, command: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", *command] if command[0] in ("dvc",) or "." in command[0] else list(command)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "PYTEST_", "GIT_"))}
+        return kept | {"PATH": path, "OMP_NUM_THREADS": "1"} | more
+
+    def params(self, change: Callable[[dict[str, Any]], None]) -> None:
+        yaml = YAML()
+        values = yaml.load((self.folder / "params.yaml").read_text())
+        change(values)
+        with (self.folder / "params.yaml").open("w") as file:
+            yaml.dump(values, file)
+
+    def lock(self) -> dict[str, Any]:
+        return YAML(typ="safe", pure=True).load((self.folder / "dvc.lock").read_text())["stages"]
+
+    def data_lock(self) -> dict[str, Any]:
+        """What dvc.lock says of the stages that have to be bit-identical."""
+        return {k: v for k, v in self.lock().items() if k.split("@")[0] in ("ingest", "synthesize", "shard")}
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / "metrics/summary.json").read_text())
+
+    def wipe(self) -> None:
+        """Everything the pipeline made, and DVC's cache."""
+        self.run("git", "clean", "-fdxq", "data", "metrics", ".dvc")
+        (self.folder / "dvc.lock").unlink(missing_ok=True)
+
+
+def shrink(params: dict[str, Any]) -> None:
+    params["recipes"] = {name: params["recipes"][name] for name in RECIPES}
+    params["ingest"]["leaves"] |= {"count": 6, "size": 96}
+    params["ingest"]["max_side"] = 160
+    for split in ("train", "val", "test"):
+        params["synthesize"][split] |= {"photograph": 2, "leaves": 1}
+    params["train"] |= {"max_steps": 12, "val_interval": 4, "val_images": 1, "val_crop": 64, "warmup_steps": 2}
+    params["train"] |= {"batch": 4, "patch": 32, "workers": 0, "log_interval": 2}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("toy") / "project"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    project = Project(folder)
+    project.params(shrink)
+    project.run("pipeline.wire")
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("git", "config", "user.email", "toy@example.org")
+    project.run("git", "config", "user.name", "toy")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "toy")
+    project.output = project.run("dvc", "repro")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "results")
+    return project
+
+
+def test_everything_promised_is_there(project: Project):
+    summary = project.summary()
+    for key in ("input_psnr", "output_psnr", "gain_psnr"):
+        assert isinstance(summary[key], float)
+        assert set(summary["recipes"]) == set(RECIPES)
+        assert all(isinstance(summary["recipes"][name][key], float) for name in RECIPES)
+    assert summary["gain_psnr"] == pytest.approx(summary["output_psnr"] - summary["input_psnr"], abs=2e-4)
+    for site in summary["adapters"].values():
+        assert {"effective_rank_a", "effective_rank_d", "rank"} <= set(site)
+    assert "<html" in (project.folder / "metrics/report.html").read_text()
+    images = pl.read_parquet(project.folder / "metrics/images.parquet")
+    assert images["gain_psnr"].mean() == pytest.approx(summary["gain_psnr"], abs=1e-3)
+
+
+def test_logs_are_quiet(project: Project):
+    text = (project.output.stdout + project.output.stderr).lower()
+    for word in ("warning", "traceback", "deprecat", "tip:"):
+        assert word not in text
+
+
+def test_test_photographs_are_never_trained_on(project: Project):
+    hashes = {}
+    for split in ("train", "val", "test"):
+        tables = [pl.read_parquet(project.folder / f"data/shards/{split}/{name}/index.parquet") for name in RECIPES]
+        hashes[split] = {clean for table in tables for clean in table["clean_id"]}
+    assert hashes["train"]
+    assert hashes["test"]
+    assert not hashes["train"] & hashes["test"]
+    assert not hashes["val"] & hashes["test"]
+
+
+def test_lineage_is_in_the_store(project: Project):
+    script = """
+import json
+from cea.training.tracking import Tracker, TrackingConfig
+tracker = Tracker(TrackingConfig())
+(run,) = tracker.client.search_runs([tracker.experiment_id])
+artifacts = [f.path for f in tracker.client.list_artifacts(run.info.run_id)]
+print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": run.data.params,
+    "metrics": run.data.metrics, "artifacts": artifacts, "model": [f.path for f in
+    tracker.client.list_artifacts(run.info.run_id, "model")],
+    "inputs": [[i.dataset.name, i.dataset.digest] for i in run.inputs.dataset_inputs]}))
+"""
+    run = json.loads(project.run(sys.executable, "-c", script).stdout.splitlines()[-1])
+    lock = project.lock()
+    assert run["status"] == "FINISHED"
+    assert run["params"]["train.max_steps"] == "12"
+    assert run["tags"]["seed"] == run["params"]["seed"]
+    assert len(run["tags"]["git.commit"]) == 40
+    assert run["tags"]["git.dirty"] == "false"
+    assert {"versions.torch", "hardware.cpu"} <= set(run["tags"])
+    assert run["metrics"]["gain_psnr"] == project.summary()["gain_psnr"]
+    assert {"params.yaml", "dvc.lock", "pictures", "report.html"} <= set(run["artifacts"])
+    assert run["model"] == ["model/best.safetensors"]
+    trained = {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
+    assert dict(run["inputs"]) == {path: digest for path, digest in trained.items() if path.startswith("data/")}
+    for path, digest in trained.items():
+        assert run["tags"][f"dvc.dep.{path}"] == digest
+
+
+def test_nothing_to_do_the_second_time(project: Project):
+    assert "up to date" in project.run("dvc", "repro").stdout
+
+
+def test_another_rank_reruns_training_and_what_follows(project: Project):
+    before = project.lock()
+    out = project.run("dvc", "exp", "run", "-S", "model.rank=4").stdout
+    assert {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")} == {
+        "train",
+        "evaluate",
+        "report",
+    }
+    after = project.lock()
+    assert {name for name in after if after[name] != before[name]} == {"train", "evaluate", "report"}
+    assert all(site["rank"] == 4 for site in project.summary()["adapters"].values())
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout")
+
+
+def test_editing_a_degradation_touches_its_recipes_alone(project: Project):
+    file = project.folder / "cea/degradations/noise.py"
+    before = file.read_text()
+    lowlight = project.folder / "cea/degradations/lowlight.py"
+    for edited, recipes in ((file, {"noise"}), (lowlight, {"low_haze"})):
+        before = edited.read_text()
+        edited.write_text(before + "\n# another word\n")
+        status = json.loads(project.run("dvc", "status", "--json").stdout)
+        edited.write_text(before)
+        changed = {name for name in status if "@" in name}
+        assert changed == {f"{stage}@{recipe}" for stage in ("synthesize", "shard") for recipe in recipes}
+
+
+def test_the_same_again_from_nothing_with_another_worker_count(project: Project):
+    lock, summary = project.data_lock(), project.summary()
+    for workers in ("1", "2"):
+        project.wipe()
+        project.run("dvc", "repro", *(["train"] if workers == "1" else []), CEA_WORKERS=workers)
+        assert project.data_lock() == lock
+    again = project.summary()
+    for recipe in RECIPES:
+        assert again["recipes"][recipe]["output_psnr"] == pytest.approx(
+            summary["recipes"][recipe]["output_psnr"], abs=0.05
+        )
+
+
+@pytest.mark.parametrize(
+    ("stage", "sign"),
+    [
+        ("ingest", "data/clean"),
+        ("shard@haze", "data/shards/train/haze"),
+        ("train", "data/state/resume.ckpt"),
+        ("evaluate", "metrics/pictures"),
+    ],
+)
+def test_a_killed_stage_is_simply_run_again(project: Project, stage: str, sign: str):
+    """Killed as soon as it has begun to write; the next run ends where an undisturbed one ended."""
+    lock, summary = project.lock(), project.summary()
+    path = project.folder / sign
+    shutil.rmtree(project.folder / "data/state", ignore_errors=True)
+    running = project.start("dvc", "repro", "--force", "--single-item", stage)
+    parent, deadline = path.parent, time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < deadline:
+        begun = (
+            path.is_file()
+            if path.suffix
+            else any(parent.glob(f".{path.name}.*")) or any(parent.glob(f"{path.name}/*/"))
+        )
+        if begun:
+            break
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    project.run("dvc", "repro")
+    after = project.lock()
+    assert {
+        name: after[name].get("outs") for name in after if name.split("@")[0] in ("ingest", "synthesize", "shard")
+    } == {name: lock[name].get("outs") for name in lock if name.split("@")[0] in ("ingest", "synthesize", "shard")}
+    assert project.summary()["output_psnr"] == pytest.approx(summary["output_psnr"], abs=0.05)
