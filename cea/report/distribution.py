@@ -1,0 +1,52 @@
+"""Every test image as a dot: the spread that a mean hides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from cea.report.charts import Tick, scale
+
+_MOST_DOTS = 300
+"""Per recipe; beyond, every n-th image by gain is drawn."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One image: its place on the axis of gains in percent, and what a pointer over it says."""
+
+    x: float
+    uniform: bool | None
+    harmed: bool
+    label: str
+
+
+@dataclass(frozen=True)
+class GainRows:
+    """The chart: dots by recipe, grid lines in dB, and where zero is; all places in percent of the axis."""
+
+    rows: dict[str, list[Dot]]
+    ticks: list[Tick]
+    zero: float
+
+
+def gain_rows(images: pl.DataFrame | None) -> GainRows | None:
+    """The chart of gains by recipe, from the per-image table; None where there is none."""
+    if images is None or images.is_empty():
+        return None
+    axis = scale([0.0, *images["gain_psnr"].to_list()], 0, 100)
+    parts = images.partition_by("recipe", as_dict=True, maintain_order=True)
+    rows = {str(key[0]): [_dot(row, axis(row["gain_psnr"])) for row in _thin(part)] for key, part in parts.items()}
+    return GainRows(rows, axis.ticks, axis(0.0))
+
+
+def _thin(part: pl.DataFrame) -> list[dict[str, Any]]:
+    ordered = part.sort("gain_psnr", "sample_id")
+    return list(ordered.gather_every(-(-len(ordered) // _MOST_DOTS)).iter_rows(named=True))
+
+
+def _dot(row: dict[str, Any], x: float) -> Dot:
+    label = f"{row['sample_id']}: {row['input_psnr']:.2f} → {row['output_psnr']:.2f} dB"
+    return Dot(x, row["uniform"], row["gain_psnr"] < 0, label)

@@ -1,0 +1,115 @@
+"""The files a report is made from; all but the summary may be missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cea.errors import DataError
+from cea.evaluation.pictures import Picture, read_pictures
+from cea.imageio import read_rgb
+from cea.report.charts import Curve
+from cea.types import ImageU8
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where things lie.
+
+    Attributes:
+        summary: ``summary.json`` of an evaluation.
+        images: its per-image table (Parquet).
+        pictures: its folder of pictures.
+        history: training curves, a Parquet table with the columns ``curve``, ``step``, ``value``.
+        training: size, budget and speed of the training, a flat JSON object.
+    """
+
+    summary: Path
+    images: Path | None = None
+    pictures: Path | None = None
+    history: Path | None = None
+    training: Path | None = None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A picture's pixels: uint8 (H, W, 3) each, severity bands (H, W), affinity maps site -> (r, h, w)."""
+
+    picture: Picture
+    input: ImageU8
+    restored: ImageU8
+    clean: ImageU8
+    severity: list[NDArray[np.uint8]]
+    affinity: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was found in the files."""
+
+    summary: dict[str, Any]
+    images: pl.DataFrame | None = None
+    strips: list[Strip] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def read_content(files: ReportFiles) -> Content:
+    """Read everything; absent optional files give empty parts.
+
+    Raises:
+        DataError: no summary, or a file that is not what it should be.
+    """
+    return Content(
+        summary=_read_json(files.summary),
+        images=pl.read_parquet(files.images) if files.images and files.images.is_file() else None,
+        strips=read_strips(files.pictures) if files.pictures else [],
+        curves=_read_curves(files.history) if files.history and files.history.is_file() else {},
+        training=_read_json(files.training) if files.training and files.training.is_file() else {},
+    )
+
+
+def read_strips(folder: Path) -> list[Strip]:
+    """All pictures of a folder that `cea.evaluation.examples.write_pictures` wrote.
+
+    Raises:
+        DataError: a file named by the index is missing.
+    """
+    return [_read_strip(folder / picture.sample_id, picture) for picture in read_pictures(folder)]
+
+
+def _read_strip(folder: Path, picture: Picture) -> Strip:
+    images = {name: read_rgb(folder / f"{name}.png") for name in ("input", "restored", "clean")}
+    severity: list[NDArray[np.uint8]] = []
+    if (folder / "severity.png").is_file():
+        severity = list(np.split(read_rgb(folder / "severity.png")[..., 0], len(picture.components)))
+    affinity: dict[str, NDArray[Any]] = {}
+    if picture.affinity:
+        with np.load(folder / "affinity.npz") as stacks:
+            affinity = dict(stacks)
+    return Strip(picture, severity=severity, affinity=affinity, **images)
+
+
+def _read_curves(path: Path) -> dict[str, Curve]:
+    table = pl.read_parquet(path, columns=["curve", "step", "value"])
+    parts = table.partition_by("curve", as_dict=True, maintain_order=True)
+    return {str(key[0]): list(part.select("step", "value").iter_rows()) for key, part in parts.items()}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", expected="what evaluate writes", remedy="run evaluate first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}", expected="JSON", remedy="run evaluate again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: not a JSON object", expected="what evaluate writes", remedy="run evaluate again")
+    return value

@@ -1,0 +1,14 @@
+"""Fixtures of the report's tests."""
+
+from __future__ import annotations
+
+import pytest
+from evaluated_run import make_cases, write_run
+
+from cea.report.inputs import ReportFiles
+
+
+@pytest.fixture(scope="session")
+def run_files(tmp_path_factory) -> ReportFiles:
+    """The files of one evaluated run."""
+    return write_run(tmp_path_factory.mktemp("run"), make_cases(), worst=2, affinity=2)

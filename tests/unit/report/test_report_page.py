@@ -1,0 +1,156 @@
+"""The page: self-contained, escaped, complete, within its size, and made without PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluated_run import LINEAGE, make_cases, write_run
+
+from cea.errors import DataError
+from cea.report.config import ReportConfig
+from cea.report.inputs import ReportFiles
+from cea.report.page import build_report, percent, signed, words
+
+VOID = {"meta", "link", "img", "input", "br", "hr", "line", "polyline"}
+
+
+class Structure(HTMLParser):
+    """Collects what a page refers to, and whether its tags are balanced."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.sections: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.references += [values[name] for name in ("src", "href", "srcset", "action", "data") if values.get(name)]
+        if tag == "section":
+            self.sections.append(values["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(run_files) -> str:
+    return build_report(run_files, LINEAGE, ReportConfig())
+
+
+def test_all_parts_are_there_and_balanced(page):
+    structure = Structure(page)
+    assert structure.open == []
+    assert structure.sections == [
+        *("recipes", "spread", "where", "examples", "worst", "experts", "training", "lineage"),
+    ]
+    for recipe in ("noise", "haze", "low + haze", "haze + rain"):
+        assert f">{recipe}</th>" in page
+
+
+def test_it_needs_nothing_else(page):
+    structure = Structure(page)
+    assert all(reference.startswith("data:") for reference in structure.references)
+    assert len(structure.references) > 20
+    assert not re.search(r"https?://|//cdn|@import|url\(", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_numbers_are_those_of_the_summary(page, run_files):
+    summary = json.loads(run_files.summary.read_text())
+    assert f"{signed(summary['gain_psnr'])}<small>dB</small>" in page
+    for group in summary["recipes"].values():
+        for name in ("input_psnr", "output_psnr"):
+            assert f">{group[name]:.2f}</td>" in page
+    assert "protocol cea" in page
+    assert "commit 0123abcd01" in page
+    assert "git checkout 0123abcd &amp;&amp; make repro" in page
+    assert "d41d8cd98f00b204e9800998ecf8427e.dir" in page
+    assert "262\u2009144" in page
+    assert "5<small> min </small>12" in page
+
+
+def test_names_are_escaped(tmp_path: Path):
+    nasty = "<img src=x onerror=alert(1)>"
+    cases = [dataclasses.replace(case, recipe=nasty, clean_id="a&b\"'<b>") for case in make_cases({"noise": ("x<i>",)})]
+    files = write_run(tmp_path, cases)
+    page = build_report(files, {nasty: {nasty: nasty}, "command": nasty}, ReportConfig(title=nasty))
+    assert "<img src=x" not in page
+    assert "a&b" not in page
+    assert "<i>" not in re.sub(r'<span class="span[^>]*><i></i>', "", page).replace("x&lt;i&gt;", "")
+    assert Structure(page).open == []
+
+
+def test_missing_parts_are_left_out(tmp_path: Path):
+    files = write_run(tmp_path, make_cases(), experts=None)
+    page = build_report(ReportFiles(files.summary), {}, ReportConfig())
+    assert Structure(page).sections == ["recipes", "where", "lineage"]
+    page = build_report(dataclasses.replace(files, history=tmp_path / "none.parquet"), {}, ReportConfig())
+    assert Structure(page).sections == ["recipes", "spread", "where", "examples", "worst", "lineage"]
+    assert Structure(page).open == []
+
+
+def test_one_image_and_no_severity_is_enough(tmp_path: Path):
+    case = make_cases({"noise": ("noise",)}, scenes=1)[0]
+    pixels = dataclasses.replace(case.read(), severity=None)
+    files = write_run(tmp_path, [dataclasses.replace(case, uniform=None, components=(), read=lambda: pixels)])
+    page = build_report(files, {}, ReportConfig())
+    assert "on 1 held-out images of 1 recipe." in page.replace("\n", " ")
+    assert "local severity" not in page
+
+
+def test_the_page_is_reduced_to_the_size_allowed(run_files, page):
+    limit = 700_000
+    assert len(page.encode()) < ReportConfig().max_bytes
+    crowded = build_report(run_files, LINEAGE, ReportConfig(max_bytes=limit))
+    assert len(crowded.encode()) <= limit
+    # So much command that no picture size can help.
+    with pytest.raises(DataError, match="fewer examples"):
+        build_report(run_files, {"command": "x" * 300_000}, ReportConfig(max_bytes=200_000))
+
+
+def grain(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_larger_pictures_shrink_before_the_page_is_refused(tmp_path: Path):
+    cases = make_cases({"noise": ("noise",)}, 1, 420, 640, lambda number, height, width: grain(height, width))
+    files = write_run(tmp_path, cases, worst=0, affinity=0)
+    large, small = (
+        build_report(files, {}, ReportConfig(max_side=640, max_bytes=size)) for size in (4_000_000, 220_000)
+    )
+    assert len(small.encode()) <= 220_000 < len(large.encode())
+    assert 'width="640"' in large
+    assert 'width="640"' not in small
+
+
+def test_a_missing_or_broken_summary_is_one_clear_error(tmp_path: Path):
+    with pytest.raises(DataError, match=r"no such file.*run evaluate first"):
+        build_report(ReportFiles(tmp_path / "summary.json"), {}, ReportConfig())
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(DataError, match="expected JSON"):
+        build_report(ReportFiles(tmp_path / "summary.json"), {}, ReportConfig())
+
+
+def test_the_report_does_without_pytorch():
+    code = "import sys, cea.report.page, cea.report.strip; print({'torch', 'lightning', 'mlflow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_wording():
+    assert [signed(1.234), signed(-0.5, 1), signed(-0.001), signed(0.0)] == ["+1.23", "\u22120.5", "0.00", "0.00"]
+    assert percent(0.125, 1) == "12.5\u2009%"
+    assert words("low_haze_rain") == "low + haze + rain"
