@@ -26,7 +26,7 @@ from cea.types import ImageF, ImageU8
 class AlbumentationsRanges(Config):
     """Which transform, with which arguments."""
 
-    transform: str = "ISONoise"
+    transform: str = "RingingOvershoot"
     """Name of a class of albumentations."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Its arguments, without ``p``: how often a node takes part is the recipe's ``probability``."""
