@@ -10,7 +10,7 @@ from cea.config import Config
 from cea.degradations import tables
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.fields import fractal
-from cea.degradations.maps import box_mean
+from cea.degradations.maps import box_mean, strips
 from cea.degradations.ranges import Share, Within, uniform
 from cea.rng import stream
 from cea.types import Image, ImageF, Map
@@ -23,15 +23,20 @@ _SMOOTHING = 22  # side of the box that CDD-11 smooths depth with, anchored at 1
 
 def distance(inverse_depth: Map, cap: float = CAP) -> Map:
     """d = min(1 - box22(D), cap) of the inverse depth D, (H, W) in [0, 1]; the dtype is kept."""
-    return np.minimum(1 - box_mean(inverse_depth, _SMOOTHING), inverse_depth.dtype.type(cap))
+    far = box_mean(inverse_depth, _SMOOTHING)
+    np.subtract(1, far, out=far)
+    return np.minimum(far, inverse_depth.dtype.type(cap), out=far)
 
 
 def veil(image: Image, transmission: Map, airlight: np.ndarray | float) -> Image:
     """J t + A (1 - t), written A + (J - A) t; A one number or one per channel. Not clipped."""
     light = np.asarray(airlight, image.dtype)
-    hazy = image - light
-    hazy *= transmission[..., None]
-    hazy += light
+    hazy = np.empty_like(image)
+    for rows in strips(image.shape):
+        for channel, level in enumerate(np.broadcast_to(light, 3)):
+            part = image[rows, :, channel] - level
+            part *= transmission[rows]
+            np.add(part, level, out=hazy[rows, :, channel])
     return hazy
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cea.config import Config
 from cea.degradations import tables
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.maps import box_mean
+from cea.degradations.maps import box_mean, strips
 from cea.degradations.normal import add_noise, sigma_map
 from cea.degradations.planes import grey
 from cea.degradations.ranges import Share, Within, uniform
@@ -21,19 +21,29 @@ _FLOOR = 1e-7
 
 def illumination(light: Map, luma: Map) -> Map:
     """L = guided filter (He et al. 2013) of ``luma`` by ``light``, 3x3 boxes, eps .01, plus 1e-7; dtype kept."""
-    mean_i, mean_p = box_mean(light, 3), box_mean(luma, 3)
-    covariance = box_mean(light * luma, 3)
-    covariance -= mean_i * mean_p
-    variance = box_mean(light * light, 3)
+    result = np.empty_like(light)
+    height = light.shape[0]
+    for rows in strips(light.shape):
+        top, bottom = max(0, rows.start - 2), min(height, rows.stop + 2)  # two boxes of radius 1
+        part = _guided(light[top:bottom], luma[top:bottom])
+        result[rows] = part[rows.start - top : rows.stop - top]
+    return result
+
+
+def _guided(guide: Map, luma: Map) -> Map:
+    mean_i, mean_p = box_mean(guide, 3), box_mean(luma, 3)
+    slope = box_mean(guide * luma, 3)
+    slope -= mean_i * mean_p
+    variance = box_mean(guide * guide, 3)
     variance -= mean_i * mean_i
-    variance += light.dtype.type(_EPS)
-    covariance /= variance
-    mean_p -= covariance * mean_i
-    result = box_mean(covariance, 3)
-    result *= light
+    variance += guide.dtype.type(_EPS)
+    slope /= variance
+    mean_p -= slope * mean_i
+    result = box_mean(slope, 3)
+    result *= guide
     result += box_mean(mean_p, 3)
     np.maximum(result, 0, out=result)
-    result += light.dtype.type(_FLOOR)
+    result += guide.dtype.type(_FLOOR)
     return result
 
 
@@ -104,7 +114,8 @@ class LowLight(Degradation[LowLightRanges, LowLightParams]):
         if params.exposure_rgb != [1.0, 1.0, 1.0]:
             dark = dark * _exposure(params, context.strength)
         if params.sigma:
-            dark = add_noise(dark, sigma_map(image, params.sigma, context.strength), context.stream)
+            sigma = sigma_map(image, params.sigma, context.strength)
+            dark = add_noise(dark, sigma, context.stream, out=None if dark is image else dark)
             np.clip(dark, 0, 1, out=dark)
         elif dark is image:
             dark = image.copy()
@@ -130,12 +141,14 @@ def _severity(
 ) -> tuple[Map, dict[str, np.ndarray]]:
     """The share of light lost, and the labels of what was done."""
     labels = {"sigma": sigma_map(image, params.sigma, strength)} if params.sigma else {}
-    kept = np.ones(image.shape[:2], np.float32) if gain is None else gain
-    least = _exposure(params, strength).min(axis=-1)
-    kept = kept * least
-    if gain is not None or least.min() < 1:
-        labels["illumination"] = kept
-    return np.clip(1 - kept, 0, 1), labels
+    if gain is None and params.exposure_rgb == [1.0, 1.0, 1.0]:
+        return np.zeros(image.shape[:2], np.float32), labels
+    least = 1 - np.float32(min(params.exposure_rgb))
+    left = 1 - least if strength is None else 1 - strength * least
+    kept = np.full(image.shape[:2], np.float32(1)) if gain is None else gain
+    kept = kept if least == 0 else kept * left
+    labels["illumination"] = kept
+    return np.maximum(1 - kept, 0), labels
 
 
 def _exposure(params: LowLightParams, strength: Map | None) -> ImageF:

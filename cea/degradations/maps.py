@@ -1,7 +1,12 @@
-"""The two map operations that OpenCV does the same way on every CPU: box means and resizing."""
+"""The map operations that OpenCV does the same way on every CPU, box means and resizing, and work in strips.
+
+A megapixel of float32 falls out of the cache, and each fresh array of it costs a thousand page faults: what is
+pointwise, or nearly so, is done in strips of rows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import cv2
@@ -23,3 +28,10 @@ def resized(values: M, shape: tuple[int, ...], interpolation: int = cv2.INTER_LI
         return values
     enlarged = cv2.resize(np.ascontiguousarray(values), (shape[1], shape[0]), interpolation=interpolation)
     return enlarged.reshape(shape[0], shape[1], *values.shape[2:])  # type: ignore[return-value]
+
+
+def strips(shape: tuple[int, ...], pixels: int = 1 << 16) -> Iterator[slice]:
+    """Slices that cut the rows of ``shape`` into strips of about ``pixels`` pixels."""
+    rows = max(1, pixels // max(1, shape[1]))
+    for top in range(0, shape[0], rows):
+        yield slice(top, min(top + rows, shape[0]))

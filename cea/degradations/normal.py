@@ -12,22 +12,29 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.maps import strips
 from cea.degradations.tables import gather
 from cea.types import ImageF, Map
 
+_GOLDEN = 0x9E3779B97F4A7C15
 _CHUNK = 1 << 15  # 256 KiB of state: stays in the second-level cache
 
 
-def random_bits(stream: int, count: int) -> NDArray[np.uint16]:
-    """``count`` 16-bit numbers: SplitMix64 of the counter, seeded by ``stream``."""
-    words = np.empty((count + 3) // 4, np.uint64)
-    state = np.uint64(0x9E3779B97F4A7C15) * np.arange(1, _CHUNK + 1, dtype=np.uint64)
-    for start in range(0, len(words), _CHUNK):
-        part = words[start : start + _CHUNK]
-        offset = (stream + 0x9E3779B97F4A7C15 * start) % (1 << 64)
-        np.add(state[: len(part)], np.uint64(offset), out=part)
+def random_bits(stream: int, count: int, start: int = 0) -> NDArray[np.uint16]:
+    """Numbers ``start`` to ``start + count`` of a stream of 16-bit ones: SplitMix64 of the counter."""
+    first = start // 4
+    words = np.empty((start + count + 3) // 4 - first, np.uint64)
+    for begin in range(0, len(words), _CHUNK):
+        part = words[begin : begin + _CHUNK]
+        offset = (stream + _GOLDEN * (first + begin)) % (1 << 64)
+        np.add(_counters()[: len(part)], np.uint64(offset), out=part)
         _mix(part)
-    return words.view(np.uint16)[:count]
+    return words.view(np.uint16)[start - 4 * first :][:count]
+
+
+@lru_cache(maxsize=1)
+def _counters() -> NDArray[np.uint64]:
+    return np.uint64(_GOLDEN) * np.arange(1, _CHUNK + 1, dtype=np.uint64)
 
 
 def _mix(z: NDArray[np.uint64]) -> None:
@@ -65,9 +72,22 @@ def sigma_map(image: ImageF, sigma: float, strength: Map | None) -> Map:
     return strength * np.float32(sigma)
 
 
-def add_noise(image: ImageF, sigma: Map, stream: int) -> ImageF:
-    """image + sigma n with n from ``stream``; not clipped."""
-    noise = noise_planes(stream, *image.shape[:2])
-    noise *= sigma[..., None]
-    noise += image
-    return noise
+def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None) -> ImageF:
+    """image + sigma n with n = ``noise_planes(stream, H, W)``, not clipped.
+
+    Args:
+        image: (H, W, 3) float32.
+        sigma: (H, W) float32, in units of the image.
+        stream: seed.
+        out: where to put it; may be ``image`` itself. None: a new image.
+    """
+    height, width = sigma.shape
+    noisy = np.empty((3, height, width), np.float32).transpose(1, 2, 0) if out is None else out
+    for channel in range(3):
+        for rows in strips(sigma.shape):
+            begin = (channel * height + rows.start) * width
+            bits = random_bits(stream, (rows.stop - rows.start) * width, begin)
+            noise = gather(normal_table(), bits).reshape(-1, width)
+            noise *= sigma[rows]
+            np.add(image[rows, :, channel], noise, out=noisy[rows, :, channel])
+    return noisy

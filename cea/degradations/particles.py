@@ -7,36 +7,43 @@ from numpy.typing import NDArray
 
 from cea.degradations.normal import random_bits
 from cea.degradations.tables import cos_sin
+from cea.rng import stream
 
-Specks = NDArray[np.uint16]
+Specks = NDArray[np.unsignedinteger]
 
 
 def specks(shape: tuple[int, int], seed: int, density: float) -> Specks:
     """A speck in each pixel with probability ``density``, of brightness 1..255; (H, W) uint16."""
-    bits = random_bits(seed, shape[0] * shape[1]).reshape(shape)
-    limit = min(65536, round(density * 65536))
-    if limit == 0:
-        return np.zeros(shape, np.uint16)
-    bright = (bits & np.uint16(255)) | np.uint16(1)
-    bright *= _rehash(bits) < limit
-    return bright
+    there = random_bits(seed, shape[0] * shape[1]) < min(65536, round(density * 65536))
+    where = np.flatnonzero(there)
+    points = np.zeros(shape, np.uint16)
+    points.reshape(-1)[where] = random_bits(stream(seed, "brightness"), len(where)) % np.uint16(255) + np.uint16(1)
+    return points
 
 
-def _rehash(bits: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Whether a speck is there must not tell how bright it is: multiply by an odd number, swap the bytes."""
-    return (bits * np.uint16(40503)).byteswap()
+def tapered(points: Specks, steps: int, angle_deg: float, stretch: float = 1.0) -> Specks:
+    """Streaks that swell and fade: two smears of half the length; ``steps // 2`` times as bright as a speck."""
+    first = max(1, steps // 2)
+    half = smear(points, first, angle_deg, stretch)
+    return smear(half.astype(np.uint32), steps + 1 - first, angle_deg, stretch)
 
 
-def smear(points: Specks, length_px: int, angle_deg: float) -> Specks:
-    """Each speck spread over ``length_px`` pixels towards ``angle_deg`` (0 = down, 90 = right), brightness kept.
+def smear(points: Specks, steps: int, angle_deg: float, stretch: float = 1.0) -> Specks:
+    """Each speck spread over ``steps`` cells towards ``angle_deg`` (0 = down, 90 = right), brightness kept.
 
     Doubling: a streak of 2 n is a streak of n plus itself moved by n, so the cost is logarithmic in the length.
-    Sums saturate nowhere for length * 255 < 65536. What leaves the array is lost: pad the canvas.
+    Nothing overflows for up to 257 steps. What leaves the array is lost: pad the canvas.
+
+    Args:
+        points: (H, W) specks.
+        steps: length of the streaks in cells.
+        angle_deg: direction on the image.
+        stretch: height of a cell over its width.
     """
-    assert length_px * 255 < 65536, length_px
-    sin, cos = cos_sin(angle_deg)[::-1]
+    cos, sin = cos_sin(angle_deg)
+    sin *= stretch
     streaks, done = points, 1
-    for bit in bin(max(1, length_px))[3:]:
+    for bit in bin(max(1, steps))[3:]:
         streaks = _plus_moved(streaks, streaks, round(done * cos), round(done * sin))
         done *= 2
         if bit == "1":

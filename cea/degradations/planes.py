@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cea.degradations.maps import strips
 from cea.errors import ImageError
 from cea.imageio import to_uint8
 from cea.types import Image, ImageF, ImageU8, Map
@@ -16,14 +17,19 @@ from cea.types import Image, ImageF, ImageU8, Map
 def to_planes(image: ImageU8) -> ImageF:
     """uint8 (H, W, 3) to float32 [0, 1] (H, W, 3), planar in memory."""
     planes = np.empty((3, *image.shape[:2]), np.float32)
-    np.multiply(image.transpose(2, 0, 1), np.float32(1 / 255), out=planes)
+    for rows in strips(image.shape):
+        for plane, channel in zip(planes, cv2.split(image[rows]), strict=True):
+            np.multiply(channel.reshape(-1, image.shape[1]), np.float32(1 / 255), out=plane[rows])
     return planes.transpose(1, 2, 0)
 
 
 def quantise(image: ImageF) -> ImageU8:
     """Float (H, W, 3), nominally [0, 1], to uint8: half to even, saturated."""
-    planes = np.clip(image, 0, 1).transpose(2, 0, 1)
-    return cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes]).reshape(image.shape)
+    pixels = np.empty(image.shape, np.uint8)
+    for rows in strips(image.shape):
+        planes = (np.maximum(image[rows, :, channel], 0) for channel in range(3))
+        cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes], pixels[rows])
+    return pixels
 
 
 def grey(image: ImageF) -> Map:

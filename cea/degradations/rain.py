@@ -10,7 +10,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.maps import resized
-from cea.degradations.particles import smear, specks
+from cea.degradations.particles import smear, specks, tapered
 from cea.degradations.ranges import Share, Within, uniform
 from cea.rng import stream
 from cea.types import Image, ImageF, Map
@@ -28,7 +28,7 @@ class RainRanges(Config):
 
     amount: Annotated[tuple[float, float], Within(0, 4)] = (0.5, 1.5)
     """How much rain falls; 1 = a shower. Scales the number of streaks."""
-    intensity: Share = (0.15, 0.35)
+    intensity: Share = (0.12, 0.36)
     """Brightness of a fresh streak of the nearest layer."""
     length_px: Annotated[tuple[float, float], Within(1, 250)] = (24.0, 64.0)
     """Length of the nearest streaks."""
@@ -80,7 +80,7 @@ class Rain(Degradation[RainRanges, RainParams]):
 
     def at(self, severity: float) -> RainParams:
         """Streaks of growing brightness, none at 0."""
-        return RainParams(layers=_layers(1.0, 0.4 * severity, 40.0, [10.0, 10.0, 10.0]), veil=0.0)
+        return RainParams(layers=_layers(1.0, 0.4 * severity, 40.0, [10.0] * len(_DEPTHS)), veil=0.0)
 
     def apply(self, image: ImageF, params: RainParams, context: Context) -> Applied:
         """Add the streaks; the strength map scales them and the veil. Label ``mask`` is what was added."""
@@ -101,7 +101,7 @@ def _veiled(image: ImageF, veil: float, strength: Map | None) -> ImageF:
     return image + (np.float32(_VEIL_LIGHT) - image) * share
 
 
-_DEPTHS = ((0.05, 0.5, 0.35, 1), (0.012, 0.8, 0.6, 1), (0.002, 1.0, 1.0, 2))
+_DEPTHS = ((0.15, 0.6, 0.12, 1), (0.02, 0.8, 0.25, 1), (0.00075, 1.0, 1.0, 2))
 """Far to near: density at amount 1, length, brightness (shares of the nearest layer's), width in pixels."""
 
 
@@ -119,21 +119,27 @@ def _layers(amount: float, intensity: float, length: float, angles: list[float])
 
 
 def rain_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
-    """The light that rain adds, (H, W) float32."""
-    total = np.zeros(shape, np.float32)
+    """The light that rain adds, (H, W) float32.
+
+    Steep streaks hardly change from row to row: they are drawn at half the height.
+    """
+    squeeze = 2 if all(abs(streaks.angle_deg) <= 30 for streaks in layers) else 1
+    low = (-(-shape[0] // squeeze), shape[1])
+    total = np.zeros(low, np.float32)
     for index, streaks in enumerate(layers):
         if streaks.intensity and streaks.density:
-            total += _streaks(shape, streaks, stream(seed, index))
-    return total
+            total += _streaks(low, streaks, squeeze, stream(seed, index))
+    return resized(total, (low[0] * squeeze, shape[1]))[: shape[0]]
 
 
-def _streaks(shape: tuple[int, int], layer: Streaks, seed: int) -> Map:
-    """Streaks on a canvas that is larger by their length on all sides, drawn coarse where they are wide."""
-    length = -(-layer.length_px // layer.scale)
-    small = (-(-shape[0] // layer.scale), -(-shape[1] // layer.scale))
-    canvas = specks((small[0] + length, small[1] + 2 * length), seed, layer.density * layer.scale)
-    lines = smear(canvas, length, layer.angle_deg)[length:, length : length + small[1]].astype(np.float32)
-    lines *= np.float32(layer.intensity / 255)
-    if layer.scale > 1:
-        return resized(lines, (small[0] * layer.scale, small[1] * layer.scale))[: shape[0], : shape[1]]
-    return lines
+def _streaks(shape: tuple[int, int], layer: Streaks, squeeze: int, seed: int) -> Map:
+    """One depth, (H / squeeze, W): cells as wide as its streaks, and at least ``squeeze`` pixels high."""
+    wide, high = layer.scale, max(squeeze, layer.scale)
+    rows, columns = -(-shape[0] * squeeze // high), -(-shape[1] // wide)
+    steps = -(-layer.length_px // high)
+    margin = round(steps * high / wide)
+    canvas = specks((rows + steps, columns + 2 * margin), seed, layer.density * wide * high)
+    lines = (tapered if wide > 1 else smear)(canvas, steps, layer.angle_deg, high / wide)
+    bright = layer.intensity / 255 / (max(1, steps // 2) if wide > 1 else 1)
+    visible = lines[steps:, margin : margin + columns] * np.float32(bright)
+    return resized(visible, (rows * high // squeeze, columns * wide))[: shape[0], : shape[1]]

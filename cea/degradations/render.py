@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from cea.degradations.families import FAMILIES
 from cea.degradations.fields import field_map
 from cea.degradations.maps import resized
 from cea.degradations.planes import as_rgb8, quantise, to_planes
+from cea.degradations.portable import portable
 from cea.degradations.records import NodeRecord, Record, check_version
-from cea.degradations.scene import Window, light_map, procedural_depth
+from cea.degradations.scene import Window, brightest, light_map, procedural_depth
 from cea.errors import ConfigError, ImageError, RecordError
 from cea.types import Image, ImageF, ImageU8, Map
 
@@ -38,6 +40,7 @@ class Rendered:
     labels: Mapping[str, NDArray[Any]]
 
 
+@portable()
 def render(
     record: Record,
     clean: Image,
@@ -66,13 +69,16 @@ def render(
     whole = as_rgb8(clean)
     window, tile = _crop(record, whole)
     image = to_planes(tile)
+    bright = cache(lambda: brightest(image))
     scene = Scene(
-        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, tile),
-        _own(light, window, tile, "light map") or (lambda: light_map(image, record.scene.light_radius_px)),
+        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, bright),
+        _own(light, window, tile, "light map") or (lambda: light_map(bright(), record.scene.light_radius_px)),
     )
     chain = _Chain(record, scene, image, dict(fields or {}))
     degraded = chain.run()
-    severity = np.stack(chain.severity) if chain.severity else np.zeros((0, *tile.shape[:2]), np.float32)
+    severity = np.empty((len(record.nodes), *tile.shape[:2]), np.float32)
+    for index, band in chain.severity.items():
+        severity[index] = band
     return Rendered(tile, quantise(degraded), severity, chain.labels if labels else {})
 
 
@@ -81,7 +87,7 @@ class _Chain:
 
     def __init__(self, record: Record, scene: Scene, image: ImageF, fields: dict[str, Map]) -> None:
         self.record, self.scene, self.image, self.fields = record, scene, image, fields
-        self.severity: list[Map] = [np.zeros(image.shape[:2], np.float32) for _ in record.nodes]
+        self.severity: dict[int, Map] = {}
         self.labels: dict[str, NDArray[Any]] = {}
         self.strength: dict[int, Map | None] = {}
 
@@ -110,7 +116,8 @@ class _Chain:
 
     def _keep(self, index: int, applied: Applied) -> None:
         self.image = applied.image
-        np.maximum(self.severity[index], applied.severity, out=self.severity[index])
+        earlier = self.severity.get(index)
+        self.severity[index] = applied.severity if earlier is None else np.maximum(earlier, applied.severity)
         label = self.record.nodes[index].label
         self.labels |= {f"{label}/{name}": values for name, values in applied.labels.items()}
 
@@ -153,12 +160,11 @@ def _own(given: Map | None, window: Window, tile: ImageU8, what: str) -> Callabl
     return lambda: part
 
 
-def _procedural(record: Record, window: Window, tile: ImageU8) -> Callable[[], Map]:
+def _procedural(record: Record, window: Window, bright: Callable[[], Map]) -> Callable[[], Map]:
     if record.scene.depth_given:
         raise RecordError(
             f"sample {record.sample_id} was drawn for the image's own depth map, and none was given",
             expected="inverse_depth",
             remedy="pass render(..., inverse_depth=...)",
         )
-    shape: tuple[int, int] = tile.shape[:2]
-    return lambda: procedural_depth(record.scene, shape, window)
+    return lambda: procedural_depth(record.scene, bright(), window)

@@ -30,7 +30,7 @@ class SceneParams(Config):
     tilt: float = Field(ge=-1, le=1)
     """How far the horizon falls from left to right, as a share of the frame's height."""
     relief: float = Field(ge=0, le=1)
-    """Inverse depth of the nearest thing that stands on the ground plane."""
+    """Inverse depth of the nearest thing that stands on the ground plane; the farthest has half of it."""
     cells: int = Field(ge=1, le=64)
     """Lumps of the relief along the longer side."""
     light_radius_px: int = Field(ge=1)
@@ -44,14 +44,18 @@ class SceneParams(Config):
 def draw_scene(rng: np.random.Generator, *, depth_given: bool = False) -> SceneParams:
     """Draw the numbers of the procedural maps."""
     return SceneParams(
-        horizon=float(rng.uniform(0.25, 0.6)),
-        tilt=float(rng.uniform(-0.1, 0.1)),
-        relief=float(rng.uniform(0.3, 0.7)),
+        horizon=_between(rng, 0.0, 0.6),
+        tilt=_between(rng, -0.1, 0.1),
+        relief=_between(rng, 0.5, 1.0),
         cells=int(rng.integers(2, 6)),
         light_radius_px=int(rng.integers(15, 31)),
         stream=int(rng.integers(0, 1 << 63)),
         depth_given=depth_given,
     )
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(low + (high - low) * rng.random())
 
 
 class Window(Config):
@@ -67,35 +71,55 @@ class Window(Config):
     """Columns of the frame."""
 
 
-def procedural_depth(params: SceneParams, shape: tuple[int, int], window: Window) -> Map:
-    """Inverse depth of a ground plane with relief, (H, W) float32 in [0, 1], near = 1.
+def procedural_depth(params: SceneParams, brightness: Map, window: Window) -> Map:
+    """Inverse depth of a ground plane, things that stand on it, and sky; (H, W) float32 in [0, 1], near = 1.
 
-    The inverse depth of a plane grows linearly below its horizon; relief covers it where it is nearer.
+    The inverse depth of a plane grows linearly below its horizon. Things are fractal relief, and cover the plane
+    where they are nearer. What is bright (in max-RGB, ``brightness``) and lies above the horizon passes for sky,
+    infinitely far. All of it is smooth and made at quarter resolution.
     """
-    rows = (window.top + np.arange(shape[0]) + 0.5) / window.height
-    columns = (window.left + np.arange(shape[1]) + 0.5) / window.width
-    slope = rows[:, None].astype(np.float32) - (params.tilt * (columns[None, :] - 0.5)).astype(np.float32)
-    slope -= np.float32(params.horizon)
-    slope *= np.float32(1 / max(1 - params.horizon, 0.05))
-    relief = fractal(shape, params.stream, params.cells, octaves=4)
-    relief *= np.float32(params.relief)
-    np.maximum(slope, relief, out=slope)
-    return np.minimum(slope, 1, out=slope)
+    small = _shrunk(brightness)
+    rows = (window.top + (np.arange(small.shape[0]) + 0.5) * brightness.shape[0] / small.shape[0]) / window.height
+    columns = (window.left + (np.arange(small.shape[1]) + 0.5) * brightness.shape[1] / small.shape[1]) / window.width
+    below = (rows[:, None] - params.tilt * (columns[None, :] - 0.5) - params.horizon).astype(np.float32)
+    things = fractal(small.shape, params.stream, params.cells, octaves=4)
+    things *= np.float32(0.5 * params.relief)
+    things += np.float32(0.5 * params.relief)
+    things *= 1 - _sky(small, below)
+    below *= np.float32(1 / (1.0 - min(params.horizon, 0.95)))
+    return resized(np.clip(np.maximum(below, things), 0, 1), brightness.shape)
 
 
-def light_map(image: ImageF, radius_px: int) -> Map:
-    """Illumination as a self-guided filter (eps .05) of max-RGB, (H, W) float32 in (0, 1].
+def _sky(brightness: Map, below: Map) -> Map:
+    """1 where it is bright and well above the horizon, 0 where dark or below, soft between; (h, w)."""
+    bright = np.clip((box_mean(brightness, 3) - np.float32(0.45)) * np.float32(2.5), 0, 1)
+    above = np.clip((np.float32(0.15) - below) * np.float32(1 / 0.3), 0, 1)
+    return bright * bright * (3 - 2 * bright) * above
+
+
+def light_map(brightness: Map, radius_px: int) -> Map:
+    """Illumination as a self-guided filter (eps .05) of max-RGB (``brightness``), (H, W) float32 in (0, 1].
 
     Its means are taken at quarter resolution (He and Sun 2015): the coefficients are smooth anyway.
     """
-    brightest = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
-    scale = 4 if min(brightest.shape) >= 64 else 1
-    small = resized(brightest, tuple(-(-side // scale) for side in brightest.shape), cv2.INTER_AREA)
-    side = 2 * max(1, radius_px // scale) + 1
-    slope, offset = (resized(part, brightest.shape).copy() for part in _self_guided(small, side))
-    slope *= brightest
-    slope += offset
-    return np.clip(slope, 1e-3, 1, out=slope)
+    small = _shrunk(brightness)
+    side = 2 * max(1, radius_px * small.shape[0] // brightness.shape[0]) + 1
+    slope, offset = (resized(part, brightness.shape) for part in _self_guided(small, side))
+    light = slope * brightness
+    light += offset
+    return np.clip(light, 1e-3, 1, out=light)
+
+
+def brightest(image: ImageF) -> Map:
+    """Max-RGB, (H, W)."""
+    most = np.maximum(image[..., 0], image[..., 1])
+    return np.maximum(most, image[..., 2], out=most)
+
+
+def _shrunk(brightness: Map) -> Map:
+    """At a quarter of the resolution, or whole if the image is small."""
+    scale = 4 if min(brightness.shape) >= 64 else 1
+    return resized(brightness, tuple(-(-side // scale) for side in brightness.shape), cv2.INTER_AREA)
 
 
 def _self_guided(guide: Map, side: int, eps: float = 0.05) -> tuple[Map, Map]:

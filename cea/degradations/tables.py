@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.maps import strips
+
 Array = NDArray[Any]
 
 _LN2_HIGH, _LN2_LOW = 0.693147180369123816490, 1.90821492927058770002e-10
@@ -67,10 +69,13 @@ def table(function: Callable[[Array], Array], top: float, entries: int = 16384) 
 
 def lookup(entries: Array, values: Array, top: float) -> Array:
     """``entries`` at ``values`` in [0, top] (clipped), to the nearest entry; (H, W) float32."""
-    scaled = values * np.float32((len(entries) - 1) / top)
-    np.rint(scaled, out=scaled)
-    np.clip(scaled, 0, len(entries) - 1, out=scaled)
-    return gather(entries, scaled.astype(np.uint16))
+    found = np.empty(values.shape, np.float32)
+    scale = np.float32((len(entries) - 1) / top)
+    for rows in strips(values.shape):
+        index = values[rows] * scale
+        np.rint(index, out=index)
+        np.take(entries, index.astype(np.int32), mode="clip", out=found[rows])
+    return found
 
 
 def gather(entries: Array, index: Array) -> Array:

@@ -1,0 +1,138 @@
+"""Time of the degradation engine, one thread, 1080x720, against an OpenCV chain measured in the same run.
+
+The floor chain is the formation of CDD-11's low_haze_rain in OpenCV calls on float32, given its noise field and all
+maps for nothing. The engine makes noise, depth, light and rain itself. Run: python -m benchmarks.degradations [PHOTO]
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PilImage
+
+from cea.config import parse
+from cea.degradations.base import Context, Scene
+from cea.degradations.families import FAMILIES
+from cea.degradations.normal import noise_planes
+from cea.degradations.planes import to_planes
+from cea.degradations.recipes import RecipeConfig
+from cea.degradations.records import draw
+from cea.degradations.render import render
+from cea.imageio import encode_png, read_rgb
+from cea.rng import SampleKey
+
+HEIGHT, WIDTH = 720, 1080
+REPEATS = 15
+RECIPE = {"order": "cdd11", "nodes": {"low": {}, "rain": {}, "haze": {}}}
+
+
+def milliseconds(job: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median time of ``job`` after one warm-up."""
+    job()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        job()
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
+
+
+def interleaved(jobs: dict[str, Callable[[], object]], rounds: int = REPEATS) -> dict[str, float]:
+    """Median times, the jobs taking turns, so that a busy machine is busy for all of them."""
+    for job in jobs.values():
+        job()
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            times[name].append(time.perf_counter() - start)
+    return {name: 1e3 * float(np.median(found)) for name, found in times.items()}
+
+
+def photograph() -> np.ndarray:
+    """The photograph named on the command line at 1080x720, or smooth random colours."""
+    if len(sys.argv) > 1:
+        return cv2.resize(read_rgb(Path(sys.argv[1])), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    colours = np.random.default_rng(0).random((18, 27, 3)).astype(np.float32)
+    return (255 * np.clip(cv2.resize(colours, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), 0, 1)).astype(np.uint8)
+
+
+def floor_chain(image: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """low -> rain -> haze on float32 with OpenCV, everything given."""
+    blur = partial(cv2.blur, ksize=(3, 3))
+    x = cv2.multiply(image, (1 / 255,) * 3, dtype=cv2.CV_32F)
+    guide, luma = maps["light"], cv2.cvtColor(x, cv2.COLOR_BGR2GRAY)
+    mean_i, mean_p = blur(guide), blur(luma)
+    covariance = cv2.subtract(blur(cv2.multiply(guide, luma)), cv2.multiply(mean_i, mean_p))
+    variance = cv2.subtract(blur(cv2.multiply(guide, guide)), cv2.multiply(mean_i, mean_i))
+    slope = cv2.divide(covariance, cv2.add(variance, 0.01))
+    light = cv2.add(cv2.multiply(blur(slope), guide), blur(cv2.subtract(mean_p, cv2.multiply(slope, mean_i))))
+    gain = cv2.pow(cv2.max(light, 1e-7), 1.5)
+    x = cv2.add(cv2.multiply(x, cv2.merge([gain] * 3)), maps["noise"])
+    x = cv2.add(cv2.min(cv2.max(x, 0.0), 1.0), cv2.merge([maps["rain"]] * 3))
+    distance = cv2.min(cv2.subtract(1.0, cv2.blur(maps["inverse_depth"], (22, 22))), 0.7)
+    transmission = cv2.exp(cv2.multiply(distance, -1.5))
+    hazy = cv2.multiply(x, cv2.merge([transmission] * 3))
+    hazy = cv2.add(hazy, cv2.merge([cv2.multiply(cv2.subtract(1.0, transmission), 0.75)] * 3))
+    return cv2.convertScaleAbs(cv2.max(hazy, 0.0), alpha=255)
+
+
+def chain_times(image: np.ndarray) -> None:
+    """The engine against the floor, and with encoding."""
+    rng = np.random.default_rng(0)
+    maps = {name: rng.random((HEIGHT, WIDTH), np.float32) for name in ("light", "rain", "inverse_depth")}
+    maps["noise"] = np.ascontiguousarray(noise_planes(1, HEIGHT, WIDTH)) * np.float32(0.05)
+    recipe = parse(RecipeConfig, RECIPE, "recipe")
+    key = SampleKey(0, "0", "low_haze_rain", 0)
+    record = draw("low_haze_rain", recipe, key, clean_id="x", split="train", crop=None, nonuniform=False)
+    degraded = render(record, image).degraded
+    times = interleaved(
+        {
+            "OpenCV floor chain, everything given": lambda: floor_chain(image, maps),
+            "render: low_haze_rain with noise and maps": lambda: render(record, image),
+            "render and lossless encoding": lambda: encode_png(render(record, image).degraded),
+            "lossless encoding": lambda: encode_png(degraded),
+            "Pillow's default PNG": lambda: PilImage.fromarray(degraded).save(io.BytesIO(), "png"),
+        }
+    )
+    floor = times["OpenCV floor chain, everything given"]
+    for name, found in times.items():
+        print(f"{name:45s} {found:8.2f} ms {found / floor:7.2f} x floor")
+
+
+def family_times(image: np.ndarray) -> None:
+    """Every registered family at severity .7, scene maps made beforehand."""
+    planes = to_planes(image)
+    depth = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None].repeat(WIDTH, axis=1)
+    scene = Scene(depth, np.full((HEIGHT, WIDTH), 0.5, np.float32))
+    uneven = np.linspace(0, 1, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
+    print(f"\n{'family':20s} {'even':>9s} {'uneven':>9s}")
+    for name in FAMILIES:
+        kind = FAMILIES[name]
+        family = kind(kind.Ranges())
+        params = family.at(0.7)
+        even, driven = (
+            milliseconds(partial(family.apply, planes, params, Context(scene, 1, strength)), 7)
+            for strength in (None, uneven)
+        )
+        print(f"{name:20s} {even:6.1f} ms {driven:6.1f} ms")
+
+
+def main() -> None:
+    """Print both tables."""
+    cv2.setNumThreads(1)
+    image = photograph()
+    chain_times(image)
+    family_times(image)
+
+
+if __name__ == "__main__":
+    main()
