@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ def _prepare_state(state: Path, mark: str) -> Path | None:
     """The checkpoint to go on from, or None; what another run left behind is removed."""
     written, checkpoint = state / "fingerprint", state / "resume.ckpt"
     if written.is_file() and written.read_text() == mark:
-        return checkpoint if checkpoint.is_file() else None
+        return checkpoint if zipfile.is_zipfile(checkpoint) else None
     shutil.rmtree(state, ignore_errors=True)
     write_bytes(written, mark.encode())
     return None

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from cea.training.callbacks import Curves
 
-
 _LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} to go, {rate_fmt}{postfix}"
 
 
@@ -68,7 +67,9 @@ class ProgressLine(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar, leaving its last state."""
         if self._bar is not None:
+            self._bar.set_postfix_str(self._state(), refresh=False)
             self._bar.close()
+            self._bar = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the bar, so that an error message starts on a line of its own."""

@@ -59,7 +59,7 @@ def test_foreign_header(changes: dict[str, str], message: str, written: Path) ->
 
 def test_safetensors_of_somebody_else(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(2)}, tmp_path / "x.safetensors")
-    with pytest.raises(DataError, match="not .*|format None"):
+    with pytest.raises(DataError, match="format None"):
         load_weights(tmp_path / "x.safetensors")
 
 

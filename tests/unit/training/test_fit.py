@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from cea.errors import ConfigError, DataError
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
+from cea.models.network import build
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fingerprint, fit
 from tests.toy_shards import write_toy_shards
@@ -97,3 +98,101 @@ fit(make_job(Path({str(shards)!r}), Path({str(tmp_path)!r})), TRAIN, MODEL, repo
     assert {name: curve for name, curve in result.history.items() if "steps_per_s" not in name} == {
         name: curve for name, curve in undisturbed.history.items() if "steps_per_s" not in name
     }
+
+
+def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
+    result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
+    assert same_weights(result.last, undisturbed.last)
+
+
+def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Path) -> None:
+    job = make_job(shards, tmp_path)
+    mark = fingerprint(job, TRAIN, MODEL)
+    others = [
+        fingerprint(dataclasses.replace(job, seed=4), TRAIN, MODEL),
+        fingerprint(dataclasses.replace(job, train=job.train[:1]), TRAIN, MODEL),
+        fingerprint(job, TRAIN.model_copy(update={"lr": 2e-3}), MODEL),
+        fingerprint(job, TRAIN, MODEL.model_copy(update={"rank": 5})),
+    ]
+    assert len({mark, *others}) == 5
+    assert fingerprint(dataclasses.replace(job, output=tmp_path / "elsewhere"), TRAIN, MODEL) == mark
+    assert fingerprint(job, TRAIN.model_copy(update={"workers": 3}), MODEL) == mark
+
+
+def test_state_of_another_run_is_not_resumed(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    job = make_job(shards, tmp_path)
+
+    def stop(step: int, values: object) -> None:
+        if step == 15:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(job, TRAIN.model_copy(update={"lr": 3e-3}), MODEL, report=stop, progress=False)
+    assert (job.state / "resume.ckpt").is_file()
+    assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
+
+
+def test_damaged_checkpoint_starts_anew(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    job = make_job(shards, tmp_path)
+    job.state.mkdir()
+    (job.state / "fingerprint").write_text(fingerprint(job, TRAIN, MODEL))
+    (job.state / "resume.ckpt").write_bytes(b"half a checkpoint")
+    assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
+
+
+def test_averaged_weights_are_validated_and_kept(shards: Path, tmp_path: Path) -> None:
+    """With a decay of (almost) 1 the average stays where it started, so validation sees the untrained network."""
+    config = TRAIN.model_copy(update={"ema_decay": 0.9999999, "max_steps": 10})
+    result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
+    assert result.history["train/loss"][-1][1] < result.history["train/loss"][0][1]
+    assert abs(result.best_gain_psnr) < 0.1
+    network, start = load_weights(result.weights)[0].requires_grad_(False), build(MODEL, seed=3).requires_grad_(False)
+    first_step = max(float((a - b).abs().max()) for a, b in zip(network.parameters(), start.parameters(), strict=True))
+    assert first_step < 2e-3  # the average starts at the weights after the first step, and the warm-up makes that small
+
+
+def test_averaging_is_exponential(shards: Path, tmp_path: Path) -> None:
+    """Without averaging the raw weights are kept; with it, something else."""
+    raw = fit(make_job(shards, tmp_path / "raw"), TRAIN.model_copy(update={"ema_decay": 0.0}), MODEL, progress=False)
+    averaged = fit(
+        make_job(shards, tmp_path / "ema"), TRAIN.model_copy(update={"ema_decay": 0.9}), MODEL, progress=False
+    )
+    assert not same_weights(raw.last, averaged.last)
+    assert raw.history["train/loss"] == averaged.history["train/loss"]  # averaging does not touch the training
+
+
+def test_quiet(shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"max_steps": 10}), MODEL)
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert all(line.startswith("train: ") for line in lines), err
+    assert lines[-1].startswith("train: 10/10 steps")
+    assert "val" in lines[-1]
+    assert len(lines) <= 12
+
+
+def test_divergence_is_one_clear_error(shards: Path, tmp_path: Path) -> None:
+    config = TRAIN.model_copy(update={"lr": 1.0, "clip_norm": 1000.0, "max_steps": 200, "val_interval": 200})
+    broken = MODEL.model_copy(update={"residual_scale": 100.0})
+    with pytest.raises(ConfigError, match=r"train\.lr = 1: the loss is"):
+        fit(make_job(shards, tmp_path), config, broken, progress=False)
+
+
+def test_missing_shards(shards: Path, tmp_path: Path) -> None:
+    job = dataclasses.replace(make_job(shards, tmp_path), train=(tmp_path / "nowhere",))
+    with pytest.raises(DataError, match=r"index\.parquet: No such file"):
+        fit(job, TRAIN, MODEL, progress=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.device = 'gpu'"):
+        fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"device": "gpu"}), MODEL, progress=False)
+
+
+def test_bfloat16_trains(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    config = TRAIN.model_copy(update={"precision": "bfloat16"})
+    result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
+    assert result.history["train/loss"][-1][1] == pytest.approx(undisturbed.history["train/loss"][-1][1], rel=0.05)

@@ -1,0 +1,147 @@
+"""Batches are a pure function of (seed, k, rank): whatever the workers, wherever a run starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler, centre_crop
+from cea.errors import DataError
+from tests.toy_shards import toy_pair, write_toy_shards
+
+SEQUENCE = PatchSequence(sizes=(5, 2, 3), batch=4, seed=11)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("shards")
+    return [write_toy_shards(root / name, samples=count, size=24) for name, count in (("a", 5), ("b", 2), ("c", 3))]
+
+
+class TestSequence:
+    def test_pure(self) -> None:
+        again = PatchSequence(sizes=(5, 2, 3), batch=4, seed=11)
+        assert [again.orders(step) for step in (9, 2, 9)] == [SEQUENCE.orders(step) for step in (9, 2, 9)]
+
+    def test_seed_decides(self) -> None:
+        assert PatchSequence(sizes=(5, 2, 3), batch=4, seed=12).orders(0) != SEQUENCE.orders(0)
+
+    def test_start_anywhere(self) -> None:
+        whole = list(StepSampler(SEQUENCE, range(20)))
+        assert list(StepSampler(SEQUENCE, range(7, 20))) == whole[7:]
+        assert len(StepSampler(SEQUENCE, range(7, 20))) == 13
+
+    def test_ranks_share_the_sequence_of_one_process(self) -> None:
+        single = [SEQUENCE.order(position) for position in range(8 * 2 * 4)]
+        shared = []
+        for step in range(8):
+            for rank in range(2):
+                shared += PatchSequence(sizes=(5, 2, 3), batch=4, seed=11, rank=rank, world=2).orders(step)
+        assert shared == single
+
+    def test_every_round_holds_each_recipe_once(self) -> None:
+        groups = [SEQUENCE.order(position).group for position in range(60)]
+        assert all(sorted(groups[start : start + 3]) == [0, 1, 2] for start in range(0, 60, 3))
+        assert len({tuple(groups[start : start + 3]) for start in range(0, 60, 3)}) > 1
+
+    def test_samples_are_seen_equally_often(self) -> None:
+        orders = [SEQUENCE.order(position) for position in range(3 * 30)]
+        seen = Counter((order.group, order.row) for order in orders)
+        assert {seen[0, row] for row in range(5)} == {6}
+        assert {seen[1, row] for row in range(2)} == {15}
+        assert {seen[2, row] for row in range(3)} == {10}
+
+    def test_crops_and_flips_spread(self) -> None:
+        orders = [PatchSequence((1,), 1, seed=0, transpose=True).order(position) for position in range(400)]
+        places = np.array([(order.top, order.left) for order in orders])
+        assert np.allclose(places.mean(0), 0.5, atol=0.06)
+        assert places.min() >= 0
+        assert places.max() < 1
+        assert Counter(order.flips for order in orders).most_common()[-1][1] > 25  # each of the eight, about 50 times
+
+    def test_transpose_is_off_by_default(self) -> None:
+        assert not any(SEQUENCE.order(position).flips[2] for position in range(50))
+
+
+class TestPatches:
+    @pytest.mark.parametrize("workers", [0, 1, 2])
+    def test_workers_do_not_matter(self, workers: int, folders: list[Path]) -> None:
+        dataset = PatchDataset(ShardPairs(folders), patch=8)
+        expected = [[dataset[order] for order in SEQUENCE.orders(step)] for step in range(3, 8)]
+        loader = DataLoader(dataset, batch_sampler=StepSampler(SEQUENCE, range(3, 8)), num_workers=workers)
+        for (degraded, clean), samples in zip(loader, expected, strict=True):
+            assert torch.equal(degraded, torch.stack([sample[0] for sample in samples]))
+            assert torch.equal(clean, torch.stack([sample[1] for sample in samples]))
+
+    def test_patch_is_the_ordered_crop(self, folders: list[Path]) -> None:
+        dataset = PatchDataset(ShardPairs(folders), patch=8)
+        clean, degraded = toy_pair("b", 1, 24, seed=0)
+        top, left = 16, 0  # of 17 places each: the last and the first
+        got = dataset[Order(1, 1, top=0.9999, left=0.0, flips=(False, False, False))]
+        for tensor, image in zip(got, (degraded, clean), strict=True):
+            assert tensor.dtype == torch.uint8
+            assert np.array_equal(tensor.permute(1, 2, 0), image[top : top + 8, left : left + 8])
+
+    def test_pairs_stay_aligned_under_flips(self, folders: list[Path]) -> None:
+        dataset = PatchDataset(ShardPairs(folders), patch=24)
+        clean, degraded = toy_pair("a", 0, 24, seed=0)
+        got = dataset[Order(0, 0, 0, 0, flips=(True, False, True))]
+        for tensor, image in zip(got, (degraded, clean), strict=True):
+            assert np.array_equal(tensor.permute(1, 2, 0), image[::-1].transpose(1, 0, 2))
+        got = dataset[Order(0, 0, 0, 0, flips=(False, True, False))]
+        assert np.array_equal(got[1].permute(1, 2, 0), clean[:, ::-1])
+
+    def test_small_images_are_repeated_at_the_edge(self, folders: list[Path]) -> None:
+        patch = PatchDataset(ShardPairs(folders), patch=30)[Order(0, 0, 0.7, 0.7, (False, False, False))][1]
+        clean, _ = toy_pair("a", 0, 24, seed=0)
+        assert patch.shape == (3, 30, 30)
+        assert np.array_equal(patch[:, :24, :24].permute(1, 2, 0), clean)
+        assert torch.equal(patch[:, 23], patch[:, 29])
+
+    def test_patch_does_not_keep_its_tile_alive(self, folders: list[Path]) -> None:
+        patch = PatchDataset(ShardPairs(folders), patch=8)[Order(0, 0, 0, 0, (False, False, False))][0]
+        assert patch.untyped_storage().nbytes() == 8 * 8 * 3
+
+
+class TestPairs:
+    def test_cache_reads_once_and_keeps_to_its_budget(
+        self, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reads: list[tuple[str, str]] = []
+        from cea.data import loaders
+
+        read = loaders.read_pair
+        monkeypatch.setattr(
+            loaders, "read_pair", lambda folder, row: reads.append((folder.name, row["sample_id"])) or read(folder, row)
+        )
+        one_pair = 2 * 24 * 24 * 3
+        pairs = ShardPairs(folders, cache_bytes=2 * one_pair + 1)
+        for _ in range(2):
+            for row in range(3):
+                clean, degraded = pairs.pair(0, row)
+                assert np.array_equal(clean, toy_pair("a", row, 24, seed=0)[0])
+                assert np.array_equal(degraded, toy_pair("a", row, 24, seed=0)[1])
+        assert len(reads) == 4  # three, and the third once more: there was room for two
+
+    def test_no_folders(self) -> None:
+        with pytest.raises(DataError, match="no shard folders"):
+            ShardPairs([])
+
+    def test_empty_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="holds no samples"):
+            ShardPairs([write_toy_shards(tmp_path / "none", samples=0)])
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="no such file"):
+            ShardPairs([tmp_path / "nowhere"])
+
+
+def test_centre_crop() -> None:
+    image = np.arange(5 * 8 * 3, dtype=np.uint8).reshape(5, 8, 3)
+    assert np.array_equal(centre_crop(image, 4), image[0:4, 2:6])
+    assert np.array_equal(centre_crop(image, 99), image)

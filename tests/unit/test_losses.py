@@ -1,0 +1,42 @@
+"""Loss values by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from cea.losses import RestorationLoss, spectral_l1
+
+
+def test_l1_by_hand() -> None:
+    restored = torch.tensor([0.5, 0.25, 1.0, 0.0]).reshape(1, 1, 2, 2)
+    clean = torch.tensor([0.0, 0.50, 1.0, 0.25]).reshape(1, 1, 2, 2)
+    assert RestorationLoss()(restored, clean).item() == pytest.approx((0.5 + 0.25 + 0 + 0.25) / 4)
+
+
+def test_spectrum_by_hand() -> None:
+    """Of a constant 2 x 2 map of c only the mean survives: c * 2 at one of the 2 x 2 complex bins, 8 real numbers."""
+    assert spectral_l1(torch.full((1, 1, 2, 2), 0.3)).item() == pytest.approx(0.6 / 8)
+
+
+def test_sum_of_the_terms() -> None:
+    draw = torch.Generator().manual_seed(0)
+    restored, clean = torch.rand((2, 2, 3, 8, 8), generator=draw)
+    pixels, both = RestorationLoss()(restored, clean), RestorationLoss(0.5)(restored, clean)
+    assert both.item() == pytest.approx((pixels + 0.5 * spectral_l1(restored - clean)).item())
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_weight_means_the_same_at_every_patch_size(size: int) -> None:
+    """White errors: |N(0, s)| has mean s sqrt(2/pi); real and imaginary parts have s / sqrt 2 each."""
+    error = torch.randn((4, 3, size, size), generator=torch.Generator().manual_seed(0))
+    assert spectral_l1(error).item() == pytest.approx(math.sqrt(1 / math.pi), rel=0.02)
+
+
+def test_low_precision_input_is_judged_in_float32() -> None:
+    restored, clean = torch.full((1, 3, 4, 4), 0.5).bfloat16(), torch.zeros(1, 3, 4, 4)
+    loss = RestorationLoss(0.1)(restored, clean)
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
