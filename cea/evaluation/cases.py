@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cea.data.shards import read_index, read_sample
-from cea.types import ImageU8
+from cea.types import Image, ImageU8
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Case:
     components: tuple[str, ...]
     uniform: bool | None
     read: Callable[[], Pixels]
+    output: Callable[[], Image] | None = None
+    """A restoration made elsewhere, (H, W, 3), which is judged instead of a restorer's."""
 
 
 def shard_cases(folders: Iterable[Path]) -> list[Case]:

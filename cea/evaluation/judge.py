@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.errors import DataError, ImageError
+from cea.errors import ConfigError, DataError, ImageError, InputError
 from cea.evaluation.cases import Case, Pixels
 from cea.evaluation.config import EvaluationConfig
-from cea.metrics.pairs import as_unit
-from cea.metrics.protocol import Protocol, Score, judged, luma, score
+from cea.metrics.pairs import as_unit, check_pair
+from cea.metrics.protocol import Protocol, Score, centre_crop, judged, luma, score
 from cea.types import Image, ImageF, Map
 
 PSNR_CAP = 100.0
@@ -27,19 +27,46 @@ HARM_STEP = 1 / 255
 
 @dataclass(frozen=True)
 class Job:
-    """A case with its pixels, cropped as the protocol wants them."""
+    """A case with its pixels, and its output where that was made elsewhere, cropped as the protocol wants them."""
 
     case: Case
     pixels: Pixels
+    output: Image | None = None
 
 
-def judge(
-    job: Job, output: ImageF, protocol: Protocol, config: EvaluationConfig
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Row:
+    """One judged image: its row of the per-image table, its rows of the bins' table (`cea.evaluation.table`)."""
+
+    image: dict[str, Any]
+    bins: list[dict[str, Any]]
+
+
+def load_job(protocol: Protocol, case: Case) -> Job:
+    """Read a case's pixels, and its output where it brings one, and crop them as the protocol does.
+
+    An output may be of the input's size or already of the cropped size.
+
+    Raises:
+        DataError: naming the sample; the images do not fit together or are too small for the protocol.
+    """
+    try:
+        pixels = case.read()
+        check_pair(pixels.degraded, pixels.clean)
+        degraded, clean = (centre_crop(image, protocol.crop_multiple) for image in (pixels.degraded, pixels.clean))
+        bands = pixels.severity
+        if bands is not None:
+            bands = centre_crop(bands.transpose(1, 2, 0), protocol.crop_multiple).transpose(2, 0, 1)
+        output = case.output() if case.output else None
+        if output is not None and output.shape == pixels.clean.shape:
+            output = centre_crop(output, protocol.crop_multiple)
+        return Job(case, Pixels(degraded, clean, bands), output)
+    except (ImageError, ConfigError) as error:
+        raise unjudgeable(case, error) from error
+
+
+def judge(job: Job, output: Image | ImageF, protocol: Protocol, config: EvaluationConfig) -> Row:
     """Judge one restored image.
-
-    Returns:
-        Its row of the per-image table, and its rows of the table of severity bins (`cea.evaluation.table`).
 
     Raises:
         DataError: naming the sample; input, output and target differ in shape, or the output is not finite.
@@ -56,7 +83,7 @@ def judge(
         "harmed_pixels": float(np.mean(np.sqrt(errors[1]) > np.sqrt(errors[0]) + HARM_STEP)),
         **(_check(protocol, job, output, (before, after)) if config.check else {}),
     }
-    return row, list(_bins(job, errors, config.severity_edges))
+    return Row(row, list(_bins(job, errors, config.severity_edges)))
 
 
 def _identity(job: Job, protocol: Protocol) -> dict[str, Any]:
@@ -122,7 +149,7 @@ def _bins(job: Job, errors: Sequence[NDArray[np.float32]], edges: Sequence[float
             }
 
 
-def _check(protocol: Protocol, job: Job, output: ImageF, scores: Sequence[Score]) -> dict[str, float]:
+def _check(protocol: Protocol, job: Job, output: Image | ImageF, scores: Sequence[Score]) -> dict[str, float]:
     """The largest difference between ``scores`` and scikit-image's, for the input and the output."""
     from cea.evaluation.reference import reference_score
 
@@ -134,6 +161,6 @@ def _check(protocol: Protocol, job: Job, output: ImageF, scores: Sequence[Score]
     }
 
 
-def unjudgeable(case: Case, error: ImageError) -> DataError:
+def unjudgeable(case: Case, error: InputError) -> DataError:
     """``error`` with the sample's name in front."""
     return DataError(f"{case.sample_id}: {error.what}", expected=error.expected, remedy=error.remedy)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import polars as pl
+from tqdm import tqdm
 
 from cea.errors import DataError, ImageError
-from cea.evaluation.cases import Case, Pixels
+from cea.evaluation.cases import Case
 from cea.evaluation.config import EvaluationConfig
-from cea.evaluation.judge import Job, judge, unjudgeable
-from cea.metrics.protocol import Protocol, centre_crop, find_protocol
-from cea.types import ImageF, ImageU8
+from cea.evaluation.journal import Journal
+from cea.evaluation.judge import Job, Row, judge, load_job, unjudgeable
+from cea.metrics.protocol import find_protocol
+from cea.types import Image, ImageF, ImageU8
 
 Restorer = Callable[[ImageU8], ImageF]
 """(H, W, 3) uint8 -> the same shape, float in [0, 1]: ``functools.partial(cea.inference.restore, model)``."""
@@ -67,25 +69,60 @@ class Evaluation:
     bins: pl.DataFrame
 
 
-def evaluate(cases: Sequence[Case], restore: Restorer, config: EvaluationConfig) -> Evaluation:
+def evaluate(
+    cases: Sequence[Case],
+    restore: Restorer | None,
+    config: EvaluationConfig,
+    journal: Journal | None = None,
+    *,
+    progress: bool = False,
+) -> Evaluation:
     """Restore and judge every case; memory is that of a few images, however many there are.
 
     ``restore`` runs in the calling thread (a network brings its own threads), decoding and scoring in
     ``config.workers`` others. Rows come in the order of ``cases``.
 
+    Args:
+        cases: what to judge; ids are unique.
+        restore: the method; not called for cases that bring their output, None where all do.
+        config: protocol and threads.
+        journal: keeps each row as soon as it is there; images that it knows already are not judged again.
+        progress: whether to draw a bar on stderr.
+
     Raises:
-        DataError: no cases; or, naming the sample, an image that cannot be read, restored or judged.
+        DataError: no cases, one id twice; or, naming the sample, an image that cannot be read, restored or judged.
     """
-    if not cases:
-        raise DataError("nothing to evaluate", expected="at least one test image", remedy="check the test split")
+    _check_ids(cases)
+    known = dict(journal.done) if journal else {}
+    todo = [case for case in cases if case.sample_id not in known]
+    for row in tqdm(_judged(todo, restore, config), total=len(todo), unit="image", disable=not progress):
+        known[row.image["sample_id"]] = row
+        if journal:
+            journal.add(row)
+    rows = [known[case.sample_id] for case in cases]
+    images = pl.DataFrame([row.image for row in rows], schema=IMAGES)
+    return Evaluation(images, pl.DataFrame([cell for row in rows for cell in row.bins], schema=BINS))
+
+
+def _judged(cases: Sequence[Case], restore: Restorer | None, config: EvaluationConfig) -> Iterator[Row]:
     protocol = find_protocol(config.protocol)
     ahead = 2 * config.workers
     with ThreadPoolExecutor(config.workers) as pool:
-        read = _in_order(pool, lambda case: Job(case, _cropped(protocol, case)), cases, ahead)
+        read = _in_order(pool, lambda case: load_job(protocol, case), cases, ahead)
         restored = ((job, _restore(restore, job)) for job in read)
-        rows = list(_in_order(pool, lambda pair: judge(*pair, protocol, config), restored, ahead))
-    images = pl.DataFrame([row for row, _ in rows], schema=IMAGES)
-    return Evaluation(images, pl.DataFrame([cell for _, cells in rows for cell in cells], schema=BINS))
+        yield from _in_order(pool, lambda pair: judge(*pair, protocol, config), restored, ahead)
+
+
+def _check_ids(cases: Sequence[Case]) -> None:
+    if not cases:
+        raise DataError("nothing to evaluate", expected="at least one test image", remedy="check the test split")
+    twice = [sample_id for sample_id, count in Counter(case.sample_id for case in cases).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"two test images are called {twice[0]!r}",
+            expected="one id for each",
+            remedy="evaluate the sets one by one",
+        )
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[T], ahead: int) -> Iterator[U]:
@@ -99,16 +136,10 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[
         yield waiting.popleft().result()
 
 
-def _cropped(protocol: Protocol, case: Case) -> Pixels:
-    pixels = case.read()
-    degraded, clean = (centre_crop(image, protocol.crop_multiple) for image in (pixels.degraded, pixels.clean))
-    if pixels.severity is None:
-        return Pixels(degraded, clean)
-    bands = centre_crop(pixels.severity.transpose(1, 2, 0), protocol.crop_multiple)
-    return Pixels(degraded, clean, bands.transpose(2, 0, 1))
-
-
-def _restore(restore: Restorer, job: Job) -> ImageF:
+def _restore(restore: Restorer | None, job: Job) -> Image | ImageF:
+    if job.output is not None:
+        return job.output
+    assert restore is not None
     try:
         return restore(job.pixels.degraded)
     except ImageError as error:
