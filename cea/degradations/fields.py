@@ -31,6 +31,8 @@ class _Field(Config):
     """Strength where the field is weakest."""
     high: float = Field(default=1.0, ge=0, le=1)
     """Strength where the field is strongest."""
+    parameter: str | None = None
+    """The one number of the family that it multiplies; None: the strength of the family as a whole."""
 
 
 class Constant(_Field):

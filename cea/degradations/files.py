@@ -60,6 +60,7 @@ def degrade(photo: Path, wish: Wish) -> tuple[Record, Rendered]:
         crop=None,
         nonuniform=wish.uneven,
         depth_given=wish.inverse_depth is not None,
+        clean=lambda: clean,
     )
     return record, render(record, clean, inverse_depth=wish.inverse_depth, light=wish.light, labels=True)
 

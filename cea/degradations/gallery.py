@@ -111,7 +111,9 @@ def _at(name: str, clean: ImageU8, severity: float, sheet: Sheet, field: Gradien
 
 
 def _record(name: str, recipe: RecipeConfig, clean: ImageU8, key: SampleKey, nonuniform: bool) -> Record:
-    return draw(name, recipe, key, clean_id="photo", split="test", crop=None, nonuniform=nonuniform)
+    return draw(
+        name, recipe, key, clean_id="photo", split="test", crop=None, nonuniform=nonuniform, clean=lambda: clean
+    )
 
 
 def _prepared(photo: ImageU8, sheet: Sheet) -> ImageU8:

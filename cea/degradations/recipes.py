@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cea.config import Config, parse, unknown_key
 from cea.degradations.base import Degradation
+from cea.degradations.driven import drivable
 from cea.degradations.families import FAMILIES
 from cea.degradations.fields import DRAWN, KINDS, draw_field
 from cea.degradations.ranges import Within
@@ -88,7 +89,7 @@ class RecipeConfig(Config):
     nodes: dict[str, Any] = Field(min_length=1)
     """Label -> settings of a degradation, or of a group of them."""
     input_psnr: Annotated[tuple[float, float], Within(0, 100)] | None = None
-    """Bounds in dB on the degraded image against the clean one; draws outside are drawn again."""
+    """Bounds in dB on the degraded image against the clean one; draws outside them are drawn again."""
 
     @model_validator(mode="after")
     def _valid(self) -> RecipeConfig:
@@ -163,6 +164,9 @@ def _node(where: str, label: str, values: dict[str, Any]) -> Node:
         if key not in kind.Ranges.model_fields:
             raise unknown_key(where, key, (*kind.Ranges.model_fields, *NodeSettings.model_fields))
     kinds, field_settings = _field_choice(f"{where}.field", settings.field)
+    parameter = field_settings.get("parameter")
+    if parameter is not None and parameter not in drivable(kind.Params):
+        raise unknown_key(f"{where}.field.parameter", parameter, tuple(drivable(kind.Params)))
     ranges = parse(kind.Ranges, rest, where)
     return Node(label, family, kind(ranges), settings.probability, settings.weight, kinds, field_settings)
 

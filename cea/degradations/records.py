@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from cea.degradations.recipes import Node, Order, RecipeConfig
 from cea.degradations.scene import SceneParams, draw_scene
 from cea.errors import RecordError
 from cea.rng import SampleKey
-from cea.types import Split
+from cea.types import Image, Split
 
 ENGINE_VERSION = "1.0"
 """Of what a record means in pixels. The first number rises when the same record would give other pixels."""
@@ -75,6 +76,7 @@ def draw(  # what a sample is, by name
     crop: tuple[int, int, int, int] | None,
     nonuniform: bool,
     depth_given: bool = False,
+    clean: Callable[[], Image] | None = None,
 ) -> Record:
     """Draw one sample; a pure function of its arguments.
 
@@ -87,7 +89,32 @@ def draw(  # what a sample is, by name
         crop: [top, left, height, width] in clean pixels, or None.
         nonuniform: whether smooth fields drive one or more of the nodes.
         depth_given: whether it will be rendered with the image's own depth map; rendering then insists on it.
+        clean: gives the clean pixels; called only for a recipe that bounds the input PSNR, whose draws are rendered
+            (with procedural depth) and drawn again until they lie within.
+
+    Raises:
+        ConfigError: the recipe bounds the input PSNR, and ``clean`` is missing or no draw was within.
     """
+
+    def attempt(identity: SampleKey) -> Record:
+        return _draw_once(recipe_name, recipe, identity, (clean_id, split, crop), nonuniform, depth_given)
+
+    if recipe.input_psnr is None:
+        return attempt(key)
+    from cea.degradations.bounds import within_bounds  # renders, and rendering needs this module
+
+    return within_bounds(attempt, key, recipe.input_psnr, clean)
+
+
+def _draw_once(
+    recipe_name: str,
+    recipe: RecipeConfig,
+    key: SampleKey,
+    image: tuple[str, Split, tuple[int, int, int, int] | None],
+    nonuniform: bool,
+    depth_given: bool,
+) -> Record:
+    clean_id, split, crop = image
     nodes = choose(recipe, key)
     fields = drive(nodes, key) if nonuniform else {}
     return Record(

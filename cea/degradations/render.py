@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cea.degradations.base import Applied, Context, Degradation, Params, Scene
 from cea.degradations.compose import steps
+from cea.degradations.driven import apply_driven
 from cea.degradations.families import FAMILIES
 from cea.degradations.fields import field_map
 from cea.degradations.maps import resized
@@ -95,9 +96,14 @@ class _Chain:
         families = [_family(node) for node in self.record.nodes]
         parts = [family.parts(params) for family, params in families]
         for node, part in steps(self.record.order, parts):
-            applied = families[node][0].apply(self.image, parts[node][part][1], self._context(node))
-            self._keep(node, applied)
+            self._keep(node, self._apply(node, families[node][0], parts[node][part][1]))
         return self.image
+
+    def _apply(self, index: int, family: Degradation[Any, Any], params: Params) -> Applied:
+        context, field = self._context(index), self.record.nodes[index].field
+        if field is not None and field.parameter is not None:
+            return apply_driven(family, self.image, params, context, field.parameter)
+        return family.apply(self.image, params, context)
 
     def _context(self, index: int) -> Context:
         node = self.record.nodes[index]
