@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline.closure import closure
+from cea.errors import ConfigError
+from pipeline.check import check
+from pipeline.imports import closure
+from pipeline.wire import wired
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML_1_2 = YAML(typ="safe", pure=True)
@@ -42,56 +45,60 @@ def stages() -> dict[str, dict[str, Any]]:
         return resolved_stages()
 
 
-def is_code(path: str) -> bool:
-    return path.startswith(("cea", "pipeline"))
-
-
-def declared_files(deps: list[str]) -> set[Path]:
-    """Code files among ``deps``, folders opened."""
-    files: set[Path] = set()
-    for dep in filter(is_code, deps):
-        path = ROOT / dep
-        files |= (
-            {f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts} if path.is_dir() else {path}
-        )
-    return {file for file in files if file.name != "__init__.py"}
-
-
-def components_of(name: str) -> frozenset[str]:
-    """Modules that the stage instance takes out of registries."""
-    from cea.degradations.recipes import modules_of
-
-    if "@" in name:
-        return frozenset(modules_of(PARAMS["recipes"][name.split("@")[1]]))
-    if name == "ingest":
-        return frozenset({"cea.data.sources.bundled", "cea.data.sources.folder"})
-    return frozenset()
-
-
 def test_every_stage_of_the_road_is_there(stages):
     expected = {"ingest", "train", "evaluate", "report"}
     expected |= {f"{stage}@{recipe}" for stage in ("synthesize", "shard") for recipe in RECIPES}
     assert set(stages) == expected
 
 
-def test_deps_are_exactly_the_import_closure(stages):
-    wrong = {}
-    for name, stage in stages.items():
-        module = stage["cmd"].split()[2]
-        needed = closure(ROOT / Path(*module.split(".")).with_suffix(".py"), ROOT, components_of(name))
-        declared = declared_files(stage["deps"])
-        code = {f for f in declared if f.suffix == ".py"}
-        missing, idle = needed - declared, code - needed
-        if missing or idle:
-            wrong[name] = {
-                k: sorted(str(f.relative_to(ROOT)) for f in v) for k, v in {"missing": missing, "idle": idle}.items()
-            }
-    assert not wrong
+def test_dvc_yaml_is_in_step_with_params_and_imports():
+    """That the imports are all of the truth is checked in the full run, against what Python really loaded."""
+    assert wired(ROOT) == (ROOT / "dvc.yaml").read_text(), "run 'make wire'"
+    check(ROOT)
+
+
+def test_an_unknown_recipe_or_stale_file_is_noticed(tmp_path: Path):
+    for name in ("cea", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text().replace("    - cea/rng.py\n", "", 1))
+    with pytest.raises(ConfigError, match="run 'make wire'"):
+        check(tmp_path)
+
+
+def test_a_recipe_depends_on_its_own_families_alone(stages):
+    families = {"noise.py", "lowlight.py", "haze.py", "rain.py", "snow.py"}
+    own = {"noise": {"noise.py"}, "low": {"lowlight.py"}, "haze_rain": {"haze.py", "rain.py"}}
+    for recipe, files in own.items():
+        for stage in ("synthesize", "shard"):
+            assert families & {Path(dep).name for dep in stages[f"{stage}@{recipe}"]["deps"]} == files
+
+
+def test_imports_follow_late_and_named_modules_but_not_type_checking(tmp_path: Path):
+    package = tmp_path / "cea"
+    package.mkdir()
+    sources = {
+        "a": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import cea.types_only\nfrom cea import b\n",
+        "b": "def late():\n    from cea.c import thing\nNAMES = {'x': 'cea.named:X', 'y': 'cea.unwanted:Y'}\n",
+        "c": "import os\n",
+        "named": "import cea.d\n",
+        "d": "",
+        "unwanted": "",
+        "types_only": "",
+    }
+    for name, source in sources.items():
+        (package / f"{name}.py").write_text(source)
+    found = closure("cea.a", tmp_path, lambda module: module != "cea.unwanted")
+    assert {path.stem for path in found} == {"a", "b", "c", "d", "named"}
 
 
 def test_files_that_are_not_code_but_are_read_are_declared(stages):
     """The report's template, style and script lie beside its code."""
-    assert any(file.suffix != ".py" for file in declared_files(stages["report"]["deps"]))
+    beside = {
+        f"cea/report/{file.name}" for file in (ROOT / "cea/report").iterdir() if file.suffix in (".html", ".css", ".js")
+    }
+    assert beside
+    assert beside <= set(stages["report"]["deps"])
 
 
 def test_train_and_evaluate_use_every_recipe(stages):

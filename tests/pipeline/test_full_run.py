@@ -22,6 +22,21 @@ RECIPES = ("noise", "haze", "low_haze")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
+TRACE = """
+import atexit, json, os, sys
+
+def dump():
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec and spec.name.startswith("pipeline."):
+        files = [getattr(m, "__file__", None) or "" for m in list(sys.modules.values())]
+        with open(os.path.join(os.environ["TRACE_FOLDER"], f"{os.getpid()}.json"), "w") as file:
+            json.dump({"argv": sys.argv[1:], "module": spec.name, "files": files}, file)
+
+atexit.register(dump)
+"""
+"""A sitecustomize module: each stage's process leaves a list of the modules it loaded."""
+
+
 class Project:
     """A copy of the project with few, small images, three recipes and a short training."""
 
@@ -48,7 +63,11 @@ class Project:
         )
 
     def full(self, command: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", *command] if command[0] in ("dvc",) or "." in command[0] else list(command)
+        return (
+            [sys.executable, "-m", *command]
+            if command[0] == "dvc" or command[0].startswith("pipeline.")
+            else [*command]
+        )
 
     def environment(self, **more: str) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -107,7 +126,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project.run("git", "config", "user.name", "toy")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "toy")
-    project.output = project.run("dvc", "repro")
+    trace = folder.parent / "trace"
+    trace.mkdir()
+    (trace / "sitecustomize.py").write_text(TRACE)
+    project.output = project.run("dvc", "repro", PYTHONPATH=str(trace), TRACE_FOLDER=str(trace))
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "results")
     return project
@@ -171,6 +193,22 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
     assert dict(run["inputs"]) == {path: digest for path, digest in trained.items() if path.startswith("data/")}
     for path, digest in trained.items():
         assert run["tags"][f"dvc.dep.{path}"] == digest
+
+
+def test_what_python_loaded_is_what_dvc_watches(project: Project):
+    lock, seen = project.lock(), set()
+    for file in (project.folder.parent / "trace").glob("*.json"):
+        loaded = json.loads(file.read_text())
+        command = " ".join(["python -m", loaded["module"], *loaded["argv"]])
+        (stage,) = [name for name, entry in lock.items() if entry["cmd"] == command]
+        files = {
+            str(Path(name).relative_to(project.folder))
+            for name in loaded["files"]
+            if Path(name).is_relative_to(project.folder) and not name.endswith("__init__.py")
+        }
+        assert files <= {dep["path"] for dep in lock[stage]["deps"]}, stage
+        seen.add(stage)
+    assert seen == set(lock)
 
 
 def test_nothing_to_do_the_second_time(project: Project):
