@@ -99,6 +99,66 @@ def gallery(
     _write_jpeg(out / "recipes.jpg", drawing.recipes(photos, drawing.recipe_names(), sheet), quality)
 
 
+@app.command("restore")
+def restore_photo(
+    photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .png file, or a folder where PHOTO is one.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
+) -> None:
+    """Restore a photograph, or every one in a folder; 16-bit files stay 16-bit."""
+    import numpy as np
+
+    from cea.degradations.files import targets
+    from cea.imageio import read_rgb, to_uint8, write_image
+    from cea.inference import restore
+    from cea.models.checkpoint import load_weights
+
+    model, _ = load_weights(weights)
+    for source, target in targets(photo, out):
+        image = read_rgb(source)
+        restored = restore(model, image)
+        deep = np.rint(restored * np.float32(65535)).astype(np.uint16) if image.dtype == np.uint16 else None
+        write_image(target, to_uint8(restored) if deep is None else deep)
+        typer.echo(f"{target}  {image.shape[1]}x{image.shape[0]}")
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of a benchmark (PromptIR, MoCE-IR, OneRestore), or input/target.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
+    outputs: Annotated[Path | None, typer.Option(help="Judge these images of another method instead.")] = None,
+    protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("metrics/eval"),
+    train: Annotated[Path | None, typer.Option(help="Images trained on: refused where they are tested on.")] = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
+    check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
+) -> None:
+    """Judge weights, or another method's outputs, on a benchmark folder."""
+    from cea.config import parse
+    from cea.evaluation.config import EvaluationConfig
+    from cea.evaluation.folder import FolderJob, Method, judge_folder, score_lines
+
+    values = {"protocol": protocol, "workers": workers, "check": check}
+    config = parse(EvaluationConfig, values, "cea eval")
+    method = Method(outputs=outputs) if outputs else _restorer(weights)
+    summary = judge_folder(FolderJob(data, out, train, skip_missing), method, config, typer.echo)
+    for line in score_lines(summary):
+        typer.echo(line)
+
+
+def _restorer(weights: Path) -> Any:
+    import hashlib
+    from functools import partial
+
+    from cea.evaluation.folder import Method
+    from cea.inference import restore
+    from cea.models.checkpoint import load_weights
+
+    model, _ = load_weights(weights)
+    return Method(hashlib.sha256(weights.read_bytes()).hexdigest(), partial(restore, model))
+
+
 def _recipe(name: str, params: Path) -> tuple[str, Any]:
     from cea.config import read_params
     from cea.degradations.shipped import find

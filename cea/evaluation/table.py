@@ -87,7 +87,7 @@ def evaluate(
         restore: the method; not called for cases that bring their output, None where all do.
         config: protocol and threads.
         journal: keeps each row as soon as it is there; images that it knows already are not judged again.
-        progress: whether to draw a bar on stderr.
+        progress: whether to draw a bar, where stderr is a terminal.
 
     Raises:
         DataError: no cases, one id twice; or, naming the sample, an image that cannot be read, restored or judged.
@@ -95,7 +95,7 @@ def evaluate(
     _check_ids(cases)
     known = dict(journal.done) if journal else {}
     todo = [case for case in cases if case.sample_id not in known]
-    for row in tqdm(_judged(todo, restore, config), total=len(todo), unit="image", disable=not progress):
+    for row in tqdm(_judged(todo, restore, config), total=len(todo), unit="image", disable=None if progress else True):
         known[row.image["sample_id"]] = row
         if journal:
             journal.add(row)

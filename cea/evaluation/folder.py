@@ -1,0 +1,116 @@
+"""Judging a benchmark folder from start to end: find the sets, restore or read outputs, write the tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cea.data.benchmarks import BenchmarkSet, check_complete, describe, find_sets
+from cea.data.leaks import check_leaks
+from cea.data.tables import write_table
+from cea.errors import DataError
+from cea.evaluation.benchmark import benchmark_cases, with_outputs
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.journal import Journal
+from cea.evaluation.summary import summarise, to_json
+from cea.evaluation.table import Restorer, evaluate
+from cea.imageio import IMAGE_SUFFIXES, write_bytes
+from cea.metrics.protocol import find_protocol
+
+Tell = Callable[[str], None]
+"""Takes a line for the user."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is judged: a restorer, or a folder of outputs that another method wrote.
+
+    Attributes:
+        digest: SHA-256 of the weights; empty for outputs.
+        restore: None where ``outputs`` is given.
+        outputs: see `cea.evaluation.benchmark.with_outputs`.
+    """
+
+    digest: str = ""
+    restore: Restorer | None = None
+    outputs: Path | None = None
+
+
+@dataclass(frozen=True)
+class FolderJob:
+    """Which sets to judge, and where the results go.
+
+    Attributes:
+        data: folder of the benchmark (`cea.data.benchmarks.find_sets`).
+        out: folder for ``summary.json``, ``images.parquet`` and, until these are there, ``journal.jsonl``.
+        train: images trained on, or their folder; refused where they occur in a test set. None skips the check.
+        skip_missing: whether to judge sets whose targets are incomplete.
+    """
+
+    data: Path
+    out: Path
+    train: Path | None = None
+    skip_missing: bool = False
+
+
+def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell: Tell) -> dict[str, Any]:
+    """Judge ``method`` on every set in ``job.data``; the summary's ``recipes`` are the sets.
+
+    What was found is told before anything is judged. A killed run goes on where it was.
+
+    Raises:
+        DataError: nothing recognised, incomplete sets, leaks, missing outputs, files that do not fit together.
+    """
+    sets = find_sets(job.data)
+    for benchmark in sets:
+        for line in describe(benchmark):
+            tell(line)
+    if not job.skip_missing:
+        check_complete(sets)
+    if job.train is not None:
+        check_leaks(_training_images(job.train), sets)
+    cases = benchmark_cases(sets, find_protocol(config.protocol))
+    if method.outputs is not None:
+        cases = with_outputs(cases, method.outputs)
+    journal = Journal(job.out / "journal.jsonl", _key(sets, method, config))
+    tables = evaluate(cases, method.restore, config, journal, progress=True)
+    summary = summarise(tables.images, bins=tables.bins)
+    write_table(job.out / "images.parquet", tables.images)
+    write_bytes(job.out / "summary.json", to_json(summary))
+    journal.path.unlink(missing_ok=True)
+    return summary
+
+
+def score_lines(summary: dict[str, Any]) -> list[str]:
+    """The summary as a table of plain text: one line per set, then the mean over images."""
+    rows = [*summary["recipes"].items(), ("all images", summary)]
+    width = max(len(name) for name, _ in rows)
+    head = f"{'protocol ' + summary['protocol']:{width}}  images  PSNR in    out    gain   SSIM in   out"
+    return [head, *(f"{name:{width}}{_scores(row)}" for name, row in rows)]
+
+
+def _scores(row: dict[str, Any]) -> str:
+    before, after, gain = row["input_psnr"], row["output_psnr"], row["gain_psnr"]
+    ssim = f"{row['input_ssim']:7.4f} {row['output_ssim']:.4f}"
+    return f"  {row['images']:6d}  {before:7.2f} {after:6.2f}  {gain:+6.2f}   {ssim}"
+
+
+def _training_images(train: Path) -> dict[str, Path]:
+    if not train.exists():
+        raise DataError(f"{train}: no such folder", expected="the images trained on", remedy="check the path")
+    files: Iterable[Path] = sorted(train.rglob("*")) if train.is_dir() else [train]
+    return {str(path): path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+
+
+def _key(sets: Iterable[BenchmarkSet], method: Method, config: EvaluationConfig) -> str:
+    """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
+    parts = [method.digest, str(method.outputs), config.protocol, str(config.check)]
+    for benchmark in sets:
+        for pair in benchmark.pairs:
+            for path in filter(None, (pair.degraded, pair.clean)):
+                facts = path.stat()
+                parts.append(f"{benchmark.name} {path.resolve()} {facts.st_size} {facts.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
