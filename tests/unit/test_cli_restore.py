@@ -1,0 +1,66 @@
+"""``cea restore``: photographs in, photographs of the same size and depth out, errors on one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cea.cli import app
+from cea.imageio import encode_png, read_rgb, write_image
+from cea.inference import restore
+from cea.models.checkpoint import load_weights, save_weights
+from cea.models.config import ModelConfig
+from cea.models.network import build
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1, rank=2)
+    save_weights(tmp_path / "best.safetensors", build(config, 0), config, {})
+    return tmp_path / "best.safetensors"
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["restore", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_one_photograph_keeps_its_size_and_depth(tmp_path: Path, weights: Path, dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (13, 21, 3), dtype=dtype)
+    write_image(tmp_path / "photo.png", image)
+    done = run(tmp_path / "photo.png", "-o", tmp_path / "restored.png", "--weights", weights)
+    assert done.exit_code == 0, done.output
+    restored = read_rgb(tmp_path / "restored.png")
+    assert restored.shape == image.shape
+    assert restored.dtype == dtype
+    model, _ = load_weights(weights)
+    expected = np.rint(restore(model, image).astype(np.float64) * np.iinfo(dtype).max)
+    assert np.abs(restored - expected).max() <= 1
+
+
+def test_a_folder_keeps_its_inner_structure(tmp_path: Path, weights: Path):
+    for name in ("a.png", "b/c.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(encode_png(np.full((9, 9, 3), 99, np.uint8)))
+    done = run(tmp_path / "photos", "-o", tmp_path / "out", "--weights", weights)
+    assert done.exit_code == 0, done.output
+    assert {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png")} == {
+        "a.png",
+        "b/c.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("photo", "model", "word"),
+    [("photo.png", "absent.safetensors", "absent.safetensors"), ("absent.png", None, "absent.png")],
+)
+def test_what_is_missing_is_named_on_one_line(tmp_path: Path, weights: Path, photo: str, model: str | None, word: str):
+    write_image(tmp_path / "photo.png", np.zeros((9, 9, 3), np.uint8))
+    done = run(tmp_path / photo, "-o", tmp_path / "out.png", "--weights", tmp_path / model if model else weights)
+    assert done.exit_code == 2
+    assert word in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
