@@ -90,7 +90,7 @@ def veil(light: ImageF, spread: float, highlights: float) -> ImageF:
     """Linear ``light``, highlights expanded, spread by three box filters (near a Gaussian); (H, W, 3) float32."""
     height, width = light.shape[:2]
     cells = _cells(light, highlights)
-    reach = 2 * round(spread * max(cells.shape) / 2) + 1
+    reach = 2 * max(1, round(spread * max(cells.shape) / 2)) + 1
     wide = each(lambda plane: _spread(plane, reach), cells)
     return wide[:height, :width] * np.float32(1 / transfer.TOP)
 

@@ -26,11 +26,10 @@ Kernel = NDArray[np.float64]
 def quantised(weights: NDArray[np.float64]) -> Kernel:
     """Scale non-negative ``weights`` ((k, k), k odd) to integers that sum to ``UNIT`` exactly.
 
-    What rounding leaves over goes to the centre: any rule that looks for the largest weight would have ties.
+    What rounding leaves over goes to the first of the largest: of integers, so that ties are the same everywhere.
     """
     kernel = np.rint(weights * (UNIT / weights.sum()))
-    middle = kernel.shape[0] // 2
-    kernel[middle, middle] += UNIT - kernel.sum()
+    kernel.flat[kernel.argmax()] += UNIT - kernel.sum()
     return kernel
 
 

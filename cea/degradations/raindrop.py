@@ -94,7 +94,7 @@ class Raindrop(Degradation[RaindropRanges, RaindropParams]):
         wet, scale = glass((-(-height // 2), -(-width // 2)), params, context.stream)
         if context.strength is not None:
             wet *= transfer.halved(transfer.codes(context.strength)) * np.float32(1 / transfer.TOP)
-        mask, refracted = _out_of_focus(*_drops(light, wet, scale), params.defocus * float(scale.max(initial=0)))
+        mask, refracted = _out_of_focus(*_drops(light, wet, scale), params.defocus * params.radius * min(wet.shape))
         full_mask = transfer.doubled(mask)[:height, :width] * np.float32(1 / transfer.TOP)
         seen = light * (np.float32(1) - full_mask)[..., None] + each(transfer.doubled, refracted)[:height, :width]
         wetted = transfer.encoded_codes(np.minimum(seen + np.float32(0.5), np.float32(transfer.TOP)).astype(np.uint16))
@@ -130,8 +130,9 @@ def _layout(shape: tuple[int, int], params: RaindropParams, rng: np.random.Gener
     inverse = 1 / SMALLEST**2 - u[:, 2] * (1 / SMALLEST**2 - 1)
     radius = np.maximum(largest / np.sqrt(inverse), 0.5)
     tall = 1 + 0.35 * u[:, 3]
-    area = np.cumsum(np.pi * radius * radius * tall)
-    count = int(np.searchsorted(area, params.coverage * shape[0] * shape[1]))
+    area = np.pi * radius * radius * tall
+    # A drop belongs to it when more than half of it fits into the wanted coverage.
+    count = int(np.searchsorted(np.cumsum(area) - area / 2, params.coverage * shape[0] * shape[1]))
     return np.stack([u[:, 0] * shape[1], u[:, 1] * shape[0], radius, tall], axis=1)[:count]
 
 

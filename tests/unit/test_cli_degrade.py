@@ -1,0 +1,144 @@
+"""``cea degrade`` and ``cea gallery``, as a person types them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cea.cli import app
+from cea.degradations.conformance import picture
+from cea.degradations.records import Record
+from cea.degradations.render import render
+from cea.imageio import read_rgb, to_uint8, write_image
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "in" / "a.png"
+    write_image(path, to_uint8(picture((48, 64))))
+    return path
+
+
+def cea(*arguments):
+    return CliRunner(env={"COLUMNS": "60"}).invoke(app, list(map(str, arguments)))
+
+
+def test_picture_maps_and_record(photo, tmp_path):
+    out = tmp_path / "out.png"
+    result = cea("degrade", photo, "--recipe", "low_haze_rain", "--seed", 3, "-o", out, "--maps", "--record")
+    assert result.exit_code == 0, result.output
+    record = Record.model_validate_json(out.with_suffix(".json").read_text())
+    np.testing.assert_array_equal(render(record, read_rgb(photo)).degraded, read_rgb(out))
+    maps = {path.name for path in tmp_path.glob("out.*.png")}
+    assert {"out.haze.transmission.png", "out.haze.severity.png", "out.low.sigma.png", "out.rain.mask.png"} <= maps
+    rendered = render(record, read_rgb(photo), labels=True)
+    transmission = read_rgb(tmp_path / "out.haze.transmission.png")[..., 0] / 65535
+    np.testing.assert_allclose(transmission, rendered.labels["haze/transmission"], atol=1e-4)
+
+
+def test_seed_decides(photo, tmp_path):
+    pixels = []
+    for seed in (1, 1, 2):
+        assert (
+            cea("degrade", photo, "--recipe", "aio3/noise25", "--seed", seed, "-o", tmp_path / "o.png").exit_code == 0
+        )
+        pixels.append(read_rgb(tmp_path / "o.png"))
+    np.testing.assert_array_equal(pixels[0], pixels[1])
+    assert (pixels[0] != pixels[2]).any()
+
+
+def test_folder_keeps_its_structure_and_runs_twice(photo, tmp_path):
+    folder = photo.parent
+    write_image(folder / "deep" / "b.png", to_uint8(picture((20, 30))))
+    (folder / "a.bmp").write_bytes(photo.read_bytes())
+    out = folder / "results"
+    for _ in range(2):
+        assert cea("degrade", folder, "--recipe", "haze", "-o", out).exit_code == 0
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
+    assert written == ["a_bmp.png", "a_png.png", "deep/b.png"]
+
+
+def test_own_depth_and_light(photo, tmp_path):
+    depth = np.linspace(0, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
+    np.save(tmp_path / "depth.npy", depth)
+    write_image(tmp_path / "light.png", np.full((48, 64), 128, np.uint8))
+    common = ("degrade", photo, "--recipe", "low_haze", "-o", tmp_path / "o.png", "--maps")
+    result = cea(
+        *common, "--depth", tmp_path / "depth.npy", "--depth-convention", "inverse", "--light", tmp_path / "light.png"
+    )
+    assert result.exit_code == 0, result.output
+    transmission = read_rgb(tmp_path / "o.haze.transmission.png")[..., 0].astype(int)
+    assert transmission[0].max() < transmission[-1].min()  # far above, near below
+
+
+def test_depth_of_the_wrong_sign_is_pointed_out(photo, tmp_path):
+    np.save(tmp_path / "depth.npy", np.linspace(1, 0, 48, dtype=np.float32)[:, None].repeat(64, axis=1))
+    result = cea(
+        "degrade", photo, "--recipe", "haze", "-o", tmp_path / "o.png",
+        "--depth", tmp_path / "depth.npy", "--depth-convention", "inverse",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "warning:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.png", "--recipe", "haze", "-o", "o.png"), "missing.png"),
+        (("PHOTO", "--recipe", "hase", "-o", "o.png"), "did you mean"),
+        (("PHOTO", "--recipe", "haze", "-o", "o.jpg"), "not lossless"),
+        (("PHOTO", "--recipe", "haze", "-o", "PHOTO"), "the photograph itself"),
+        (("PHOTO", "--recipe", "haze", "-o", "o.png", "--depth", "PHOTO"), "--depth-convention"),
+        (("FOLDER", "--recipe", "haze", "-o", "o", "--light", "PHOTO"), "one photograph"),
+        (("EMPTY", "--recipe", "haze", "-o", "o"), "no images"),
+        (("PHOTO", "--recipe", "haze", "-o", "o.png", "--params", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(photo, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    names = {"PHOTO": photo, "FOLDER": photo.parent, "EMPTY": tmp_path / "empty"}
+    result = cea("degrade", *(names.get(word, word) for word in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_recipes_of_the_parameter_file_come_first(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("recipes:\n  mine: {nodes: {jpeg: {quality: 5}}}\n")
+    result = cea("degrade", photo, "--recipe", "mine", "-o", tmp_path / "o.png")
+    assert result.exit_code == 0, result.output
+    assert "quality 5" in result.output
+
+
+def test_every_line_fits_sixty_columns(photo, tmp_path):
+    # In a process of its own: the test runner fixes the width at 80.
+    command = "import cea.cli as c, sys; [c.app(a.split(), standalone_mode=False) for a in sys.argv[1:]]"
+    calls = ("degrade --help", "gallery --help", f"degrade {photo} --recipe real/mixed -o o.png --uneven")
+    environment = {**os.environ, "COLUMNS": "60"}
+    printed = subprocess.run(
+        [sys.executable, "-c", command, *calls],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "--depth-convention" in printed
+    assert max(len(line) for line in printed.splitlines()) <= 60, printed
+
+
+@pytest.mark.slow
+def test_gallery_draws_both_sheets(photo, tmp_path):
+    result = cea("gallery", "-o", tmp_path / "g", "--photo", photo, "--width", 64)
+    assert result.exit_code == 0, result.output
+    families, recipes = (read_rgb(tmp_path / "g" / name) for name in ("families.jpg", "recipes.jpg"))
+    assert families.shape[1] == 6 * (64 + 2)
+    assert recipes.shape[0] > 10 * 64
