@@ -250,7 +250,7 @@ def _bump(shape: Shape, row: float, column: float, radius: float) -> Map:
 
 
 def fractal(shape: Shape, seed: int, cells: int, octaves: int) -> Map:
-    """Smooth value noise over ``octaves``, stretched to exactly [0, 1]; (H, W) float32.
+    """Smooth value noise over ``octaves``, stretched to [0, 1]; (H, W) float32.
 
     Args:
         shape: (H, W).

@@ -30,7 +30,9 @@ def _rgb(values: np.ndarray) -> np.ndarray:
 
 def _inputs(reference: dict[str, np.ndarray], composition: str) -> dict[str, Any]:
     own = {
-        key.split("/")[1]: values for key, values in reference.items() if key.split("/")[0] == composition and "/" in key
+        key.split("/")[1]: values
+        for key, values in reference.items()
+        if key.split("/")[0] == composition and "/" in key
     }
     return {
         "light": reference["light_gray_u8"],
