@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-PACKAGES = ("cea", "pipeline")
 TARGET = re.compile(r"^((?:cea|pipeline)(?:\.\w+)+):\w+$")
 
 
@@ -53,8 +52,6 @@ def _at_run_time(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _locate(module: str, root: Path) -> Path | None:
-    """The file of a project module; None for packages, foreign modules and imported names."""
-    if module.split(".")[0] not in PACKAGES:
-        return None
+    """The file of a project module, a plug-in beside the packages included; None for foreign modules and names."""
     file = root.joinpath(*module.split(".")).with_suffix(".py")
     return file if file.is_file() else None
