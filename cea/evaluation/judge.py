@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -117,9 +118,18 @@ def _scores(before: Score, after: Score) -> dict[str, float]:
 def _squared_error(protocol: Protocol, image: Image | ImageF, clean: Image) -> NDArray[np.float32]:
     """(H, W): squared error as the protocol sees it, mean over channels, full scale 1."""
     target: Image | Map = clean if protocol.colour == "rgb" else luma(clean)
-    difference = (as_unit(judged(protocol, image)) - as_unit(target)).astype(np.float32)
+    # Single precision is enough for maps, and four times as fast as the scores' double.
+    difference = _single(judged(protocol, image)) - _single(target)
     squared = difference * difference
-    return squared if squared.ndim == 2 else squared.mean(axis=2)
+    if squared.ndim == 2:
+        return squared
+    return np.asarray(cv2.transform(squared, np.full((1, squared.shape[2]), 1 / squared.shape[2])))
+
+
+def _single(image: Image | ImageF | Map) -> NDArray[np.float32]:
+    if image.dtype == np.uint8:
+        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+    return as_unit(image).astype(np.float32) if image.dtype.kind == "u" else image.astype(np.float32)
 
 
 def _bins(job: Job, errors: Sequence[NDArray[np.float32]], edges: Sequence[float]) -> Iterator[dict[str, Any]]:
