@@ -1,0 +1,27 @@
+"""docs/gallery.md names what exists."""
+
+from __future__ import annotations
+
+import re
+
+from cea.degradations.families import FAMILIES
+from cea.degradations.shipped import settings
+
+
+def test_every_family_is_described_with_its_ranges(root):
+    page = (root / "docs/gallery.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", page, re.M))
+    assert set(rows) == set(FAMILIES)
+    for name, row in rows.items():
+        stage, _, ranges = (cell.strip() for cell in row.split("|")[:3])
+        assert stage == FAMILIES[name].stage
+        assert set(re.findall(r"`(\w+)`", ranges)) == set(FAMILIES[name].Ranges.model_fields), name
+
+
+def test_every_set_of_recipes_is_described_and_pictures_are_there(root):
+    page = (root / "docs/gallery.md").read_text(encoding="utf-8")
+    for name in settings():
+        assert f"`{name}`" in page or f"`{name.split('/')[0]}/*`" in page, name
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", page):
+        assert (root / "docs" / picture).is_file()
+    assert sum(path.stat().st_size for path in (root / "docs/gallery").iterdir()) < 900_000
