@@ -116,7 +116,8 @@ def pixel_sha256(image: Image) -> str:
 def encode_png(image: Image | Map) -> bytes:
     """Lossless PNG of a uint8 or uint16 image, (H, W) or (H, W, 3) RGB."""
     assert image.dtype in (np.uint8, np.uint16), image.dtype
-    ok, data = cv2.imencode(".png", image if image.ndim == 2 else image[..., ::-1], _FAST_PNG)
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(".png", pixels, _FAST_PNG)
     assert ok
     return data.tobytes()
 

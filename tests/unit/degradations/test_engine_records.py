@@ -81,7 +81,7 @@ def test_two_nodes_of_one_family_get_noise_of_their_own() -> None:
 
 
 def test_physical_order_puts_sensor_noise_last() -> None:
-    """Under haze so thick that nothing shows, the published order hides low light's noise, the physical one keeps it."""
+    """Under haze so thick that nothing shows, the published order hides the noise, the physical one keeps it."""
     nodes = {"low": {"sigma": 0.08}, "haze": {"beta": 10, "cap": 1.0, "airlight": 0.5}}
     black_depth = np.zeros((80, 80))
     photo = _photo(80, 80)
