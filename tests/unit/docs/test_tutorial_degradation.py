@@ -19,6 +19,8 @@ from cea.degradations.conformance import picture
 from cea.degradations.records import Record
 from cea.imageio import read_rgb, to_uint8
 
+pytestmark = pytest.mark.slow
+
 BLOCK = re.compile(r"(?:<!-- (?P<role>\w+): (?P<name>\S+) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)```", re.S)
 
 
