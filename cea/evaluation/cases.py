@@ -62,6 +62,20 @@ def shard_cases(folders: Iterable[Path]) -> list[Case]:
     return [_case(folder, row) for folder in folders for row in read_index(folder).iter_rows(named=True)]
 
 
+def clean_cases(cases: Iterable[Case]) -> list[Case]:
+    """Each scene once, undegraded: a restorer should leave it alone. All belong to the recipe ``clean``."""
+    scenes = {case.clean_id: case for case in cases}
+    return [
+        Case(f"{clean_id}-clean", "clean", clean_id, (), None, partial(_read_clean, case))
+        for clean_id, case in scenes.items()
+    ]
+
+
+def _read_clean(case: Case) -> Pixels:
+    clean = case.read().clean
+    return Pixels(clean, clean)
+
+
 def _case(folder: Path, row: dict[str, Any]) -> Case:
     return Case(
         sample_id=row["sample_id"],

@@ -25,6 +25,7 @@ def summarise(
     images: pl.DataFrame,
     adapters: Mapping[str, Mapping[str, float]] | None = None,
     bins: pl.DataFrame | None = None,
+    identity: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Everything the per-image table says, as nested plain numbers, all finite.
 
@@ -32,13 +33,14 @@ def summarise(
     images whose PSNR fell), ``harmed_pixels`` (mean share of pixels made worse by more than one grey level) and
     ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
     ``recipes.<recipe>``, ``n_components.<n>``, ``spatial.uniform`` and ``spatial.nonuniform``. Then
-    ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``check`` (largest difference to scikit-image) and
-    ``adapters.<site>``.
+    ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``identity`` (what is left of clean images that go
+    through the restorer), ``check`` (largest difference to scikit-image) and ``adapters.<site>``.
 
     Args:
         images: table with the columns `cea.evaluation.table.IMAGES`.
         adapters: site -> ``effective_rank_a``, ``effective_rank_d``, ``rank`` and further numbers.
         bins: table with the columns `cea.evaluation.table.BINS`.
+        identity: per-image table of `cea.evaluation.cases.clean_cases`, whose inputs are not degraded.
 
     Raises:
         DataError: no rows, several protocols in one table, or a number that is not finite.
@@ -57,6 +59,7 @@ def summarise(
         "n_components": _groups(images, "n_components"),
         "spatial": _spatial(images),
         "severity": {} if bins is None else _severity(bins),
+        "identity": {} if identity is None else _identity(identity),
         "check": _check(images),
         "adapters": {
             site: {key: round(value, 4) for key, value in facts.items()} for site, facts in (adapters or {}).items()
@@ -139,6 +142,15 @@ def _severity(bins: pl.DataFrame) -> dict[str, Any]:
                 "gain_psnr": round(float(np.mean(after) - np.mean(before)), 4),
             }
     return summary
+
+
+def _identity(images: pl.DataFrame) -> dict[str, Any]:
+    return {
+        "images": len(images),
+        "output_psnr": round(_mean(images["output_psnr"]), 4),
+        "output_ssim": round(_mean(images["output_ssim"]), 5),
+        "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
+    }
 
 
 def _check(images: pl.DataFrame) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cea.data.archive import TarWriter
 from cea.data.shards import FORMAT, INDEX, PARTS
 from cea.data.tables import write_table
 from cea.errors import DataError
-from cea.evaluation.cases import shard_cases
+from cea.evaluation.cases import clean_cases, shard_cases
 from cea.imageio import encode_png, pixel_sha256
 
 
@@ -63,3 +63,11 @@ def test_cases_carry_the_index_and_read_late(shard: Path):
 def test_a_missing_folder_says_so(tmp_path: Path):
     with pytest.raises(DataError, match="no such file"):
         shard_cases([tmp_path / "test" / "fog"])
+
+
+def test_every_scene_once_without_degradation(shard: Path):
+    (case,) = clean_cases(shard_cases([shard]))
+    assert (case.sample_id, case.recipe, case.components, case.uniform) == ("a-clean", "clean", (), None)
+    pixels = case.read()
+    assert (pixels.degraded == pixels.clean).all()
+    assert pixels.severity is None

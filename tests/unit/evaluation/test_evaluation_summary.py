@@ -108,6 +108,14 @@ def test_adapters_and_check_are_passed_on():
     assert summarise(table())["adapters"] == {}
 
 
+def test_what_is_left_of_clean_images():
+    rows = [("clean", [], None, 100.0, after, 1.0, 0.9, harmed) for after, harmed in ((40.0, 0.1), (50.0, 0.2))]
+    found = summarise(table(), identity=table(rows))
+    assert found["identity"] == {"images": 2, "output_psnr": 45.0, "output_ssim": 0.9, "harmed_pixels": 0.15}
+    assert found["images"] == 5
+    assert summarise(table())["identity"] == {}
+
+
 def test_severity_bins_are_means_over_images_with_enough_pixels():
     rows = [("a", 0.0, 0.5, 1000, 1e-2, 1e-3), ("b", 0.0, 0.5, 9000, 1e-4, 1e-3), ("c", 0.0, 0.5, 10, 1.0, 1.0)]
     rows.append(("a", 0.5, 1.0, 500, 1e-1, 0.0))

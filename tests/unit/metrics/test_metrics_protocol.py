@@ -108,3 +108,12 @@ def test_input_psnr_of_real_pairs(shared, folder):
         degraded, clean = read_rgb(shared / "data" / row["degraded"]), read_rgb(shared / "data" / row["clean"])
         assert psnr(degraded, clean) == pytest.approx(float(row["psnr_rgb"]), abs=0.001), row["id"]
         assert psnr(luma(degraded), luma(clean)) == pytest.approx(float(row["psnr_y"]), abs=0.001), row["id"]
+
+
+def test_the_document_says_what_the_code_does(root):
+    lines = (root / "docs/protocol.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    assert rows == [
+        [f"`{p.name}`", p.colour, str(p.crop_multiple), "yes" if p.eight_bit else "no", p.window, p.noise]
+        for p in PROTOCOLS.values()
+    ]

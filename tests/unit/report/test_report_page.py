@@ -102,6 +102,23 @@ def test_missing_parts_are_left_out(tmp_path: Path):
     assert Structure(page).open == []
 
 
+def test_other_runs_stand_beside_this_one(tmp_path: Path):
+    files = write_run(tmp_path / "a", make_cases())
+    write_run(tmp_path / "b", make_cases(), restore=lambda image: image / 255, experts=None)
+    write_run(tmp_path / "c", make_cases(scenes=2))
+    other = json.loads((tmp_path / "b/summary.json").read_text())
+    (tmp_path / "d.json").write_text(json.dumps(other | {"protocol": "promptir"}))
+    others = {"<plain>": tmp_path / "b/summary.json", "fewer": tmp_path / "c/summary.json", "d": tmp_path / "d.json"}
+    page = build_report(dataclasses.replace(files, others=others), {}, ReportConfig())
+    runs = page[page.index('id="runs"') :]
+    assert "runs" in Structure(page).sections
+    assert "&lt;plain&gt;" in runs
+    assert f">{other['output_psnr']:.2f}</td>" in runs
+    assert "fewer was judged on other images" in runs
+    assert "d was judged under the protocol promptir" in runs
+    assert "plain&gt; was judged" not in runs
+
+
 def test_one_image_and_no_severity_is_enough(tmp_path: Path):
     case = make_cases({"noise": ("noise",)}, scenes=1)[0]
     pixels = dataclasses.replace(case.read(), severity=None)
