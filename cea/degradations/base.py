@@ -47,6 +47,10 @@ class Scene:
         """(H, W) float32 in (0, 1]."""
         return self._light() if callable(self._light) else self._light
 
+    def used(self) -> dict[str, Map]:
+        """The maps that somebody looked at, by name."""
+        return {name: values for name, values in vars(self).items() if not name.startswith("_")}
+
 
 @dataclass(frozen=True)
 class Context:

@@ -14,6 +14,7 @@ from cea.degradations.lowlight import illumination, relight
 from cea.degradations.maps import resized
 from cea.degradations.normal import noise_planes
 from cea.degradations.planes import grey
+from cea.degradations.portable import portable
 from cea.degradations.rain import add_rain
 from cea.degradations.snow import cover
 from cea.errors import ConfigError, ImageError
@@ -43,6 +44,7 @@ _NEEDS = {
 F64 = NDArray[np.float64]
 
 
+@portable()
 def form(  # the published inputs, by name
     image: Image,
     composition: str,

@@ -78,7 +78,8 @@ def render(
     )
     chain = _Chain(record, scene, dict(fields or {}), {} if labels else None)
     degraded = chain.run(image)
-    return Rendered(tile, quantise(degraded), chain.severity, chain.labels if chain.labels is not None else {})
+    found = {**chain.labels, **scene.used()} if chain.labels is not None else {}
+    return Rendered(tile, quantise(degraded), chain.severity, found)
 
 
 @cache
@@ -165,12 +166,16 @@ def _own(given: Map | None, window: Window, tile: ImageU8, what: str) -> Callabl
     """A user's map of the whole frame, cut to the tile."""
     if given is None:
         return None
-    values = np.asarray(given, np.float32)
-    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+    raw: NDArray[Any] = np.asarray(given)
+    values = raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max if raw.dtype.kind == "u" else 1)
+    if values.ndim != 2 or values.size == 0 or not (values.min() >= 0 and values.max() <= 1):
+        reach = f" with values in [{values.min():g}, {values.max():g}]" if values.size else ""
         raise ImageError(
-            f"a {what} of shape {values.shape}", expected="finite (H, W) values in [0, 1]", remedy="convert it first"
+            f"a {what} of shape {values.shape}{reach}",
+            expected="(H, W) values in [0, 1]" + (", near = 1" if "depth" in what else ""),
+            remedy="convert it first" + (", with cea.degradations.scene.as_inverse_depth" if "depth" in what else ""),
         )
-    frame = np.clip(resized(values, (window.height, window.width)), 0, 1)
+    frame = resized(values, (window.height, window.width))
     rows, columns = tile.shape[:2]
     part = np.ascontiguousarray(frame[window.top : window.top + rows, window.left : window.left + columns])
     return lambda: part

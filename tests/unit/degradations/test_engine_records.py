@@ -61,7 +61,7 @@ def test_the_sample_carries_one_severity_per_component_and_labels_on_request() -
     assert 0 <= rendered.severity.min() <= rendered.severity.max() <= 1
     np.testing.assert_array_equal(rendered.clean, clean[5:45, 7:57])
     expected = {"low/illumination", "low/sigma", "rain/mask", "snow/mask", "haze/transmission", "haze/airlight"}
-    assert set(rendered.labels) == expected
+    assert set(rendered.labels) == expected | {"inverse_depth", "light"}
     assert all(np.isfinite(values).all() and values.shape[:2] == (40, 50) for values in rendered.labels.values())
     assert render(record, clean).labels == {}
 
@@ -174,6 +174,8 @@ def test_what_cannot_be_rendered_is_said() -> None:
         render(record.model_copy(update={"crop": (0, 0, 100, 100)}), _photo())
     with pytest.raises(RecordError, match="own depth map"):
         render(_draw(_recipe(), depth_given=True), _photo())
+    with pytest.raises(ImageError, match=r"depth map .* \[0, 80\].*as_inverse_depth"):
+        render(record, _photo(), inverse_depth=np.linspace(0, 80, 6300).reshape(70, 90))
     with pytest.raises(ImageError, match="alpha"):
         render(record, np.zeros((4, 4, 4), np.uint8))
     with pytest.raises(ImageError, match="NaN"):
@@ -251,3 +253,13 @@ def test_a_twelve_megapixel_image_renders() -> None:
     rendered = render(_draw(_recipe(), nonuniform=True), clean)
     assert rendered.degraded.shape == (3000, 4000, 3)
     assert np.isfinite(rendered.severity).all()
+
+
+def test_own_maps_of_any_depth_and_size_are_used() -> None:
+    record, photo = _draw(_recipe({"haze": {}})), _photo()
+    depth = np.linspace(0, 1, 90)[None].repeat(70, 0)
+    expected = render(record, photo, inverse_depth=depth).degraded.astype(int)
+    coarse = np.rint(depth[:35, ::2] * 65535).astype(np.uint16)
+    found = render(record, photo, inverse_depth=coarse).degraded.astype(int)
+    assert np.abs(found - expected).max() <= 3
+    assert np.abs(render(record, photo).degraded.astype(int) - expected).max() > 20
