@@ -17,6 +17,9 @@ from cea.metrics.psnr import psnr_of
 _SCORES = {"input_psnr": 4, "output_psnr": 4, "gain_psnr": 4, "input_ssim": 5, "output_ssim": 5, "gain_ssim": 5}
 """Means reported for every group, and their decimals."""
 
+_HARM_DB = 0.01
+"""An image counts as made worse where its PSNR fell by more than this: less is rounding."""
+
 _LEAST_PIXELS = 256
 """An image enters a severity bin's mean only with this many pixels there; fewer give a PSNR of noise."""
 
@@ -30,7 +33,7 @@ def summarise(
     """Everything the per-image table says, as nested plain numbers, all finite.
 
     Top level: ``protocol``, ``images``, the six means ``{input,output,gain}_{psnr,ssim}``, ``harm_rate`` (share of
-    images whose PSNR fell), ``harmed_pixels`` (mean share of pixels made worse by more than one grey level) and
+    images whose PSNR fell by more than .01 dB), ``harmed_pixels`` (mean share of pixels made worse by more than one grey level) and
     ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
     ``recipes.<recipe>``, ``n_components.<n>``, ``spatial.uniform`` and ``spatial.nonuniform``. Then
     ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``identity`` (what is left of clean images that go
@@ -101,7 +104,7 @@ def _group(images: pl.DataFrame) -> dict[str, Any]:
     return {
         "images": len(images),
         **means,
-        "harm_rate": round(_mean((images["gain_psnr"] < 0).cast(pl.Float64)), 4),
+        "harm_rate": round(_mean((images["gain_psnr"] < -_HARM_DB).cast(pl.Float64)), 4),
         "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
         "identical": int((images["output_psnr"] >= PSNR_CAP).sum()),
     }

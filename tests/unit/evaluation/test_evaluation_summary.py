@@ -66,6 +66,11 @@ def test_means_over_images():
     assert summary["identical"] == 1
 
 
+def test_rounding_is_no_harm():
+    rows = [("noise", ["noise"], True, 20.0, 20.0 + change, 0.5, 0.5, 0.0) for change in (-1e-6, -0.02, 0.5, 0.0)]
+    assert summarise(table(rows))["harm_rate"] == 0.25
+
+
 def test_not_pooled_over_pixels_or_recipes():
     # Pooling the squared errors would give 10 log10(2 / (10^-2.6 + 10^-2.8)) = 26.89; weighting by size 27.33.
     assert summarise(table())["recipes"]["noise"]["output_psnr"] == 27.0
