@@ -46,6 +46,8 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
+        if ":" in name:  # an address, not a name: it does not become one of the registered components
+            return self._load(name)
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]

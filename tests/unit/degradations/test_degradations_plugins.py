@@ -143,3 +143,9 @@ def test_unknown_family_is_named_with_the_nearest():
         FAMILIES["motion_blurr"]
     with pytest.raises(ConfigError, match="cannot be imported"):
         FAMILIES["nowhere_at_all:Thing"]
+
+
+def test_an_address_is_used_without_being_registered():
+    names = list(FAMILIES)
+    assert FAMILIES[TARGET] is Lines
+    assert list(FAMILIES) == names
