@@ -33,8 +33,8 @@ def summarise(
     """Everything the per-image table says, as nested plain numbers, all finite.
 
     Top level: ``protocol``, ``images``, the six means ``{input,output,gain}_{psnr,ssim}``, ``harm_rate`` (share of
-    images whose PSNR fell by more than .01 dB), ``harmed_pixels`` (mean share of pixels made worse by more than one grey level) and
-    ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
+    images whose PSNR fell by more than .01 dB), ``harmed_pixels`` (mean share of pixels that got worse by over one grey
+    level) and ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
     ``recipes.<recipe>``, ``n_components.<n>``, ``spatial.uniform`` and ``spatial.nonuniform``. Then
     ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``identity`` (what is left of clean images that go
     through the restorer), ``check`` (largest difference to scikit-image) and ``adapters.<site>``.
