@@ -115,8 +115,7 @@ class LowLight(Degradation[LowLightRanges, LowLightParams]):
             dark = dark * _exposure(params, context.strength)
         if params.sigma:
             sigma = sigma_map(image, params.sigma, context.strength)
-            dark = add_noise(dark, sigma, context.stream, out=None if dark is image else dark)
-            np.clip(dark, 0, 1, out=dark)
+            dark = add_noise(dark, sigma, context.stream, None if dark is image else dark, clip=True)
         elif dark is image:
             dark = image.copy()
         return Applied(dark, *_severity(image, gain, params, context.strength))

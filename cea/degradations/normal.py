@@ -72,14 +72,15 @@ def sigma_map(image: ImageF, sigma: float, strength: Map | None) -> Map:
     return strength * np.float32(sigma)
 
 
-def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None) -> ImageF:
-    """image + sigma n with n = ``noise_planes(stream, H, W)``, not clipped.
+def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None, clip: bool = False) -> ImageF:
+    """image + sigma n with n = ``noise_planes(stream, H, W)``.
 
     Args:
         image: (H, W, 3) float32.
         sigma: (H, W) float32, in units of the image.
         stream: seed.
         out: where to put it; may be ``image`` itself. None: a new image.
+        clip: whether to clip to [0, 1].
     """
     height, width = sigma.shape
     noisy = np.empty((3, height, width), np.float32).transpose(1, 2, 0) if out is None else out
@@ -89,5 +90,8 @@ def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None)
             bits = random_bits(stream, (rows.stop - rows.start) * width, begin)
             noise = gather(normal_table(), bits).reshape(-1, width)
             noise *= sigma[rows]
-            np.add(image[rows, :, channel], noise, out=noisy[rows, :, channel])
+            part = noisy[rows, :, channel]
+            np.add(image[rows, :, channel], noise, out=part)
+            if clip:
+                np.clip(part, 0, 1, out=part)
     return noisy
