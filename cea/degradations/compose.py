@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cea.degradations.base import Stage
+from cea.degradations.base import Degradation, Params, Stage
 from cea.degradations.fields import FieldSpec, ImageFile, draw_field
 from cea.degradations.recipes import CDD11_ORDER, Group, Node, Order, RecipeConfig, plan
 from cea.imageio import pixel_sha256, read_rgb
@@ -58,12 +60,19 @@ def _field(node: Node, key: SampleKey) -> FieldSpec:
     return spec
 
 
-def steps(order: Order, parts: list[tuple[tuple[Stage, object], ...]]) -> list[tuple[int, int]]:
+def parts_of(order: Order, family: Degradation[Any, Any], params: Params) -> tuple[tuple[Stage, Params], ...]:
+    """What of a family acts at which stage; only the ``physical`` order takes families apart."""
+    if order == "physical":
+        return family.parts(params)
+    return ((family.stage, params),)
+
+
+def steps(order: Order, parts: Sequence[tuple[tuple[Stage, Params], ...]]) -> list[tuple[int, int]]:
     """In which order to act: (node, part) pairs; in the physical order parts go to their own stages.
 
     Args:
         order: the record's order.
-        parts: per node, in the record's order, what ``Degradation.parts`` says.
+        parts: per node, in the record's order, what ``parts_of`` says.
     """
     pairs = [(node, part) for node, split in enumerate(parts) for part in range(len(split))]
     if order == "physical":

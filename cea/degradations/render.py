@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cea.degradations.base import Applied, Context, Degradation, Params, Scene
-from cea.degradations.compose import steps
+from cea.degradations.compose import parts_of, steps
 from cea.degradations.driven import apply_driven
 from cea.degradations.families import FAMILIES
 from cea.degradations.fields import field_map
@@ -19,7 +19,7 @@ from cea.degradations.maps import resized
 from cea.degradations.planes import as_rgb8, quantise, to_planes
 from cea.degradations.portable import portable
 from cea.degradations.records import NodeRecord, Record, check_version
-from cea.degradations.scene import Window, brightest, light_map, procedural_depth
+from cea.degradations.scene import Window, brightest, light_map, procedural_depth, shrunk
 from cea.errors import ConfigError, ImageError, RecordError
 from cea.types import Image, ImageF, ImageU8, Map
 
@@ -72,9 +72,10 @@ def render(
     window, tile = _crop(record, whole)
     image = to_planes(tile)
     bright = cache(lambda: brightest(image))
+    small = cache(lambda: shrunk(bright()))
     scene = Scene(
-        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, bright),
-        _own(light, window, tile, "light map") or (lambda: light_map(bright(), record.scene.light_radius_px)),
+        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, tile, small),
+        _own(light, window, tile, "light map") or (lambda: light_map(bright(), small(), record.scene.light_radius_px)),
     )
     chain = _Chain(record, scene, dict(fields or {}), {} if labels else None)
     degraded = chain.run(image)
@@ -105,7 +106,7 @@ class _Chain:
         self.image = image
         self.severity = np.zeros((len(self.record.nodes), *image.shape[:2]), np.float32)
         families = [_family(node) for node in self.record.nodes]
-        parts = [family.parts(params) for family, params in families]
+        parts = [parts_of(self.record.order, *family) for family in families]
         for node, part in steps(self.record.order, parts):
             self._keep(node, self._apply(node, families[node][0], parts[node][part][1]))
         return self.image
@@ -181,11 +182,11 @@ def _own(given: Map | None, window: Window, tile: ImageU8, what: str) -> Callabl
     return lambda: part
 
 
-def _procedural(record: Record, window: Window, bright: Callable[[], Map]) -> Callable[[], Map]:
+def _procedural(record: Record, window: Window, tile: ImageU8, small: Callable[[], Map]) -> Callable[[], Map]:
     if record.scene.depth_given:
         raise RecordError(
             f"sample {record.sample_id} was drawn for the image's own depth map, and none was given",
             expected="inverse_depth",
             remedy="pass render(..., inverse_depth=...)",
         )
-    return lambda: procedural_depth(record.scene, bright(), window)
+    return lambda: procedural_depth(record.scene, small(), tile.shape[:2], window)

@@ -71,23 +71,28 @@ class Window(Config):
     """Columns of the frame."""
 
 
-def procedural_depth(params: SceneParams, brightness: Map, window: Window) -> Map:
+def procedural_depth(params: SceneParams, small: Map, shape: tuple[int, int], window: Window) -> Map:
     """Inverse depth of a ground plane, things that stand on it, and sky; (H, W) float32 in [0, 1], near = 1.
 
     The inverse depth of a plane grows linearly below its horizon. Things are fractal relief, and cover the plane
-    where they are nearer. What is bright (in max-RGB, ``brightness``) and lies above the horizon passes for sky,
-    infinitely far. All of it is smooth and made at quarter resolution.
+    where they are nearer. What is bright and lies above the horizon passes for sky, infinitely far. All of it is
+    smooth and made at quarter resolution.
+
+    Args:
+        params: the drawn numbers.
+        small: (h, w) max-RGB of the image, shrunk (see ``shrunk``).
+        shape: (H, W) of the image.
+        window: where the image lies in its frame.
     """
-    small = _shrunk(brightness)
-    rows = (window.top + (np.arange(small.shape[0]) + 0.5) * brightness.shape[0] / small.shape[0]) / window.height
-    columns = (window.left + (np.arange(small.shape[1]) + 0.5) * brightness.shape[1] / small.shape[1]) / window.width
+    rows = (window.top + (np.arange(small.shape[0]) + 0.5) * shape[0] / small.shape[0]) / window.height
+    columns = (window.left + (np.arange(small.shape[1]) + 0.5) * shape[1] / small.shape[1]) / window.width
     below = (rows[:, None] - params.tilt * (columns[None, :] - 0.5) - params.horizon).astype(np.float32)
     things = fractal(small.shape, params.stream, params.cells, octaves=4)
     things *= np.float32(0.5 * params.relief)
     things += np.float32(0.5 * params.relief)
     things *= 1 - _sky(small, below)
     below *= np.float32(1 / (1.0 - min(params.horizon, 0.95)))
-    return resized(np.clip(np.maximum(below, things), 0, 1), brightness.shape)
+    return resized(np.clip(np.maximum(below, things), 0, 1), shape)
 
 
 def _sky(brightness: Map, below: Map) -> Map:
@@ -97,12 +102,11 @@ def _sky(brightness: Map, below: Map) -> Map:
     return bright * bright * (3 - 2 * bright) * above
 
 
-def light_map(brightness: Map, radius_px: int) -> Map:
+def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
     """Illumination as a self-guided filter (eps .05) of max-RGB (``brightness``), (H, W) float32 in (0, 1].
 
-    Its means are taken at quarter resolution (He and Sun 2015): the coefficients are smooth anyway.
+    Its means are taken at quarter resolution, on ``small`` (He and Sun 2015): the coefficients are smooth anyway.
     """
-    small = _shrunk(brightness)
     side = 2 * max(1, radius_px * small.shape[0] // brightness.shape[0]) + 1
     slope, offset = (resized(part, brightness.shape) for part in _self_guided(small, side))
     light = slope * brightness
@@ -116,7 +120,7 @@ def brightest(image: ImageF) -> Map:
     return np.maximum(most, image[..., 2], out=most)
 
 
-def _shrunk(brightness: Map) -> Map:
+def shrunk(brightness: Map) -> Map:
     """At a quarter of the resolution, or whole if the image is small."""
     scale = 4 if min(brightness.shape) >= 64 else 1
     return resized(brightness, tuple(-(-side // scale) for side in brightness.shape), cv2.INTER_AREA)

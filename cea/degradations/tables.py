@@ -74,7 +74,7 @@ def lookup(entries: Array, values: Array, top: float) -> Array:
     for rows in strips(values.shape):
         index = values[rows] * scale
         np.rint(index, out=index)
-        np.take(entries, index.astype(np.int32), mode="clip", out=found[rows])
+        np.take(entries, index.astype(np.intp), mode="clip", out=found[rows])
     return found
 
 

@@ -15,6 +15,7 @@ from cea.degradations.scene import (
     draw_scene,
     light_map,
     procedural_depth,
+    shrunk,
     sign_warning,
 )
 from cea.errors import ImageError, RecordError
@@ -106,7 +107,7 @@ def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
     window = Window(top=0, left=0, height=120, width=180)
     for seed in range(8):
         scene = draw_scene(generator(seed)).model_copy(update={"horizon": 0.5, "tilt": 0.0})
-        depth = procedural_depth(scene, _bright(), window)
+        depth = procedural_depth(scene, shrunk(_bright()), (120, 180), window)
         assert depth[-3:].min() > 0.9
         assert depth[:10].max() < 0.1
         assert depth.min() >= 0
@@ -115,15 +116,16 @@ def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
 
 def test_a_crop_sees_its_part_of_the_ground() -> None:
     scene = draw_scene(generator(3)).model_copy(update={"horizon": 0.2, "relief": 0.0, "tilt": 0.0})
-    whole = procedural_depth(scene, _bright(), Window(top=0, left=0, height=120, width=180))
-    tile = procedural_depth(scene, _bright()[60:], Window(top=60, left=0, height=120, width=180))
+    whole = procedural_depth(scene, shrunk(_bright()), (120, 180), Window(top=0, left=0, height=120, width=180))
+    tile = procedural_depth(scene, shrunk(_bright()[60:]), (60, 180), Window(top=60, left=0, height=120, width=180))
     np.testing.assert_allclose(tile, whole[60:], atol=0.02)
 
 
 def test_light_map_follows_the_light_and_smooths_texture() -> None:
     rng = generator(4)
     truth = np.where(np.arange(200) < 100, 0.2, 0.8).astype(np.float32)[None].repeat(150, 0)
-    light = light_map(np.clip(truth + 0.05 * rng.standard_normal((150, 200)), 0, 1).astype(np.float32), 20)
+    noisy = np.clip(truth + 0.05 * rng.standard_normal((150, 200)), 0, 1).astype(np.float32)
+    light = light_map(noisy, shrunk(noisy), 20)
     assert light.min() > 0
     assert light[:, 40:60].std() < 0.02
     np.testing.assert_allclose([light[:, :60].mean(), light[:, 140:].mean()], [0.2, 0.8], atol=0.03)
