@@ -7,19 +7,19 @@ from torch.nn import functional as F
 
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
-from cea.models.config import ModelConfig, Site
+from cea.models.config import ModelConfig, Side
 from cea.models.layers import Pointwise
 
 
 class Stage(nn.Module):
     """Blocks of one level, then the adapter of this site."""
 
-    def __init__(self, config: ModelConfig, *, site: Site, level: int, blocks: int) -> None:
+    def __init__(self, config: ModelConfig, *, side: Side, level: int, blocks: int) -> None:
         super().__init__()
         channels = config.width * 2**level
         block = BLOCKS[config.block]
         self.blocks = nn.Sequential(*(block(channels, config.expansion) for _ in range(blocks)))
-        adapter = ADAPTERS[config.adapter if site in config.sites else "none"]
+        adapter = ADAPTERS[config.adapter if config.adapted(side, level) else "none"]
         self.adapter = adapter(channels, config)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,14 +42,14 @@ class Backbone(nn.Module):
         self.fold = config.stem
         self.stem = nn.Conv2d(folded, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
-            Stage(config, site="encoder", level=level, blocks=blocks)
+            Stage(config, side="encoder", level=level, blocks=blocks)
             for level, blocks in enumerate(config.encoder_blocks)
         )
         self.down = nn.ModuleList(nn.Conv2d(width, 2 * width, 2, stride=2) for width in widths[:-1])
-        self.middle = Stage(config, site="middle", level=len(widths) - 1, blocks=config.middle_blocks)
+        self.middle = Stage(config, side="middle", level=len(widths) - 1, blocks=config.middle_blocks)
         self.up = nn.ModuleList(Pointwise(2 * width, 4 * width, bias=False) for width in widths[:-1])
         self.decoder = nn.ModuleList(
-            Stage(config, site="decoder", level=level, blocks=blocks)
+            Stage(config, side="decoder", level=level, blocks=blocks)
             for level, blocks in enumerate(config.decoder_blocks)
         )
         self.head = nn.Conv2d(widths[0], folded, 3, padding=1)

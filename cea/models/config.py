@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, field_validator, model_validator
 
 from cea.config import Config
+from cea.models.sizes import Size, preset
 
 Affinity = Literal["dot", "layernorm", "cosine"]
-Site = Literal["encoder", "middle", "decoder"]
+Side = Literal["encoder", "middle", "decoder"]
+_SITE = re.compile(r"middle|(?:encoder|decoder)(?:_(?P<level>\d))?")
 
 
 class ModelConfig(Config):
-    """Section ``model`` of params.yaml. Everything that is needed to build the network, and nothing else."""
+    """Section ``model`` of params.yaml. Everything that is needed to build the network, and nothing else.
+
+    A config holds every number resolved: keys that are not given come from ``size``, the others from their defaults.
+    """
+
+    size: Size = "tiny"
+    """Block counts, ``width``, ``stem`` and ``expansion`` that are not given themselves; see ``cea.models.sizes``."""
 
     adapter: str = "cea"
-    """Name in ``cea.models.adapters.registry``: ``cea``, ``none``, or ``module:Name``."""
-    sites: Annotated[tuple[Site, ...], Strict(False)] = ("encoder", "middle", "decoder")
-    """Where adapters sit: after the blocks of each encoder level, of the middle, of each decoder level."""
+    """Name in ``cea.models.adapters.registry``: ``cea``, ``none``, ``lora``, ``film`` ..., or ``module:Name``."""
+    sites: Annotated[tuple[str, ...], Strict(False)] = ("encoder", "middle", "decoder")
+    """Where adapters sit, after a stage's blocks: ``encoder``, ``middle``, ``decoder``, or one level: ``encoder_0``."""
     rank: int = Field(8, ge=1, le=256)
-    """r, the number of rank queries and so of experts per adapter."""
+    """r, the experts of each adapter: rank queries of ``cea``, prompts of ``prompt``, static experts of ``moe``."""
     hyper_width: int = Field(16, ge=4, le=1024)
     """d, the channels in which the rank queries attend to the feature map."""
     affinity: Affinity = "dot"
     """How a token is compared with a routing base: ``dot`` (the paper), ``layernorm`` (of the token), ``cosine``."""
     key_grid: int = Field(16, ge=0, le=256)
-    """Keys and values are pooled to at most this many rows and columns; 0 attends to every token."""
+    """What the image defines (keys, values, local descriptors) is pooled to at most this many rows and columns;
+    0 keeps every token."""
+    constant: bool = False
+    """Give each affinity a constant that the image defines: <x_n, a_k> + c_k."""
+    gain: bool = False
+    """Experts also scale the token's channels: dX = X * (S G) + S D, S the affinities."""
     residual_scale: float = Field(1.0, gt=0, le=100)
     """Constant factor of the assembled residual; not 0, or the head of D (zero at the start) would never move."""
+    adapter_width: int = Field(16, ge=1, le=65536)
+    """h, the inner width of a rival: rank of ``lora``, hidden channels of ``film``, ``film-local``, ``prompt`` and of
+    each expert of ``moe``; ``cea.models.matching`` solves for it."""
+    top_k: int = Field(2, ge=1, le=256)
+    """Experts that ``moe`` gives each token."""
+    prompt_grid: int = Field(4, ge=1, le=64)
+    """Rows and columns of each learned prompt of ``prompt``."""
 
     block: str = "nafnet"
-    """Name in ``cea.models.blocks.registry``, or ``module:Name``."""
+    """Name in ``cea.models.blocks.registry``: ``nafnet``, ``restormer``, or ``module:Name``."""
     stem: Literal[1, 2, 4] = 2
     """Pixel-unshuffle factor in front of the first level; 1 works at full resolution."""
     width: int = Field(24, ge=4, le=512)
@@ -42,8 +64,24 @@ class ModelConfig(Config):
     """Blocks of the innermost level."""
     decoder_blocks: Annotated[tuple[int, ...], Strict(False)] = (1, 1)
     """Blocks of each level on the way up, listed from the first level down like ``encoder_blocks``."""
-    expansion: int = Field(2, ge=1, le=4)
+    expansion: float = Field(2.0, ge=1, le=16)
     """Channel expansion inside a block."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_the_size(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        default = cls.model_fields
+        size, block = (values.get(key, default[key].default) for key in ("size", "block"))
+        return {**preset(size, block), **values}
+
+    @field_validator("sites")
+    @classmethod
+    def _known_sites(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_SITE.fullmatch(site) for site in sites):
+            raise ValueError("encoder, middle or decoder, or one level of them such as encoder_0")
+        return sites
 
     @field_validator("encoder_blocks", "decoder_blocks")
     @classmethod
@@ -54,9 +92,18 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _same_levels(self) -> ModelConfig:
-        if len(self.encoder_blocks) != len(self.decoder_blocks):
+        levels = len(self.encoder_blocks)
+        if levels != len(self.decoder_blocks):
             raise ValueError("encoder_blocks and decoder_blocks with one entry per level each")
+        for site in self.sites:
+            found = _SITE.fullmatch(site)
+            if found and found["level"] and int(found["level"]) >= levels:
+                raise ValueError(f"sites on the {levels} levels there are, counted from 0, not {site!r}")
         return self
+
+    def adapted(self, side: Side, level: int) -> bool:
+        """Whether an adapter sits after the blocks of this stage."""
+        return side in self.sites or f"{side}_{level}" in self.sites
 
     @property
     def size_multiple(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -17,7 +18,12 @@ class Adapter(nn.Module, ABC):
     Args:
         channels: C, the channels of the feature map at this site.
         config: the model's configuration; an adapter reads the fields that concern it.
+
+    Attributes:
+        width_key: the key of ``ModelConfig`` that sets how many parameters this adapter has, and nothing else.
     """
+
+    width_key: ClassVar[str] = "adapter_width"
 
     @abstractmethod
     def __init__(self, channels: int, config: ModelConfig) -> None:
@@ -29,7 +35,9 @@ class Adapter(nn.Module, ABC):
 
 
 class NoAdapter(Adapter):
-    """The plain backbone: no correction."""
+    """The plain backbone: no correction. It gets more parameters by widening its blocks."""
+
+    width_key = "expansion"
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__(channels, config)

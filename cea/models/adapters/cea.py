@@ -7,6 +7,9 @@ D in R^(r x C) the residual directions. A cross-attention hyper-adapter reads A 
 
 a dense, signed mixture: no softmax over experts, no Top-k, no prompt, no label. The same function reads as linear
 attention (queries X, keys A, values D) and as an instance's own weight, dX = X (A^T D), of rank r.
+
+Two extensions that are not the paper's, off by default: a constant c_k beside each affinity, <x_n, a_k> + c_k, and gain
+directions G in R^(r x C), with which the experts scale as well as shift: dX = X * (S G) + S D, S in R^(N x r).
 """
 
 from __future__ import annotations
@@ -27,10 +30,14 @@ class Experts(NamedTuple):
     Attributes:
         routing: A, (B, r, C).
         directions: D, (B, r, C).
+        constants: c, (B, r), where the affinities have a constant.
+        gains: G, (B, r, C), where the experts scale, too.
     """
 
     routing: Tensor
     directions: Tensor
+    constants: Tensor | None = None
+    gains: Tensor | None = None
 
 
 class HyperAdapter(nn.Module):
@@ -44,9 +51,13 @@ class HyperAdapter(nn.Module):
         rank: r.
         width: d, the channels of queries, keys and values.
         key_grid: pool keys and values to at most this many rows and columns; 0 for none.
+        constant: also read c off the tokens.
+        gain: also read G off the tokens.
     """
 
-    def __init__(self, channels: int, *, rank: int, width: int, key_grid: int) -> None:
+    def __init__(
+        self, channels: int, *, rank: int, width: int, key_grid: int, constant: bool = False, gain: bool = False
+    ) -> None:
         super().__init__()
         self.key_grid = key_grid
         self.queries = nn.Parameter(torch.empty(rank, width))
@@ -55,18 +66,27 @@ class HyperAdapter(nn.Module):
         self.norm_tokens = nn.LayerNorm(width)
         self.to_routing = nn.Linear(width, channels)
         self.to_directions = nn.Linear(width, channels)
+        self.to_constants = nn.Linear(width, 1) if constant else None
+        self.to_gains = nn.Linear(width, channels) if gain else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Orthogonal-like queries of unit variance, and D = 0."""
+        """Orthogonal-like queries of unit variance, and D = G = 0."""
         nn.init.normal_(self.queries)
-        nn.init.zeros_(self.to_directions.weight)
-        nn.init.zeros_(self.to_directions.bias)
+        for head in (self.to_directions, self.to_gains):
+            if head is not None:
+                nn.init.zeros_(head.weight)
+                nn.init.zeros_(head.bias)
 
     def forward(self, x: Tensor) -> Experts:
-        """(B, C, H, W) to A and D, (B, r, C) each."""
+        """(B, C, H, W) to A and D, (B, r, C) each, and to c and G where there are any."""
         tokens = self.instance_tokens(self.attend(x))
-        return Experts(self.to_routing(tokens), self.to_directions(tokens))
+        return Experts(
+            self.to_routing(tokens),
+            self.to_directions(tokens),
+            None if self.to_constants is None else self.to_constants(tokens)[..., 0],
+            None if self.to_gains is None else self.to_gains(tokens),
+        )
 
     def attend(self, x: Tensor) -> Tensor:
         """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the (pooled) tokens."""
@@ -88,26 +108,45 @@ class HyperAdapter(nn.Module):
 
 
 class ContinuousExpertAssembly(Adapter):
-    """The paper's adapter: ``x + residual_scale * assemble(x, hyper(x))``."""
+    """The paper's adapter: ``x + assemble(x, hyper(x))``."""
+
+    width_key = "hyper_width"
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__(channels, config)
         self.affinity: Affinity = config.affinity
         self.residual_scale = config.residual_scale
-        self.hyper = HyperAdapter(channels, rank=config.rank, width=config.hyper_width, key_grid=config.key_grid)
+        self.hyper = HyperAdapter(
+            channels,
+            rank=config.rank,
+            width=config.hyper_width,
+            key_grid=config.key_grid,
+            constant=config.constant,
+            gain=config.gain,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return x + self.residual_scale * self.assemble(x, self.hyper(x))
+        return x + self.assemble(x, self.hyper(x))
 
     def assemble(self, x: Tensor, experts: Experts) -> Tensor:
-        """dx_n = sum_k <x_n, a_k> d_k for every token of (B, C, H, W).
+        """dx_n = s sum_k <x_n, a_k> d_k for every token of (B, C, H, W), s the residual scale.
 
         Two batched matrix products, right to left, on a view of the channels-last map: the N x r coefficients are the
-        only intermediate, so memory is linear in N and no C x C weight is ever formed.
+        only intermediate, so memory is linear in N and no C x C weight is ever formed. The scale goes to the experts,
+        which are few.
         """
-        coefficients = affinities(as_tokens(x), experts.routing, self.affinity)
-        return as_map(coefficients @ experts.directions, x.shape)
+        tokens = as_tokens(x)
+        coefficients = affinities(tokens, experts.routing, self.affinity)
+        if experts.constants is not None:
+            coefficients = coefficients + experts.constants[:, None]
+        residual = coefficients @ self._scaled(experts.directions)
+        if experts.gains is not None:
+            residual = torch.addcmul(residual, tokens, coefficients @ self._scaled(experts.gains))
+        return as_map(residual, x.shape)
+
+    def _scaled(self, experts: Tensor) -> Tensor:
+        return experts if self.residual_scale == 1 else self.residual_scale * experts
 
 
 def affinities(tokens: Tensor, routing: Tensor, kind: Affinity = "dot") -> Tensor:

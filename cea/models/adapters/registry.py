@@ -9,7 +9,12 @@ ADAPTERS: Registry[type[Adapter]] = Registry(
     "adapter",
     builtin={
         "cea": "cea.models.adapters.cea:ContinuousExpertAssembly",
+        "film": "cea.models.adapters.film:Film",
+        "film-local": "cea.models.adapters.film_local:LocalFilm",
+        "lora": "cea.models.adapters.lora:LowRank",
+        "moe": "cea.models.adapters.moe:MixtureOfExperts",
         "none": "cea.models.adapters.base:NoAdapter",
+        "prompt": "cea.models.adapters.prompt:PromptBank",
     },
     group="cea.adapters",
 )

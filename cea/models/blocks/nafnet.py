@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import torch
 from torch import Tensor, nn
 
@@ -32,9 +34,9 @@ class NafnetBlock(nn.Module):
         expansion: both halves widen to ``expansion * C`` channels before the gate halves them.
     """
 
-    def __init__(self, channels: int, expansion: int) -> None:
+    def __init__(self, channels: int, expansion: float) -> None:
         super().__init__()
-        wide = expansion * channels + expansion * channels % 2
+        wide = 2 * ceil(expansion * channels / 2)
         self.norm_spatial = ChannelNorm(channels)
         self.expand = Pointwise(channels, wide)
         self.depthwise = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)

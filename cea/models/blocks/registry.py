@@ -7,5 +7,10 @@ from torch import nn
 from cea.registry import Registry
 
 BLOCKS: Registry[type[nn.Module]] = Registry(
-    "backbone block", builtin={"nafnet": "cea.models.blocks.nafnet:NafnetBlock"}, group="cea.blocks"
+    "backbone block",
+    builtin={
+        "nafnet": "cea.models.blocks.nafnet:NafnetBlock",
+        "restormer": "cea.models.blocks.restormer:RestormerBlock",
+    },
+    group="cea.blocks",
 )

@@ -44,7 +44,7 @@ def random_experts(seed: int = 0, batch: int = 2) -> Experts:
 
 class TestAssembly:
     def test_three_readings_are_one_function(self) -> None:
-        x, (a, d) = random_map(), random_experts()
+        x, (a, d, *_) = random_map(), random_experts()
         tokens = as_tokens(x)
         routed = torch.zeros_like(tokens)
         for k in range(R):  # routing: each expert adds its direction, weighted by the token's affinity
@@ -66,7 +66,7 @@ class TestAssembly:
 
     @pytest.mark.parametrize("kind", ["dot", "layernorm", "cosine"])
     def test_order_of_experts_does_not_matter(self, kind: str) -> None:
-        adapter, x, (a, d) = random_adapter(affinity=kind), random_map(), random_experts()
+        adapter, x, (a, d, *_) = random_adapter(affinity=kind), random_map(), random_experts()
         order = torch.tensor([3, 0, 4, 1, 2])
         torch.testing.assert_close(
             adapter.assemble(x, Experts(a[:, order], d[:, order])),
