@@ -36,7 +36,7 @@ def save_weights(path: Path, model: Restorer, config: ModelConfig, metadata: Map
         "model": config.model_dump_json(),
         "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
-    write_bytes(path, save(tensors, metadata=header))
+    write_bytes(path, _canonical(save(tensors, metadata=header)))
 
 
 def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
@@ -64,6 +64,16 @@ def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
             remedy=_REMEDY,
         ) from error
     return model.eval(), metadata
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors writes them in another order each time."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
