@@ -1,0 +1,114 @@
+"""What a network costs, measured: time and memory of a forward pass or a training step, several networks in turns."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+Job = Callable[[], object]
+
+
+def in_turns(jobs: Mapping[str, Job], *, rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each job in each round, after one unmeasured round.
+
+    The jobs take turns and every other round runs backwards, so that a busy machine is busy for all of them and none
+    always comes after the same neighbour.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    for job in jobs.values():
+        job()
+    for number in range(rounds):
+        for name in sorted(jobs, reverse=bool(number % 2)):
+            seconds[name].append(_seconds(jobs[name], device))
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], name: str, against: str) -> float:
+    """Median over rounds of ``name``'s time divided by that of ``against`` in the same round."""
+    return median(one / other for one, other in zip(seconds[name], seconds[against], strict=True))
+
+
+def forward_job(model: nn.Module, image: torch.Tensor) -> Job:
+    """One forward pass without gradients."""
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(image)
+
+    return run
+
+
+def step_job(model: nn.Module, batch: torch.Tensor) -> Job:
+    """One training step as in training: forward, L1, backward, AdamW."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    target = batch.flip(0)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        nn.functional.l1_loss(model(batch), target).backward()
+        optimizer.step()
+
+    return run
+
+
+def peak_bytes(job: Job, device: torch.device) -> int:
+    """Most memory that ``job`` holds at once beyond what was held before it, weights and input not counted.
+
+    On a GPU from the caching allocator's own statistics; on the CPU from the allocations that PyTorch's profiler sees.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        job()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        job()
+    held = peak = 0
+    for change in _allocations(trace):
+        held += change
+        peak = max(peak, held)
+    return peak
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with ``count`` CPU threads inside the block; 0 leaves the number alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seconds(job: Job, device: torch.device) -> float:
+    _finish(device)
+    start = time.perf_counter()
+    job()
+    _finish(device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _allocations(trace: profile) -> list[int]:
+    """Bytes taken (positive) and given back (negative), in the order of time, read from the trace PyTorch exports."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        trace.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    memory = [event for event in events if event.get("name") == "[memory]"]
+    return [int(event["args"]["Bytes"]) for event in sorted(memory, key=lambda event: event["ts"])]

@@ -1,0 +1,62 @@
+"""Every registered adapter and block, found through the registries, against the contracts that ship with cea."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cea.models.adapters.base import Adapter
+from cea.models.adapters.registry import ADAPTERS
+from cea.models.blocks.registry import BLOCKS
+from cea.models.config import ModelConfig
+from cea.models.conformance import AdapterContract, BlockContract
+
+
+def _register(title: str, contract: type, **facts: object) -> None:
+    name = f"Test_{title.replace('-', '_')}"
+    globals()[name] = type(name, (contract,), {**facts, "__module__": __name__})
+
+
+for _name in ADAPTERS:
+    _register(f"adapter_{_name}", AdapterContract, name=_name)
+for _name in BLOCKS:
+    _register(f"block_{_name}", BlockContract, name=_name)
+_register("block_restormer_odd_expansion", BlockContract, name="restormer", expansion=2.66)
+_register("adapter_cea_all_options", AdapterContract, name="cea", keys={"constant": True, "gain": True})
+_register("adapter_cea_layernorm", AdapterContract, name="cea", keys={"affinity": "layernorm", "key_grid": 0})
+_register("adapter_cea_cosine", AdapterContract, name="cea", keys={"affinity": "cosine", "residual_scale": 0.5})
+_register("adapter_film_local_per_token", AdapterContract, name="film-local", keys={"key_grid": 0})
+_register("adapter_moe_one_expert", AdapterContract, name="moe", keys={"top_k": 1}, bfloat16_tolerance=0.2)
+
+
+class Broken(Adapter):
+    """Everything an adapter must not do: it moves at the start, mixes images, is random, and has a dead parameter."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__(channels, config)
+        self.dead = nn.Parameter(torch.ones(config.adapter_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.mean(0, keepdim=True) + torch.rand(()) + 0 * self.dead.sum()
+
+
+class BrokenContract(AdapterContract):
+    name = f"{__name__}:Broken"
+
+    def make(self) -> Adapter:
+        return Broken(8, self.config())
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_starts_as_the_identity",
+        "test_gradients_reach_every_parameter_and_the_input",
+        "test_images_of_a_batch_do_not_see_each_other",
+        "test_evaluation_is_deterministic_and_leaves_the_random_state_alone",
+    ],
+)
+def test_the_contract_notices(test: str) -> None:
+    with pytest.raises(AssertionError):
+        getattr(BrokenContract(), test)()
