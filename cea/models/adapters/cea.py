@@ -127,7 +127,13 @@ class ContinuousExpertAssembly(Adapter):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return x + self.assemble(x, self.hyper(x))
+        experts = self.hyper(x)
+        # One pass over the map instead of two. Under autocast the fused product would round the token itself.
+        if experts.gains is None and experts.directions.dtype == x.dtype:
+            tokens = as_tokens(x)
+            coefficients = self.coefficients(tokens, experts)
+            return as_map(torch.baddbmm(tokens, coefficients, self._scaled(experts.directions)), x.shape)
+        return x + self.assemble(x, experts)
 
     def assemble(self, x: Tensor, experts: Experts) -> Tensor:
         """dx_n = s sum_k <x_n, a_k> d_k for every token of (B, C, H, W), s the residual scale.
@@ -137,13 +143,16 @@ class ContinuousExpertAssembly(Adapter):
         which are few.
         """
         tokens = as_tokens(x)
-        coefficients = affinities(tokens, experts.routing, self.affinity)
-        if experts.constants is not None:
-            coefficients = coefficients + experts.constants[:, None]
+        coefficients = self.coefficients(tokens, experts)
         residual = coefficients @ self._scaled(experts.directions)
         if experts.gains is not None:
             residual = torch.addcmul(residual, tokens, coefficients @ self._scaled(experts.gains))
         return as_map(residual, x.shape)
+
+    def coefficients(self, tokens: Tensor, experts: Experts) -> Tensor:
+        """S, (B, N, r): what each expert counts for each token of (B, N, C), <x_n, a_k> (+ c_k)."""
+        found = affinities(tokens, experts.routing, self.affinity)
+        return found if experts.constants is None else found + experts.constants[:, None]
 
     def _scaled(self, experts: Tensor) -> Tensor:
         return experts if self.residual_scale == 1 else self.residual_scale * experts

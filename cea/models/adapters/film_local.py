@@ -28,9 +28,14 @@ class LocalFilm(Adapter):
         height, width = x.shape[-2:]
         return F.adaptive_avg_pool2d(x, (min(height, self.grid), min(width, self.grid)))
 
+    def survey(self, x: Tensor) -> Tensor:
+        """Scales and shifts of each cell of the image, (B, 2C, h, w)."""
+        modulation: Tensor = self.modulation(self.describe(x))
+        return modulation
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        modulation = self.modulation(self.describe(x))
+        modulation = self.survey(x) if self.grid else self.modulation(x)
         if modulation.shape[-2:] != x.shape[-2:]:
             modulation = F.interpolate(modulation, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return modulate(x, modulation)

@@ -35,15 +35,14 @@ class PromptBank(Adapter):
         nn.init.zeros_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)
 
-    def measure(self, x: Tensor) -> Tensor:
-        """The image's global statistic: its channel means, (B, C)."""
-        return x.mean(dim=(2, 3))
+    def survey(self, x: Tensor) -> Tensor:
+        """The image's prompt, (B, h, g, g): a convex mixture of the bank, decided by the image's channel means."""
+        weights = self.to_weights(x.mean(dim=(2, 3))).softmax(dim=-1)
+        return (weights @ self.prompts.flatten(1)).unflatten(1, self.prompts.shape[1:])
 
     def prompt(self, x: Tensor) -> Tensor:
-        """The image's prompt, (B, h, H, W): a convex mixture of the bank, stretched over the map."""
-        weights = self.to_weights(self.measure(x)).softmax(dim=-1)
-        mixed = (weights @ self.prompts.flatten(1)).unflatten(1, self.prompts.shape[1:])
-        return F.interpolate(mixed, size=x.shape[-2:], mode="bilinear", align_corners=False)
+        """The image's prompt stretched over the map, (B, h, H, W)."""
+        return F.interpolate(self.survey(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
