@@ -41,6 +41,12 @@ app = typer.Typer(
 )
 
 
+Tile = Annotated[
+    int | None,
+    typer.Option(min=0, help="Side of tiles, px; 0: the whole image. Default: whole up to 2.1 megapixels, then 512."),
+]
+
+
 @app.callback()
 def _root() -> None:
     pass
@@ -104,19 +110,20 @@ def restore_photo(
     photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png file, or a folder where PHOTO is one.")],
     weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
+    tile: Tile = None,
 ) -> None:
     """Restore a photograph, or every one in a folder; 16-bit files stay 16-bit."""
     import numpy as np
 
     from cea.degradations.files import targets
     from cea.imageio import read_rgb, to_uint8, write_image
-    from cea.inference import restore
+    from cea.inference import restore, tile_for
     from cea.models.checkpoint import load_weights
 
     model, _ = load_weights(weights)
     for source, target in targets(photo, out):
         image = read_rgb(source)
-        restored = restore(model, image)
+        restored = restore(model, image, tile=tile_for(image, tile))
         deep = np.rint(restored * np.float32(65535)).astype(np.uint16) if image.dtype == np.uint16 else None
         write_image(target, to_uint8(restored) if deep is None else deep)
         typer.echo(f"{target}  {image.shape[1]}x{image.shape[0]}")
@@ -133,6 +140,7 @@ def evaluate(
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
     check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
+    tile: Tile = None,
 ) -> None:
     """Judge weights, or another method's outputs, on a benchmark folder."""
     from cea.config import parse
@@ -141,22 +149,84 @@ def evaluate(
 
     values = {"protocol": protocol, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
-    method = Method(outputs=outputs) if outputs else _restorer(weights)
+    method = Method(outputs=outputs) if outputs else _restorer(weights, tile)
     summary = judge_folder(FolderJob(data, out, train, skip_missing), method, config, typer.echo)
     for line in score_lines(summary):
         typer.echo(line)
 
 
-def _restorer(weights: Path) -> Any:
+@app.command("cost")
+def measure_cost(
+    adapter: Annotated[list[str] | None, typer.Argument(help="Adapters to set against none; default: cea.")] = None,
+    size: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    block: Annotated[str, typer.Option(help="nafnet, restormer or module:Name.")] = "nafnet",
+    rank: Annotated[int, typer.Option(help="Experts of an adapter.")] = 8,
+    matched: Annotated[bool, typer.Option("--matched", help="Give all as many parameters as cea has.")] = False,
+    image: Annotated[list[str] | None, typer.Option(help="256, 1080p, 1920x1080 ...; default: 256 512 1080p.")] = None,
+    step: Annotated[bool, typer.Option(help="Also time a training step of 8 patches of 128 px.")] = True,
+    count_only: Annotated[bool, typer.Option("--count-only", help="Parameters and MACs; nothing is timed.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Measurements, of which the median is shown.")] = 5,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves PyTorch's choice.")] = 1,
+    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to time.")] = "auto",
+) -> None:
+    """Parameters, MACs, time and memory of adapters, as ratios to the same network without one."""
+    import os
+
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")
+    from cea.config import parse
+    from cea.models import overhead, stopwatch
+    from cea.models.config import ModelConfig
+
+    reference = parse(ModelConfig, {"size": size, "block": block, "rank": rank}, "cea cost")
+    configs = overhead.against_none(reference, adapter or ["cea"], matched=matched)
+    images = tuple(_pixels(text) for text in image or ("256", "512", "1080p"))
+    plan = overhead.Plan(images, (8, 128) if step else None, rounds, _device(device))
+    typer.echo("\n".join(overhead.lines(overhead.count(configs))))
+    if not count_only:
+        typer.echo(f"\n{_machine(plan.device, threads)}; median of {rounds}, in turns")
+        with stopwatch.threads(threads):
+            for figures in overhead.measure(configs, plan):
+                typer.echo("\n".join(["", *overhead.lines(figures)]))
+
+
+def _pixels(text: str) -> tuple[int, int]:
+    """``256``, ``1920x1080`` (width first, as screens are named) or ``1080p`` to (height, width)."""
+    width, _, height = {"1080p": "1920x1080"}.get(text, text).partition("x")
+    try:
+        found = int(height or width), int(width)
+    except ValueError:
+        found = (0, 0)
+    if min(found) < 1:
+        raise ConfigError(f"--image {text}", expected="pixels: 256, 1920x1080 or 1080p", remedy="correct it")
+    return found
+
+
+def _device(wish: str) -> str:
+    import torch
+
+    if wish == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("--device gpu", expected="a GPU that PyTorch sees", remedy="use --device cpu")
+    return "cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _machine(device: str, threads: int) -> str:
+    import torch
+
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()}, bfloat16, PyTorch {torch.__version__}"
+    return f"CPU (threads: {threads or torch.get_num_threads()}), float32, PyTorch {torch.__version__}"
+
+
+def _restorer(weights: Path, tile: int | None) -> Any:
     import hashlib
-    from functools import partial
 
     from cea.evaluation.folder import Method
-    from cea.inference import restore
+    from cea.inference import restore, tile_for
     from cea.models.checkpoint import load_weights
 
     model, _ = load_weights(weights)
-    return Method(hashlib.sha256(weights.read_bytes()).hexdigest(), partial(restore, model))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Method(f"{digest} tile={tile}", lambda image: restore(model, image, tile=tile_for(image, tile)))
 
 
 def _recipe(name: str, params: Path) -> tuple[str, Any]:

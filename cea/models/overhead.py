@@ -1,0 +1,134 @@
+"""The cost table: networks side by side, each against the first one, measured in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from cea.models.config import ModelConfig
+from cea.models.cost import SIDE, cost
+from cea.models.matching import match
+from cea.models.network import Restorer, build
+from cea.models.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        images: (height, width) in pixels of each forward pass of one image.
+        patches: (batch, side in pixels) of a training step; None for no step.
+        rounds: measurements of each; the table holds medians.
+        device: ``cpu`` (float32) or ``cuda`` (bfloat16 where autocast allows it, as in training).
+    """
+
+    images: tuple[tuple[int, int], ...] = ((256, 256), (512, 512), (1080, 1920))
+    patches: tuple[int, int] | None = (8, 128)
+    rounds: int = 5
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of one network, and how it stands to the first network's.
+
+    Attributes:
+        task: ``counted``, ``forward 256x256`` (height x width), ``step 8x128x128`` ...
+        quantity: with its unit, ``parameters``, ``GMACs``, ``ms`` or ``MB`` (peak beyond weights and input).
+        network: its name.
+        value: the number.
+        ratio: to that of the first network; of times, the median over rounds of the ratio within a round.
+    """
+
+    task: str
+    quantity: str
+    network: str
+    value: float
+    ratio: float
+
+
+def against_none(reference: ModelConfig, adapters: Sequence[str], *, matched: bool) -> dict[str, ModelConfig]:
+    """The same network without adapters, then with each of ``adapters``; for ``measure`` and ``count``.
+
+    Args:
+        reference: the network and the numbers of its adapters.
+        adapters: names; ``none`` among them is the widened backbone, where ``matched``.
+        matched: give each as many parameters as ``reference`` has.
+    """
+    configs = {"none": reference.model_copy(update={"adapter": "none"})}
+    for name in adapters:
+        config = reference.model_copy(update={"adapter": name})
+        if matched and name != reference.adapter:
+            configs[f"{name}, matched"] = match(config, reference)
+        else:
+            configs[name] = config
+    return configs
+
+
+def count(configs: Mapping[str, ModelConfig]) -> list[Figure]:
+    """Parameters, and multiply-accumulates at 3 x 224 x 224, of each network; the first is what they stand against."""
+    costs = {name: cost(config) for name, config in configs.items()}
+    parameters = {name: float(found.parameters) for name, found in costs.items()}
+    macs = {name: found.macs / 1e9 for name, found in costs.items()}
+    return [*_against_first("counted", "parameters", parameters), *_against_first("counted", f"GMACs@{SIDE}", macs)]
+
+
+def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Figure]]:
+    """Time and peak memory of each network, one list per task, as the tasks are done."""
+    device = torch.device(plan.device)
+    networks = {name: build(config).to(device) for name, config in configs.items()}
+    for height, width in plan.images:
+        image = torch.rand(1, 3, height, width, device=device)
+        jobs = {name: _job(forward_job, network.eval(), image) for name, network in networks.items()}
+        yield _figures(f"forward {height}x{width}", jobs, plan.rounds, device)
+    if plan.patches:
+        batch, side = plan.patches
+        patches = torch.rand(batch, 3, side, side, device=device)
+        jobs = {name: _job(step_job, network.train(), patches) for name, network in networks.items()}
+        yield _figures(f"step {batch}x{side}x{side}", jobs, plan.rounds, device)
+
+
+def lines(figures: list[Figure]) -> list[str]:
+    """The figures of one task as a small text table, a row per network."""
+    quantities = list(dict.fromkeys(figure.quantity for figure in figures))
+    found = {(figure.network, figure.quantity): figure for figure in figures}
+    head = f"{figures[0].task:<20}" + "".join(f"{quantity:>14} {'ratio':>7}" for quantity in quantities)
+    rows = [
+        f"{network:<20}" + "".join(_cell(found[network, quantity]) for quantity in quantities)
+        for network in dict.fromkeys(figure.network for figure in figures)
+    ]
+    return [head, *rows]
+
+
+def _job(kind: Any, network: Restorer, images: torch.Tensor) -> Job:
+    job = kind(network, images)
+
+    def run() -> None:
+        with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
+            job()
+
+    return run
+
+
+def _figures(task: str, jobs: Mapping[str, Job], rounds: int, device: torch.device) -> list[Figure]:
+    seconds = in_turns(jobs, rounds=rounds, device=device)
+    first = next(iter(jobs))
+    times = [Figure(task, "ms", name, 1e3 * median(seconds[name]), ratio(seconds, name, first)) for name in jobs]
+    peaks = {name: peak_bytes(job, device) / 1e6 for name, job in jobs.items()}
+    return [*times, *_against_first(task, "MB", peaks)]
+
+
+def _against_first(task: str, quantity: str, values: Mapping[str, float]) -> list[Figure]:
+    first = next(iter(values.values()))
+    return [Figure(task, quantity, name, value, value / first) for name, value in values.items()]
+
+
+def _cell(figure: Figure) -> str:
+    value = f"{figure.value:,.0f}" if figure.value >= 1000 else f"{figure.value:.4g}"
+    return f"{value:>14} {figure.ratio:>7.3f}"
