@@ -1,36 +1,162 @@
-"""From an image to its restoration."""
+"""From an image to its restoration, whole or in tiles."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil, sqrt
+from typing import NamedTuple
 
-from cea.models.images import image_tensor
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cea.errors import ConfigError
+from cea.models.images import check_shape, image_tensor
+from cea.models.statistics import Statistics, Window, recorded, reused
 from cea.types import Image, ImageF
 
+OVERLAP = 64
+"""Pixels that neighbouring tiles share: a quarter on each side is discarded, the half between is blended linearly."""
 
-def restore(model: nn.Module, image: Image, *, tile: None = None) -> ImageF:
-    """Restore one image, whole.
+SMALLEST_TILE = 2 * OVERLAP
+
+DEFAULT_TILE = 512
+"""Side of a tile in pixels where the caller has no wish."""
+
+WHOLE_PIXELS = 2_100_000
+"""Images of up to this many pixels (1920 x 1080 among them) are restored whole where the caller has no wish."""
+
+
+def restore(model: nn.Module, image: Image, *, tile: int | None = None) -> ImageF:
+    """Restore one image.
+
+    In tiles, all that the network measures over the whole image (the experts of CEA, channel attention) is taken once,
+    from every k-th pixel of every k-th row (k = 2, or more where that would exceed four tiles), and used in each tile.
+    Skipping pixels keeps the noise as strong as it is; averaging would not. Memory is that of the tile, beside the
+    input and the output.
 
     Args:
         model: a network from ``cea.models`` (evaluated in its own precision, on its own device).
         image: (H, W, 3) RGB; uint8, uint16 (full range), or float in [0, 1].
-        tile: reserved; only None, the whole image at once.
+        tile: side of the tiles in pixels, rounded up to what the network can divide; None for the whole image at once.
 
     Returns:
         (H, W, 3) float32 in [0, 1]. No pixel is lost, whatever the size.
 
     Raises:
         ImageError: another shape or dtype, an empty image, NaN, or floats outside [0, 1].
+        ConfigError: ``tile`` below ``SMALLEST_TILE``.
     """
-    assert tile is None
+    check_shape(image)
+    if tile is not None and tile < SMALLEST_TILE:
+        raise ConfigError(
+            f"tile = {tile}", expected=f"at least {SMALLEST_TILE} pixels", remedy="pass larger tiles, or none"
+        )
+    with _evaluating(model):
+        if tile is None or max(image.shape[:2]) <= tile:
+            return _as_image(model(_on_device(model, image)))
+        return _restore_tiles(model, image, tile)
+
+
+def tile_for(image: Image, wish: int | None = None) -> int | None:
+    """The ``tile`` for ``restore``: as wished (0: the whole image), else tiles above ``WHOLE_PIXELS``."""
+    if wish is not None:
+        return wish or None
+    return DEFAULT_TILE if image.shape[0] * image.shape[1] > WHOLE_PIXELS else None
+
+
+class Span(NamedTuple):
+    """The place of a tile along one axis, and how much each of its pixels counts there.
+
+    Attributes:
+        start, stop: in pixels of the image.
+        weight: (stop - start,) float32; over all spans of an axis the weights of a pixel sum to 1.
+    """
+
+    start: int
+    stop: int
+    weight: NDArray[np.float32]
+
+
+def spans(length: int, tile: int, multiple: int) -> list[Span]:
+    """Tiles of ``tile`` pixels (a multiple of ``multiple``) along an axis of ``length``; the last ends at its end.
+
+    All start at a multiple of ``multiple``, so that the network folds and halves their pixels as those of the image.
+    """
+    if length <= tile:
+        return [Span(0, length, np.ones(length, np.float32))]
+    last = ceil(length / multiple) * multiple - tile
+    starts = [*range(0, last, (tile - OVERLAP) // multiple * multiple), last]
+    places = [(start, min(start + tile, length)) for start in starts]
+    ramps = [_ramp(stop - start, inner=(start > 0, stop < length)) for start, stop in places]
+    total = np.zeros(length)
+    for (start, stop), ramp in zip(places, ramps, strict=True):
+        total[start:stop] += ramp
+    return [
+        Span(start, stop, (ramp / total[start:stop]).astype(np.float32))
+        for (start, stop), ramp in zip(places, ramps, strict=True)
+    ]
+
+
+def _ramp(size: int, inner: tuple[bool, bool]) -> NDArray[np.float64]:
+    """1, falling to 0 towards the ends that have a neighbour, and 0 in the last quarter of the overlap."""
+    place, far = np.arange(size) + 0.5, np.full(size, np.inf)
+    to_edge = np.minimum(place if inner[0] else far, size - place if inner[1] else far)
+    return np.clip((to_edge - OVERLAP / 4) / (OVERLAP / 2), 0, 1)
+
+
+def _restore_tiles(model: nn.Module, image: Image, tile: int) -> ImageF:
+    multiple = _multiple(model)
+    height, width = image.shape[:2]
+    side = ceil(tile / multiple) * multiple
+    statistics = _measured(model, image, most=4 * side**2)
+    restored = np.zeros((height, width, 3), np.float32)
+    for down in spans(height, side, multiple):
+        for across in spans(width, side, multiple):
+            place = slice(down.start, down.stop), slice(across.start, across.stop)
+            window = Window(*_share(down, height, multiple), *_share(across, width, multiple))
+            with reused(model, statistics, window):
+                part = _as_image(model(_on_device(model, image[place])))
+            restored[place] += down.weight[:, None, None] * across.weight[:, None] * part
+    return restored
+
+
+def _measured(model: nn.Module, image: Image, most: int) -> Statistics:
+    """What the network measures on every k-th pixel, k >= 2, of which there are about ``most`` at most."""
+    step = max(2, ceil(sqrt(image.shape[0] * image.shape[1] / most)))
+    with recorded(model) as statistics:
+        model(_on_device(model, image[::step, ::step]))
+    return statistics
+
+
+def _share(span: Span, length: int, multiple: int) -> tuple[float, float]:
+    """Where the span starts and how far it extends, as shares of the axis, both as the network pads them."""
+    padded = [ceil(size / multiple) * multiple for size in (span.stop - span.start, length)]
+    return span.start / padded[1], padded[0] / padded[1]
+
+
+def _multiple(model: nn.Module) -> int:
+    contract = getattr(model, "contract", None)
+    return contract.size_multiple if contract else 1
+
+
+def _on_device(model: nn.Module, image: Image) -> Tensor:
     parameter = next(model.parameters())
-    batch = image_tensor(image).to(device=parameter.device, dtype=parameter.dtype)
+    return image_tensor(image).to(device=parameter.device, dtype=parameter.dtype)
+
+
+def _as_image(restored: Tensor) -> ImageF:
+    return restored[0].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            restored = model(batch)
+            yield
     finally:
         model.train(training)
-    return restored[0].float().clamp(0, 1).permute(1, 2, 0).cpu().numpy()

@@ -16,11 +16,20 @@ def image_tensor(image: Image) -> Tensor:
     Raises:
         ImageError: another shape or dtype, an empty image, NaN, or floats outside [0, 1].
     """
+    check_shape(image)
+    return torch.from_numpy(_as_unit(image)).permute(2, 0, 1)[None]
+
+
+def check_shape(image: Image) -> None:
+    """Accept (H, W, 3) with H, W >= 1.
+
+    Raises:
+        ImageError: another shape, or an empty image.
+    """
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ImageError(
             f"an array of shape {image.shape}", expected="(H, W, 3) with H, W >= 1", remedy="pass one RGB image"
         )
-    return torch.from_numpy(_as_unit(image)).permute(2, 0, 1)[None]
 
 
 def _as_unit(image: Image) -> ImageF:

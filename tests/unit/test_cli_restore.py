@@ -64,3 +64,15 @@ def test_what_is_missing_is_named_on_one_line(tmp_path: Path, weights: Path, pho
     assert word in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out.png").exists()
+
+
+def test_tiles_as_wished(tmp_path: Path, weights: Path):
+    image = np.random.default_rng(0).integers(0, 256, (140, 300, 3), dtype=np.uint8)
+    write_image(tmp_path / "photo.png", image)
+    done = run(tmp_path / "photo.png", "-o", tmp_path / "restored.png", "--weights", weights, "--tile", 128)
+    assert done.exit_code == 0, done.output
+    expected = restore(load_weights(weights)[0], image, tile=128) * 255
+    assert np.abs(read_rgb(tmp_path / "restored.png") - expected).max() <= 0.51
+    refused = run(tmp_path / "photo.png", "-o", tmp_path / "other.png", "--weights", weights, "--tile", 20)
+    assert refused.exit_code == 2
+    assert "at least 128" in refused.output

@@ -1,0 +1,114 @@
+"""What a network measures over the whole image, taken from one pass and used again in others.
+
+A module that looks further than its own neighbourhood does so in a method of one of two names:
+
+* ``measure(...)`` gives a value for the image, of a size that does not depend on the image's (channel means, the
+  attention between channels); the hyper-adapter of CEA, a feature map in and experts out, is one as a whole;
+* ``survey(x)`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map.
+
+With these fixed a network is a local operator: a part of an image, with a margin, gives the same pixels as the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cea.models.adapters.cea import HyperAdapter
+
+Statistics = dict[str, Any]
+"""By the name of the module: what it measured."""
+
+Measure = Callable[..., Any]
+
+
+class Window(NamedTuple):
+    """A part of an image, as shares of the image's height and width."""
+
+    top: float
+    height: float
+    left: float
+    width: float
+
+
+WHOLE = Window(top=0.0, height=1.0, left=0.0, width=1.0)
+
+
+@contextmanager
+def recorded(model: nn.Module) -> Iterator[Statistics]:
+    """Collect what the forward pass inside the block measures."""
+    found: Statistics = {}
+
+    def keeping(name: str, measure: Measure) -> Measure:
+        def measured(*inputs: Any) -> Any:
+            found[name] = measure(*inputs)
+            return found[name]
+
+        return measured
+
+    with _replaced(model, lambda name, module, method: keeping(name, getattr(module, method))):
+        yield found
+
+
+@contextmanager
+def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> Iterator[None]:
+    """Inside the block ``model`` measures nothing, but uses ``statistics`` of an image, of which it is given a part.
+
+    Args:
+        model: the network that ``statistics`` were recorded from.
+        statistics: from ``recorded``.
+        window: which part of the image that is.
+    """
+
+    def fixed(name: str, method: str) -> Measure:
+        if method == "survey":
+            return lambda x: _within(statistics[name], window, x)
+        return lambda *_: statistics[name]
+
+    with _replaced(model, lambda name, _, method: fixed(name, method) if name in statistics else None):
+        yield
+
+
+@contextmanager
+def _replaced(model: nn.Module, wrap: Callable[[str, nn.Module, str], Measure | None]) -> Iterator[None]:
+    """Call ``wrap(name, module, name of its measuring method)`` for a function to stand in the method's place."""
+    replaced: list[tuple[nn.Module, str]] = []
+    try:
+        for name, module in model.named_modules():
+            method = _measuring(module)
+            function = wrap(name, module, method) if method else None
+            if method and function:
+                setattr(module, method, function)
+                replaced.append((module, method))
+        yield
+    finally:
+        for module, method in replaced:
+            delattr(module, method)  # the instance's attribute: the class's method is there again
+
+
+def _measuring(module: nn.Module) -> str | None:
+    if isinstance(module, HyperAdapter):
+        return "forward"
+    return next((name for name in ("measure", "survey") if callable(getattr(module, name, None))), None)
+
+
+def _within(coarse: Tensor, window: Window, x: Tensor) -> Tensor:
+    """The window of a coarse map over the image, (B, C, h, w), interpolated bilinearly to the size of ``x``.
+
+    For the whole image it is what ``F.interpolate(coarse, size, mode="bilinear", align_corners=False)`` gives.
+    """
+    across, down = (
+        2 * (start + extent * (torch.arange(size, device=x.device, dtype=torch.float32) + 0.5) / size) - 1
+        for start, extent, size in (
+            (window.left, window.width, x.shape[-1]),
+            (window.top, window.height, x.shape[-2]),
+        )
+    )
+    places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None].expand(coarse.shape[0], -1, -1, -1)
+    found = F.grid_sample(coarse.float(), places, padding_mode="border", align_corners=False)
+    return found.to(coarse.dtype).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,79 @@
+"""With its statistics fixed, a network of any registered parts is a local operator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from cea.models.adapters.registry import ADAPTERS
+from cea.models.blocks.registry import BLOCKS
+from cea.models.config import ModelConfig
+from cea.models.network import Restorer, build
+from cea.models.statistics import Window, recorded, reused
+
+CONFIGS = [{"adapter": name} for name in ADAPTERS]
+CONFIGS += [{"adapter": "none", "block": name} for name in BLOCKS]
+CONFIGS += [
+    {"adapter": "cea", "key_grid": 0, "affinity": "layernorm"},
+    {"adapter": "cea", "constant": True, "gain": True},
+    {"adapter": "film-local", "key_grid": 0},
+]
+
+
+def network(**keys: object) -> Restorer:
+    """A small network whose adapters and head do something: they start as the identity."""
+    model = build(ModelConfig.model_validate({"width": 8, "middle_blocks": 1, **keys})).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter += noise * 0.2 / max(1, parameter[0].numel()) ** 0.5
+    return model
+
+
+def photo(height: int, width: int) -> Tensor:
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("keys", CONFIGS, ids=lambda keys: "-".join(map(str, keys.values())))
+def test_a_part_gives_the_pixels_of_the_whole(keys: dict[str, object]) -> None:
+    """Where this fails for a new adapter or block: what it sees of the whole image has to come from ``measure`` or
+    ``survey``, see ``cea.models.statistics``."""
+    model, image = network(**keys), photo(160, 152)
+    with torch.no_grad(), recorded(model) as statistics:
+        whole = model(image)
+    assert (whole - image).abs().mean() > 1e-3
+    window = Window(32 / 160, 128 / 160, 24 / 152, 128 / 152)
+    with torch.no_grad(), reused(model, statistics, window):
+        part = model(image[..., 32:, 24:])
+    inner = slice(64, None)
+    torch.testing.assert_close(part[..., inner, inner], whole[..., 32:, 24:][..., inner, inner], atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("keys", CONFIGS, ids=lambda keys: "-".join(map(str, keys.values())))
+def test_recording_and_reusing_on_the_whole_image_change_nothing(keys: dict[str, object]) -> None:
+    model, image = network(**keys), photo(40, 56)
+    with torch.no_grad():
+        plain = model(image)
+        with recorded(model) as statistics:
+            torch.testing.assert_close(model(image), plain, atol=0, rtol=0)
+        with reused(model, statistics):
+            torch.testing.assert_close(model(image), plain, atol=2e-6, rtol=0)
+        assert torch.equal(model(image), plain)  # nothing is left behind
+
+
+def test_an_independent_part_differs() -> None:
+    """The test above would pass for a network without statistics; this one has some."""
+    model, image = network(adapter="cea"), photo(160, 152)
+    with torch.no_grad():
+        difference = model(image[..., 32:, 24:]) - model(image)[..., 32:, 24:]
+    assert difference[..., 64:, 64:].abs().max() > 1e-3
+
+
+def test_an_error_leaves_the_network_as_it_was() -> None:
+    model = network(adapter="cea")
+    before = {name: list(vars(module)) for name, module in model.named_modules()}
+    with pytest.raises(RuntimeError), recorded(model):
+        model(torch.zeros(1, 4, 16, 16, dtype=torch.float64))
+    assert {name: list(vars(module)) for name, module in model.named_modules()} == before
