@@ -18,6 +18,7 @@ from cea.config import load, read_params
 from cea.data.tables import write_table
 from cea.imageio import write_bytes
 from cea.models.config import ModelConfig
+from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fit
 from cea.training.lineage import as_tags, dependency_digests, lineage, uncommitted_changes
@@ -50,11 +51,8 @@ def main(paths: Namespace) -> None:
 
 def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any]) -> None:
     """The curves beside the weights; for DVC's plots and metrics, small text files that git keeps."""
-    rows = [
-        (name, step, value)
-        for name, curve in result.history.items()
-        if name != "train/steps_per_s"  # the weights' folder holds nothing that depends on the machine's load
-        for step, value in curve
+    rows = [  # no timings: the weights' folder holds nothing that depends on the machine's load
+        (name, step, value) for name, curve in result.history.items() if name not in TIMINGS for step, value in curve
     ]
     curves = pl.DataFrame(rows, schema={"curve": pl.String, "step": pl.Int64, "value": pl.Float64}, orient="row")
     write_table(paths.model / "history.parquet", curves)

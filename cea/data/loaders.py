@@ -137,17 +137,22 @@ class PatchSequence:
 
 
 class StepSampler(Sampler[list[Order]]):
-    """The batches of ``sequence`` with the numbers in ``steps``."""
+    """The batches of ``sequence`` with the numbers in ``steps``, each cut into ``parts`` equal parts."""
 
-    def __init__(self, sequence: PatchSequence, steps: range) -> None:
+    def __init__(self, sequence: PatchSequence, steps: range, parts: int = 1) -> None:
+        assert sequence.batch % parts == 0
         self.sequence = sequence
         self.steps = steps
+        self.parts = parts
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * self.parts
 
     def __iter__(self) -> Iterator[list[Order]]:
-        return map(self.sequence.orders, self.steps)
+        size = self.sequence.batch // self.parts
+        for step in self.steps:
+            orders = self.sequence.orders(step)
+            yield from (orders[start : start + size] for start in range(0, len(orders), size))
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from cea.errors import ConfigError
 from cea.imageio import atomic_path
 from cea.models.checkpoint import save_weights
 from cea.models.diagnostics import adapter_statistics
+from cea.training.data import TimedLoader
 from cea.training.module import RestorationModule
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -26,11 +27,16 @@ History = dict[str, list[tuple[int, float]]]
 """Curves by name: (step, value) in the order of the steps."""
 
 
+TIMINGS = frozenset({"train/steps_per_s", "train/wait_share"})
+"""Curves that depend on the machine and its load, not on the run's configuration."""
+
+
 class Curves(Callback):
     """Keeps the training curves, across resumed runs, and reports each point.
 
-    Points hold ``train/loss`` (mean since the last point), ``train/lr``, ``train/grad_norm`` (before clipping) and
-    ``train/steps_per_s``; whatever else is passed to ``add`` joins them.
+    Points hold ``train/loss`` (mean since the last point), ``train/lr``, ``train/grad_norm`` (before clipping),
+    ``train/steps_per_s`` and ``train/wait_share`` (share of the time spent waiting for data); whatever else is passed
+    to ``add`` joins them.
 
     Args:
         interval: steps between points.
@@ -44,6 +50,7 @@ class Curves(Callback):
         self.seconds = 0.0
         self._losses: list[Tensor] = []
         self._since = time.perf_counter()
+        self._waited = 0.0
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Keep and report ``values`` at ``step``."""
@@ -55,35 +62,39 @@ class Curves(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock (validation and start-up are not training time)."""
         self._losses.clear()
-        self._since = time.perf_counter()
+        self._since, self._waited = time.perf_counter(), _waited(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take a point every ``interval`` steps and at the end of a stretch."""
         self._losses.append(outputs["loss"].detach())
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # a part of a batch
         if trainer.global_step % self.interval == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._take(trainer, pl_module)
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RestorationModule)
-        loss = float(torch.stack(self._losses).mean())
+        parts = trainer.accumulate_grad_batches
+        loss = float(torch.stack(self._losses).mean()) * parts  # of which each is a share
         if not math.isfinite(loss):
             raise ConfigError(
                 f"train.lr = {pl_module.config.lr:g}: the loss is {loss} after step {trainer.global_step}",
                 expected="a finite loss",
                 remedy="lower train.lr or train.clip_norm, or lengthen train.warmup_steps",
             )
-        now = time.perf_counter()
+        now, waited = time.perf_counter(), _waited(trainer)
         values = {
             "train/loss": loss,
             "train/lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
             "train/grad_norm": float(pl_module.grad_norm),
-            "train/steps_per_s": len(self._losses) / (now - self._since),
+            "train/steps_per_s": len(self._losses) / parts / (now - self._since),
+            "train/wait_share": min(1.0, (waited - self._waited) / (now - self._since)),
         }
         self.seconds += now - self._since
         self._losses.clear()
-        self._since = now
+        self._since, self._waited = now, waited
         self.add(trainer.global_step, values)
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,6 +105,11 @@ class Curves(Callback):
         """Go on from the curves of a checkpoint."""
         self.history = state_dict["history"]
         self.seconds = state_dict["seconds"]
+
+
+def _waited(trainer: Trainer) -> float:
+    loader = trainer.train_dataloader
+    return loader.waited if isinstance(loader, TimedLoader) else 0.0
 
 
 class BestWeights(Callback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cea.config import Config
 
@@ -18,6 +18,8 @@ class TrainConfig(Config):
     """Steps between validations; each is followed by a checkpoint, so a kill costs at most this many steps."""
     batch: int = Field(8, ge=1, le=4096)
     """Patches per step (and per GPU)."""
+    accumulate: int = Field(1, ge=1, le=4096)
+    """Parts in which a batch goes through the network, for less memory; divides ``batch``."""
     patch: int = Field(64, ge=8, le=2048)
     """Height and width of a training patch, in pixels."""
     transpose: bool = False
@@ -49,9 +51,17 @@ class TrainConfig(Config):
     """``auto`` computes in bfloat16 on a GPU that has it, in float32 otherwise."""
     threads: int = Field(1, ge=0, le=1024)
     """CPU threads of the training process; 0 leaves PyTorch's choice. Results differ in the last bits with it."""
+    compile: bool = False
+    """Compile the training step (torch.compile): minutes at the start, fewer per step; for long runs."""
     workers: int = Field(1, ge=0, le=256)
     """Processes that decode patches; 0 decodes in the training process. Results do not depend on it."""
     cache_mb: int = Field(512, ge=0, le=1_000_000)
     """Decoded tiles kept in memory by each process that decodes, in MB."""
     log_interval: int = Field(25, ge=1, le=100_000)
     """Steps between two points of the training curves."""
+
+    @model_validator(mode="after")
+    def _equal_parts(self) -> TrainConfig:
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate to divide batch = {self.batch}, so that all parts are equal")
+        return self

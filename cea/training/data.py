@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -40,6 +42,26 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
         return self._kept[number]
 
 
+class TimedLoader(DataLoader[Pair]):
+    """A loader that counts the time for which the training waits for it.
+
+    Attributes:
+        waited: seconds so far.
+    """
+
+    waited = 0.0
+
+    def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
+        batches = super().__iter__()
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+
 class RestorationData(LightningDataModule):
     """Batches of one run; the training loader is made anew for each stretch between two validations.
 
@@ -57,14 +79,14 @@ class RestorationData(LightningDataModule):
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(sizes, config.batch, seed, transpose=config.transpose)
 
-    def train_dataloader(self) -> DataLoader[Pair]:
+    def train_dataloader(self) -> TimedLoader:
         """Batches from the trainer's current step to its next validation, or to the end."""
         assert self.trainer is not None
         start = self.trainer.global_step
         steps = range(start, min(start + self.config.val_interval, self.config.max_steps))
-        return DataLoader(
+        return TimedLoader(
             PatchDataset(self.pairs, self.config.patch),
-            batch_sampler=StepSampler(self.sequence, steps),
+            batch_sampler=StepSampler(self.sequence, steps, self.config.accumulate),
             num_workers=self.config.workers,
             pin_memory=torch.cuda.is_available() and self.config.device != "cpu",
         )

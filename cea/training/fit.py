@@ -160,6 +160,7 @@ def _trainer(job: Job, config: TrainConfig, callbacks: list[Callback]) -> Traine
         precision="bf16-mixed" if half else "32-true",
         max_steps=config.max_steps,
         max_epochs=-1,
+        accumulate_grad_batches=config.accumulate,
         reload_dataloaders_every_n_epochs=1,  # one "epoch" is one stretch between validations
         num_sanity_val_steps=0,
         callbacks=callbacks,

@@ -14,6 +14,9 @@ from cea.models.network import Restorer
 from cea.training.config import TrainConfig
 from cea.training.schedule import lr_factor
 
+COMPILER = "inductor"
+"""Backend of ``torch.compile``."""
+
 SMALLEST_MSE = 1e-10
 """Floor of the mean squared error, so that PSNR stays finite: 100 dB."""
 
@@ -39,11 +42,14 @@ class RestorationModule(LightningModule):
         self.loss = RestorationLoss(config.fft_weight)
         self.gains: dict[str, list[float]] = {}
         self.grad_norm = torch.tensor(float("nan"))
+        # Only the training step is compiled: validation sees another shape with every image, diagnostics hook modules.
+        self._compiled = torch.compile(network.forward, backend=COMPILER) if config.compile else None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
         degraded, clean = (as_unit(images) for images in batch)
-        loss: Tensor = self.loss(self.network(degraded), clean)
+        restored = self._compiled(degraded) if self._compiled else self.network(degraded)
+        loss: Tensor = self.loss(restored, clean)
         return loss
 
     def on_validation_epoch_start(self) -> None:

@@ -62,7 +62,7 @@ class ProgressLine(Callback):
         """Move on by one step."""
         assert self._bar is not None
         self._bar.set_postfix_str(self._state(), refresh=False)
-        self._bar.update()
+        self._bar.update(trainer.global_step - self._bar.n)  # not for each part of a batch
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar, leaving its last state."""

@@ -36,6 +36,11 @@ class TestSequence:
         assert list(StepSampler(SEQUENCE, range(7, 20))) == whole[7:]
         assert len(StepSampler(SEQUENCE, range(7, 20))) == 13
 
+    def test_parts_are_the_batch(self) -> None:
+        halves = StepSampler(SEQUENCE, range(4, 6), parts=SEQUENCE.batch)
+        assert len(list(halves)) == len(halves) == 2 * SEQUENCE.batch
+        assert [order for part in halves for order in part] == [*SEQUENCE.orders(4), *SEQUENCE.orders(5)]
+
     def test_ranks_share_the_sequence_of_one_process(self) -> None:
         single = [SEQUENCE.order(position) for position in range(8 * 2 * 4)]
         shared = []

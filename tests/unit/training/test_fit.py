@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from cea.data.loaders import PatchDataset
 from cea.errors import ConfigError, DataError
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fingerprint, fit
 from tests.toy_shards import write_toy_shards
@@ -95,8 +98,8 @@ fit(make_job(Path({str(shards)!r}), Path({str(tmp_path)!r})), TRAIN, MODEL, repo
     assert min(seen) > moment[1] - TRAIN.val_interval  # no more than one interval is done again
     assert same_weights(result.weights, undisturbed.weights)
     assert same_weights(result.last, undisturbed.last)
-    assert {name: curve for name, curve in result.history.items() if "steps_per_s" not in name} == {
-        name: curve for name, curve in undisturbed.history.items() if "steps_per_s" not in name
+    assert {name: curve for name, curve in result.history.items() if name not in TIMINGS} == {
+        name: curve for name, curve in undisturbed.history.items() if name not in TIMINGS
     }
 
 
@@ -104,6 +107,31 @@ def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, 
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
     assert same_weights(result.last, undisturbed.last)
+
+
+def test_parts_of_a_batch_give_the_same_training(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    config = TRAIN.model_copy(update={"accumulate": 3})
+    result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
+    assert result.steps == undisturbed.steps
+    for name in set(undisturbed.history) - TIMINGS:
+        steps, values = zip(*undisturbed.history[name], strict=True)
+        other_steps, other_values = zip(*result.history[name], strict=True)
+        assert other_steps == steps
+        assert other_values == pytest.approx(values, rel=0.02, abs=1e-3), name
+
+
+def test_waiting_for_data_is_a_share_of_the_time(undisturbed: FitResult) -> None:
+    shares = [share for _, share in undisturbed.history["train/wait_share"]]
+    assert len(shares) == len(undisturbed.history["train/steps_per_s"])
+    assert all(0 < share < 1 for share in shares)
+
+
+def test_a_slow_reader_is_seen(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = PatchDataset.__getitem__
+    monkeypatch.setattr(PatchDataset, "__getitem__", lambda self, order: (time.sleep(0.05), cut(self, order))[1])
+    config = TRAIN.model_copy(update={"max_steps": 3})
+    result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
+    assert result.history["train/wait_share"][-1][1] > 0.5
 
 
 def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
+from cea.config import parse
+from cea.errors import ConfigError
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.training import module as training_module
 from cea.training.config import TrainConfig
 from cea.training.module import RestorationModule, as_unit, psnr
 
@@ -64,3 +70,35 @@ def test_clipping_keeps_the_norm_it_clipped(module: RestorationModule) -> None:
     assert module.grad_norm.item() == pytest.approx(count**0.5, rel=1e-5)
     clipped = torch.sqrt(sum(parameter.grad.square().sum() for parameter in module.network.parameters()))
     assert clipped.item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_a_compiled_step_is_one_graph_and_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_module, "COMPILER", "aot_eager")  # the tracing is what is tested: no C compiler needed
+    plain, compiled = (
+        RestorationModule(build(ModelConfig(width=8, rank=2)), TrainConfig(compile=compile))
+        for compile in (False, True)
+    )
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    batches = torch.randint(0, 256, (3, 2, 2, 3, 16, 16), dtype=torch.uint8)
+    torch._dynamo.reset()
+    counters.clear()
+    for degraded, clean in batches:
+        losses = [module.training_step((degraded, clean), 0) for module in (plain, compiled)]
+        torch.testing.assert_close(losses[0], losses[1])
+        for loss in losses:
+            loss.backward()
+    for one, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+    seen = counters["stats"]["calls_captured"]
+    compiled.on_validation_epoch_start()
+    compiled.recipes, compiled.gains = ("dark",), {"dark": []}
+    compiled.eval().validation_step((*torch.randint(0, 256, (2, 1, 3, 24, 40), dtype=torch.uint8), 0), 0)
+    assert counters["stats"]["calls_captured"] == seen  # validation is not compiled
+    copy.deepcopy(compiled)  # as the averaging of weights does
+
+
+def test_parts_have_to_be_equal() -> None:
+    with pytest.raises(ConfigError, match="accumulate to divide batch = 8"):
+        parse(TrainConfig, {"batch": 8, "accumulate": 3}, "train")
