@@ -2,7 +2,8 @@
 
 Leaves with radii of density r^-3 (Lee, Mumford, Huang 2001: occlusion makes the result scale-invariant, as natural
 images are) fall in three slabs of depth. They differ in shape, carry textures and gradients (Madhusudana et al. 2021,
-"vibrant leaves"), throw soft shadows on what lies behind, and slabs out of focus are blurred.
+"vibrant leaves"), throw soft shadows on what lies behind, and slabs out of focus are blurred. Two thirds of the images
+have a horizon with bright sky above it and a ground that comes nearer below, and each has a tone curve of its own.
 
 Every step is an integer operation or an IEEE-exact float64 one, so the bytes do not depend on the machine. Drawn at
 twice the size, then averaged 2x2 against jagged edges.
@@ -24,7 +25,7 @@ from cea.data.textures import SIDE, atlas, soften
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
-VERSION = 2
+VERSION = 3
 """Raised when the same seed gives other pixels."""
 
 
@@ -109,9 +110,10 @@ def generate(config: LeavesConfig, index: int) -> Generated:
     rng = generator(stream("dead leaves", VERSION, config.seed, index))
     palette = _palette(rng)
     focus, aperture = rng.random(), config.aperture * rng.random() * rng.random()
-    rgb, depth = _background(rng, palette, config.size)
+    horizon = max(0.0, 0.9 * rng.random() - 0.3)
+    rgb, depth = _background(rng, palette, config.size, horizon)
     for slab in _SLABS:
-        leaves = _drop(rng, palette, slab, config)
+        leaves = _drop(rng, palette, slab, config, horizon)
         labels = _paint(leaves, 2 * config.size)
         blur = int(2 * aperture * abs((slab.near + slab.far) / 2 - focus))
         rgb = _compose(rgb, _shade(labels, leaves), labels, blur)
@@ -148,10 +150,17 @@ def _palette(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _background(
-    rng: np.random.Generator, palette: NDArray[np.float64], size: int
+    rng: np.random.Generator, palette: NDArray[np.float64], size: int, horizon: float
 ) -> tuple[ImageU8, NDArray[np.uint16]]:
-    """What shows between the far leaves: a sky-like ramp between two colours, and a ground that comes nearer."""
+    """What shows between the far leaves: a ramp between two colours, and a ground that comes nearer.
+
+    Above a horizon there is sky: bright, hardly saturated, blue or white.
+    """
     top, bottom = palette[4 + int(rng.random() * 8)], palette[int(rng.random() * 12)]
+    if horizon > 0:
+        sky = 0.55 + 0.45 * rng.random(2)
+        blue = 1 - 0.35 * rng.random() * np.array([1, 0.5, 0])
+        top, bottom = sky[0] * blue, sky[1] * (0.5 + 0.5 * blue)
     ramp = (np.arange(size) / size)[:, None, None]
     cloud = cv2.resize(atlas()[0].astype(np.float64), (size, size), interpolation=cv2.INTER_LINEAR)[..., None] * (
         0.12 / 128
@@ -161,11 +170,18 @@ def _background(
     return np.rint(rgb * 255).astype(np.uint8), np.repeat(depth, size, axis=1)
 
 
-def _drop(rng: np.random.Generator, palette: NDArray[np.float64], slab: _Slab, config: LeavesConfig) -> _Leaves:
-    """Draw the leaves of one slab."""
+def _drop(
+    rng: np.random.Generator, palette: NDArray[np.float64], slab: _Slab, config: LeavesConfig, horizon: float
+) -> _Leaves:
+    """Draw the leaves of one slab; with a horizon they lie below it, the lower the nearer, as on a ground."""
     radius = _radii(rng, slab, config)
+    centre = rng.random((len(radius), 2)) * (config.size + radius[:, None]) - radius[:, None] / 2
+    if horizon > 0:
+        top = centre[:, 1] - 0.3 * radius
+        kept = np.flatnonzero((top > horizon * config.size) | (rng.random(len(radius)) < 0.04))
+        kept = kept[np.argsort(top[kept] + 0.25 * config.size * rng.random(len(kept)), kind="stable")]
+        radius, centre = radius[kept], centre[kept]
     count = len(radius)
-    centre = rng.random((count, 2)) * (config.size + radius[:, None]) - radius[:, None] / 2
     base = palette[(rng.random(count) * len(palette)).astype(int)]
     base = base * (0.8 + 0.4 * rng.random((count, 1))) * (0.94 + 0.12 * rng.random((count, 3)))
     other = palette[(rng.random(count) * len(palette)).astype(int)]

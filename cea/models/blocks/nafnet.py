@@ -51,8 +51,8 @@ class NafnetBlock(nn.Module):
 
     def reset_parameters(self) -> None:
         """Small residual scales: a deep stack starts close to the identity but with a gradient everywhere."""
-        nn.init.constant_(self.scale_spatial, 0.1)
-        nn.init.constant_(self.scale_channel, 0.1)
+        nn.init.constant_(self.scale_spatial, 0.3)
+        nn.init.constant_(self.scale_channel, 0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
