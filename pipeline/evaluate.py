@@ -16,6 +16,7 @@ from cea.data.tables import write_table
 from cea.evaluation.cases import Case, shard_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.examples import write_pictures
+from cea.evaluation.routing import measure_routing, summarise_routing
 from cea.evaluation.summary import gain_table, summarise, to_json
 from cea.evaluation.table import evaluate
 from cea.imageio import write_bytes
@@ -36,8 +37,9 @@ def main(paths: Namespace) -> None:
     cases = shard_cases([paths.test / recipe for recipe in paths.recipes])
     tables = evaluate(cases, partial(restore, model), config)
     adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(cases)])
-    summary = summarise(tables.images, adapters, tables.bins)
     maps = partial(affinity_maps, model) if adapters else None
+    routing = summarise_routing(measure_routing(cases, maps, config.routing)) if maps else None
+    summary = summarise(tables.images, adapters, tables.bins, routing=routing)
     write_pictures(paths.metrics / "pictures", cases, tables.images, config.examples, partial(restore, model), maps)
     write_table(paths.metrics / "images.parquet", tables.images)
     write_table(paths.metrics / "bins.parquet", tables.bins)

@@ -26,6 +26,15 @@ class ExamplesConfig(Config):
     """Longer side of an affinity map kept, in pixels."""
 
 
+class RoutingConfig(Config):
+    """How CEA's routing is compared with the recorded severity maps (`cea.evaluation.routing`)."""
+
+    per_recipe: int = Field(default=4, ge=0, le=1000)
+    """Test images per recipe, those with an uneven degradation first; 0 for none."""
+    least_std: float = Field(default=0.02, gt=0, le=1)
+    """An image counts for a component only if its severity (0 to 1) has this standard deviation over the image."""
+
+
 class EvaluationConfig(Config):
     """``params.yaml: evaluate``."""
 
@@ -39,6 +48,8 @@ class EvaluationConfig(Config):
     """Edges of the bins of local severity in which pixels are judged, rising within [0, 1]."""
     examples: ExamplesConfig = ExamplesConfig()
     """Pictures for the report."""
+    routing: RoutingConfig = RoutingConfig()
+    """Where the experts act, against where the degradation is."""
 
     @field_validator("protocol")
     @classmethod

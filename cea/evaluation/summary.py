@@ -29,6 +29,7 @@ def summarise(
     adapters: Mapping[str, Mapping[str, float]] | None = None,
     bins: pl.DataFrame | None = None,
     identity: pl.DataFrame | None = None,
+    routing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything the per-image table says, as nested plain numbers, all finite.
 
@@ -37,13 +38,15 @@ def summarise(
     level) and ``identical`` (outputs equal to their target, which enter means as `PSNR_CAP` dB). The same under
     ``recipes.<recipe>``, ``n_components.<n>``, ``spatial.uniform`` and ``spatial.nonuniform``. Then
     ``spatial.gap_db`` (see `spatial_gap`), ``severity.<low-high>``, ``identity`` (what is left of clean images that go
-    through the restorer), ``check`` (largest difference to scikit-image) and ``adapters.<site>``.
+    through the restorer), ``check`` (largest difference to scikit-image), ``adapters.<site>`` and
+    ``routing.<site>.<component>``.
 
     Args:
         images: table with the columns `cea.evaluation.table.IMAGES`.
         adapters: site -> ``effective_rank_a``, ``effective_rank_d``, ``rank`` and further numbers.
         bins: table with the columns `cea.evaluation.table.BINS`.
         identity: per-image table of `cea.evaluation.cases.clean_cases`, whose inputs are not degraded.
+        routing: `cea.evaluation.routing.summarise_routing`.
 
     Raises:
         DataError: no rows, several protocols in one table, or a number that is not finite.
@@ -67,6 +70,7 @@ def summarise(
         "adapters": {
             site: {key: round(value, 4) for key, value in facts.items()} for site, facts in (adapters or {}).items()
         },
+        "routing": dict(routing or {}),
     }
     _assert_finite(summary, "summary")
     return summary

@@ -171,3 +171,22 @@ def test_wording():
     assert [signed(1.234), signed(-0.5, 1), signed(-0.001), signed(0.0)] == ["+1.23", "\u22120.5", "0.00", "0.00"]
     assert percent(0.125, 1) == "12.5\u2009%"
     assert words("low_haze_rain") == "low + haze + rain"
+
+
+def test_routing_is_shown_beside_chance(page, run_files):
+    figures = json.loads(run_files.summary.read_text())["routing"]
+    assert "Does the routing follow the degradation?" in page
+    haze = figures["level0.adapter0"]["haze"]
+    assert len(haze["ranks"]) == 8
+    cell = re.search(rf'<td data-value="{haze["pearson"]}"[^>]*>.*?</td>', page)
+    assert cell is not None
+    assert f"<small>{haze['pearson_chance']:.2f}</small>" in cell[0]
+    assert cell[0].count("<i ") == 8
+
+
+def test_a_summary_from_before_routing_still_makes_a_page(run_files, tmp_path):
+    summary = json.loads(run_files.summary.read_text())
+    del summary["routing"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    files = dataclasses.replace(run_files, summary=tmp_path / "summary.json")
+    assert "Does the routing" not in build_report(files, LINEAGE, ReportConfig())
