@@ -6,7 +6,7 @@ import logging
 from argparse import Namespace
 
 from cea.config import load, read_params, section
-from cea.data.clean import read_clean
+from cea.data.clean import load_clean, read_clean
 from cea.data.records import SynthesizeConfig, draw_table
 from cea.data.tables import write_table
 from cea.degradations.recipes import RecipeConfig
@@ -17,13 +17,13 @@ def main(paths: Namespace) -> None:
     """Read the clean table and the recipe; write its records."""
     params = read_params()
     (recipe,) = paths.recipes
-    config = load(SynthesizeConfig, params, "synthesize")
     table = draw_table(
         read_clean(paths.clean),
         recipe,
         load(RecipeConfig, params, f"recipes.{recipe}"),
-        config,
+        load(SynthesizeConfig, params, "synthesize"),
         section(params, "seed"),
+        lambda row: load_clean(paths.clean, row["file"], None, row["sha256"]).rgb,
     )
     write_table(paths.records, table)
     logging.info("%s: %d samples, %.0f %% uneven", recipe, len(table), 100 * (1 - table["uniform"].to_numpy().mean()))

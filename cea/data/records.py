@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,7 @@ from cea.degradations.recipes import RecipeConfig
 from cea.degradations.records import Record, draw
 from cea.errors import DataError
 from cea.rng import SampleKey
-from cea.types import SPLITS, Split
+from cea.types import SPLITS, ImageU8, Split
 
 COLUMNS: dict[str, Any] = {
     "sample_id": pl.String,
@@ -74,19 +75,30 @@ class SynthesizeConfig(Config):
         return found
 
 
+Load = Callable[[Mapping[str, Any]], ImageU8]
+"""A row of the clean table -> its pixels, (H, W, 3) uint8."""
+
+
 def draw_table(
-    clean: pl.DataFrame, recipe_name: str, recipe: RecipeConfig, config: SynthesizeConfig, root_seed: int
+    clean: pl.DataFrame,
+    recipe_name: str,
+    recipe: RecipeConfig,
+    config: SynthesizeConfig,
+    root_seed: int,
+    load: Load | None = None,
 ) -> pl.DataFrame:
     """Draw every sample of one recipe, for all splits; a pure function of its arguments.
 
     A sample depends on its own clean image, recipe and variant only: adding images changes no existing row. Rows are
-    ordered by split, variant and clean id, so that neighbours in a shard show different scenes.
+    ordered by split, variant and clean id, so that neighbours in a shard show different scenes. ``load`` is called only
+    for a recipe that bounds the input PSNR: its draws are rendered to be judged.
 
     Raises:
+        ConfigError: the recipe bounds the input PSNR, and ``load`` is missing or no draw was within.
         DataError: the clean table or the counts leave no sample.
     """
     rows = [
-        _row(_draw(image, recipe_name, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant)))
+        _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
         for variant, image in _plan(clean, config)
     ]
     if not rows:
@@ -121,11 +133,11 @@ def _plan(clean: pl.DataFrame, config: SynthesizeConfig) -> Iterator[tuple[int, 
 
 
 def _draw(
-    image: Mapping[str, Any], recipe_name: str, recipe: RecipeConfig, config: SynthesizeConfig, key: SampleKey
+    image: Mapping[str, Any], recipe: RecipeConfig, config: SynthesizeConfig, key: SampleKey, load: Load | None
 ) -> Record:
     crop = _tile(image["height"], image["width"], config.tile, key) if image["split"] == "train" else None
     return draw(
-        recipe_name,
+        key.recipe,
         recipe,
         key,
         clean_id=image["id"],
@@ -133,6 +145,7 @@ def _draw(
         crop=crop,
         nonuniform=is_nonuniform(key, config.nonuniform_share),
         depth_given=image["depth_file"] is not None,
+        clean=None if load is None else partial(load, image),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from cea.degradations.base import Applied, Context, Degradation, Params, Scene
 from cea.degradations.compose import parts_of, steps
@@ -147,6 +148,13 @@ def _family(node: NodeRecord) -> tuple[Degradation[Any, Any], Params]:
     except ConfigError as error:
         raise RecordError(
             f"node {node.label!r}: {error.what}", expected=error.expected, remedy="install or import what drew it"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RecordError(
+            f"node {node.label!r}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}",
+            expected=f"the parameters that this version of {node.family!r} draws",
+            remedy="run synthesize again",
         ) from None
 
 

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from cea.config import parse
 from cea.data import records as module
-from cea.data.clean import read_clean
+from cea.data.clean import load_clean, read_clean
 from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_table, is_nonuniform, to_record
 from cea.data.tables import write_table
 from cea.degradations.recipes import RecipeConfig
 from cea.degradations.records import Record
+from cea.degradations.render import render
 from cea.errors import ConfigError, DataError
+from cea.metrics.psnr import psnr
 from cea.rng import SampleKey
 
 RECIPE = RecipeConfig(order="cdd11", nodes={"low": {}, "haze": {}})
@@ -123,7 +125,7 @@ def test_even_and_uneven_samples_are_told_apart(table):
 _PROGRAM = """
 import hashlib, sys
 from pathlib import Path
-from cea.data.clean import read_clean
+from cea.data.clean import load_clean, read_clean
 from cea.data.records import *
 from cea.data.tables import write_table
 from cea.degradations.recipes import RecipeConfig
@@ -163,3 +165,19 @@ def test_no_samples_at_all_is_an_error(clean):
 def test_wrong_settings_are_named(values, message):
     with pytest.raises(ConfigError, match=message):
         parse(SynthesizeConfig, values, "synthesize")
+
+
+def test_bounds_on_the_input_psnr_need_pixels_and_hold(clean, clean_folder):
+    bounded = RecipeConfig(order="cdd11", nodes={"haze": {}}, input_psnr=[12, 19])
+    with pytest.raises(ConfigError, match="input_psnr"):
+        draw_table(clean, "haze", bounded, CONFIG, 11)
+
+    def load(row):
+        return load_clean(clean_folder, row["file"], None, row["sha256"]).rgb
+
+    for row in draw_table(clean, "haze", bounded, CONFIG, 11, load).iter_rows(named=True):
+        pixels = load(clean.row(by_predicate=pl.col("id") == row["clean_id"], named=True))
+        record = to_record(row)
+        if not record.scene.depth_given:  # given depth replaces the procedural one that bounds are judged with
+            rendered = render(record, pixels)
+            assert 12 <= psnr(rendered.degraded, rendered.clean) <= 19
