@@ -65,7 +65,7 @@ def test_records_survive_the_table_and_its_file(table, tmp_path):
         assert to_record(json.loads(record.model_dump_json())) == record
     key = SampleKey(11, row["clean_sha256"], "low_haze", row["variant"])
     assert record == module._draw(
-        {"id": row["clean_id"], "split": row["split"], "depth_file": None}, "low_haze", RECIPE, CONFIG, key
+        {"id": row["clean_id"], "split": row["split"], "depth_file": None}, RECIPE, CONFIG, key, None
     )
 
 
