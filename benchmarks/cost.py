@@ -1,20 +1,59 @@
 """What CEA costs against the same network without adapters, held to its targets, on the CPU or a GPU.
 
-Times are medians over rounds of the ratio within a round, the networks taking turns, so that a busy machine is busy for
-both. Run: python -m benchmarks.cost [small|base] [nafnet|restormer] [rounds]
+Each ratio is the median over fresh processes of the median over rounds in which the networks take turns: a busy machine
+is busy for all. Freed memory is kept: otherwise page faults, whose number hangs on the luck of block sizes, are a sixth
+to a fifth of the time. The plain network stands there twice: what the second is away from 1 is noise.
+
+Run: python -m benchmarks.cost [small|base] [nafnet|restormer] [processes] [rounds]
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+from dataclasses import asdict
+from statistics import median
 
 import torch
 
+from cea.models.allocator import keep_freed_memory
 from cea.models.config import ModelConfig
 from cea.models.overhead import Figure, Plan, against_none, count, lines, measure
 
 TARGETS = {"parameters": 1.05, "GMACs@224": 1.02, "step": 1.08, "forward": 1.08}
 """Most that CEA with 8 experts may cost, by quantity where counted and by task where timed."""
+
+CONTROL = "none again"
+
+
+def one_process(size: str, block: str, rounds: int) -> list[list[Figure]]:
+    """The figures of each task, measured in this process."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    gpu = torch.cuda.is_available()
+    plan = Plan(((256, 256), (512, 512)), (8, 128) if gpu else (2, 128), rounds, "cuda" if gpu else "cpu")
+    configs = against_none(ModelConfig.model_validate({"size": size, "block": block}), ["cea"], matched=False)
+    configs[CONTROL] = configs["none"]
+    return [count(configs), *measure(configs, plan)]
+
+
+def together(runs: list[list[list[Figure]]]) -> list[list[Figure]]:
+    """Medians over processes of each figure's value and ratio."""
+    return [
+        [
+            Figure(
+                first.task,
+                first.quantity,
+                first.network,
+                median(figure.value for figure in found),
+                median(figure.ratio for figure in found),
+            )
+            for first, *others in zip(*tasks, strict=True)
+            for found in [[first, *others]]
+        ]
+        for tasks in zip(*runs, strict=True)
+    ]
 
 
 def verdicts(figures: list[Figure]) -> list[str]:
@@ -28,20 +67,32 @@ def verdicts(figures: list[Figure]) -> list[str]:
     return found
 
 
-def main(size: str = "small", block: str = "nafnet", rounds: str = "15") -> None:
+def in_a_process(size: str, block: str, rounds: str) -> list[list[Figure]]:
+    """``one_process`` in a Python of its own."""
+    command = [sys.executable, "-m", "benchmarks.cost", "--worker", size, block, rounds]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return [[Figure(**values) for values in task] for task in json.loads(done.stdout)]
+
+
+def main(size: str = "small", block: str = "nafnet", processes: str = "5", rounds: str = "6") -> None:
     """Print the tables, then a line for each target."""
-    torch.set_num_threads(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    plan = Plan(((256, 256), (512, 512)), (8, 128) if device == "cuda" else (2, 128), int(rounds), device)
-    configs = against_none(ModelConfig.model_validate({"size": size, "block": block}), ["cea"], matched=False)
-    print(f"{size} {block} on {device}, PyTorch {torch.__version__}")
-    tables = [count(configs)]
-    print("\n".join(lines(tables[0])))
-    for figures in measure(configs, plan):
-        tables.append(figures)
-        print("\n".join(lines(figures)), flush=True)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU, one thread"
+    print(f"{size} {block} on {device}, PyTorch {torch.__version__}; {processes} processes of {rounds} rounds")
+    runs = []
+    for number in range(int(processes)):
+        runs.append(in_a_process(size, block, rounds))
+        ratios = {
+            f.task: round(f.ratio, 3) for task in runs[-1] for f in task if f.network == "cea" and f.quantity == "ms"
+        }
+        print(f"process {number}: {ratios}", flush=True)
+    tables = together(runs)
+    print("\n".join(line for figures in tables for line in lines(figures)))
     print("\n".join(line for figures in tables for line in verdicts(figures)))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:2] == ["--worker"]:
+        found = one_process(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        print(json.dumps([[asdict(figure) for figure in task] for task in found]))
+    else:
+        main(*sys.argv[1:])

@@ -175,8 +175,10 @@ def measure_cost(
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")
     from cea.config import parse
     from cea.models import overhead, stopwatch
+    from cea.models.allocator import keep_freed_memory
     from cea.models.config import ModelConfig
 
+    keep_freed_memory()
     reference = parse(ModelConfig, {"size": size, "block": block, "rank": rank}, "cea cost")
     configs = overhead.against_none(reference, adapter or ["cea"], matched=matched)
     images = tuple(_pixels(text) for text in image or ("256", "512", "1080p"))

@@ -20,14 +20,17 @@ Job = Callable[[], object]
 def in_turns(jobs: Mapping[str, Job], *, rounds: int, device: torch.device) -> dict[str, list[float]]:
     """Seconds of each job in each round, after one unmeasured round.
 
-    The jobs take turns and every other round runs backwards, so that a busy machine is busy for all of them and none
-    always comes after the same neighbour.
+    The jobs take turns, each round starts with another one and every other round runs backwards, so that a busy
+    machine is busy for all of them and none always comes after the same neighbour.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    names = list(jobs)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for job in jobs.values():
         job()
     for number in range(rounds):
-        for name in sorted(jobs, reverse=bool(number % 2)):
+        start = number // 2 % len(names)
+        order = names[start:] + names[:start]
+        for name in reversed(order) if number % 2 else order:
             seconds[name].append(_seconds(jobs[name], device))
     return seconds
 
