@@ -116,12 +116,16 @@ def unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:
 
 
 def _owner(model: type[Config], place: list[str]) -> type[Config] | None:
-    """The config class found by walking field names (and through containers) from ``model``."""
-    owner: Any = model
+    """The config class found by walking field names, container keys and indices from ``model``."""
+    found: Any = model
     for part in place:
-        if isinstance(owner, type) and issubclass(owner, BaseModel):
-            field = owner.model_fields.get(part)
-            owner = _config_in(field.annotation) if field else None
+        if typing.get_origin(found) in (dict, list, tuple):
+            found = _config_in(found)  # the part is a key or an index
+        else:
+            owner = _config_in(found)
+            field = owner.model_fields.get(part) if owner else None
+            found = field.annotation if field else None
+    owner = _config_in(found)
     return owner if isinstance(owner, type) and issubclass(owner, Config) else None
 
 
