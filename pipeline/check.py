@@ -15,7 +15,7 @@ from cea.data.records import SynthesizeConfig
 from cea.degradations.recipes import RecipeConfig
 from cea.errors import ConfigError, InputError
 from cea.evaluation.config import EvaluationConfig
-from cea.models.config import ModelConfig
+from cea.models.config import ModelSection
 from cea.report.config import ReportConfig
 from cea.training.config import TrainConfig
 from cea.training.tracking import TrackingConfig
@@ -25,7 +25,7 @@ SECTIONS: dict[str, type[Config]] = {
     "ingest": IngestConfig,
     "synthesize": SynthesizeConfig,
     "shard": ShardConfig,
-    "model": ModelConfig,
+    "model": ModelSection,
     "train": TrainConfig,
     "evaluate": EvaluationConfig,
     "report": ReportConfig,

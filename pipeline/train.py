@@ -17,7 +17,9 @@ import polars as pl
 from cea.config import load, read_params
 from cea.data.tables import write_table
 from cea.imageio import write_bytes
-from cea.models.config import ModelConfig
+from cea.models.config import ModelSection
+from cea.models.cost import figures
+from cea.models.matching import resolve
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fit
@@ -29,7 +31,7 @@ from pipeline import stage
 def main(paths: Namespace) -> None:
     """Train on the shards of all recipes inside one MLflow run."""
     params = read_params()
-    config, model = load(TrainConfig, params, "train"), load(ModelConfig, params, "model")
+    config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     train, val = (tuple(parent / recipe for recipe in paths.recipes) for parent in (paths.train, paths.val))
     job = Job(train, val, output=paths.model, state=paths.state, seed=params["seed"])
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
@@ -46,7 +48,7 @@ def main(paths: Namespace) -> None:
         tracker.log_files(run_id, {result.weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         tracker.log_text(run_id, uncommitted_changes(), "uncommitted.diff")
         write_results(paths, result, facts)
-        tracker.log_summary(run_id, {"training": speed(result)})
+        tracker.log_summary(run_id, {"training": speed(result), "cost": figures(model)})
 
 
 def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any]) -> None:

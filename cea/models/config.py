@@ -17,7 +17,7 @@ _SITE = re.compile(r"middle|(?:encoder|decoder)(?:_(?P<level>\d))?")
 
 
 class ModelConfig(Config):
-    """Section ``model`` of params.yaml. Everything that is needed to build the network, and nothing else.
+    """Everything that is needed to build the network, and nothing else.
 
     A config holds every number resolved: keys that are not given come from ``size``, the others from their defaults.
     """
@@ -109,3 +109,10 @@ class ModelConfig(Config):
     def size_multiple(self) -> int:
         """Height and width inside the network are multiples of this; ``Restorer`` pads to it and crops back."""
         return int(self.stem * 2 ** len(self.encoder_blocks))
+
+
+class ModelSection(ModelConfig):
+    """Section ``model`` of params.yaml: a ``ModelConfig``, or one to be matched to another adapter first."""
+
+    equal_to: str | None = None
+    """Solve the width of ``adapter`` so that the network has as many parameters as with this one; null to leave it."""

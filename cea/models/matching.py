@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from cea.errors import ConfigError
 from cea.models.adapters.registry import ADAPTERS
-from cea.models.config import ModelConfig
+from cea.models.config import ModelConfig, ModelSection
 from cea.models.network import Restorer
 
 TOLERANCE = 0.01
@@ -17,25 +17,19 @@ _STEPS = {"expansion": 1 / 256}
 """Grids of the width keys that are not whole numbers."""
 
 
-class ModelSection(ModelConfig):
-    """Section ``model`` of params.yaml: a ``ModelConfig``, or one that is matched to another adapter first."""
-
-    equal_to: str | None = Field(None)
-    """Match the parameters of the same network with this adapter, by the width key of ``adapter``; null for none."""
-
-    def resolved(self) -> ModelConfig:
-        """The config to build and to keep beside the weights; every number in it is final."""
-        own = ModelConfig.model_validate(self.model_dump(exclude={"equal_to"}))
-        if self.equal_to in (None, own.adapter):
-            return own
-        return match(own, own.model_copy(update={"adapter": self.equal_to}))
-
-
 @cache
 def parameters(config: ModelConfig) -> int:
     """Parameters of the network, without making its weights."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Restorer(config).parameters())
+
+
+def resolve(section: ModelSection) -> ModelConfig:
+    """The config to build and to keep beside the weights: ``section``, matched where it says so; every number final."""
+    own = ModelConfig.model_validate(section.model_dump(exclude={"equal_to"}))
+    if section.equal_to in (None, own.adapter):
+        return own
+    return match(own, own.model_copy(update={"adapter": section.equal_to}))
 
 
 def match(config: ModelConfig, reference: ModelConfig, tolerance: float = TOLERANCE) -> ModelConfig:

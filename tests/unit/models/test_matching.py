@@ -7,8 +7,8 @@ import pytest
 from cea.config import parse
 from cea.errors import ConfigError
 from cea.models.adapters.registry import ADAPTERS
-from cea.models.config import ModelConfig
-from cea.models.matching import ModelSection, match, parameters
+from cea.models.config import ModelConfig, ModelSection
+from cea.models.matching import match, parameters, resolve
 from cea.models.network import build
 
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_matched_is_refused() -> None:
 
 def test_section_of_params_resolves_to_a_plain_config() -> None:
     section = parse(ModelSection, {"adapter": "moe", "equal_to": "cea"}, "model")
-    resolved = section.resolved()
+    resolved = resolve(section)
     assert type(resolved) is ModelConfig
     assert parameters(resolved) == pytest.approx(parameters(ModelConfig()), rel=0.01)
 
@@ -55,9 +55,9 @@ def test_section_of_params_resolves_to_a_plain_config() -> None:
 @pytest.mark.parametrize("values", [{}, {"equal_to": None}, {"equal_to": "cea"}, {"adapter": "film"}])
 def test_section_without_a_rival_is_left_as_it_is(values: dict[str, object]) -> None:
     expected = {key: value for key, value in values.items() if key != "equal_to"}
-    assert parse(ModelSection, values, "model").resolved() == parse(ModelConfig, expected, "model")
+    assert resolve(parse(ModelSection, values, "model")) == parse(ModelConfig, expected, "model")
 
 
 def test_unknown_reference_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'cea'"):
-        parse(ModelSection, {"adapter": "film", "equal_to": "ceaa"}, "model").resolved()
+        resolve(parse(ModelSection, {"adapter": "film", "equal_to": "ceaa"}, "model"))
