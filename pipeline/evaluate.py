@@ -10,6 +10,7 @@ import logging
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cea.config import load, read_params
 from cea.data.tables import write_table
@@ -23,6 +24,7 @@ from cea.imageio import write_bytes
 from cea.inference import restore
 from cea.models.checkpoint import load_weights
 from cea.models.diagnostics import adapter_statistics, affinity_maps
+from cea.models.network import Restorer, build
 from cea.training.lineage import as_tags, lineage
 from cea.training.tracking import Tracker, TrackingConfig
 from pipeline import stage
@@ -38,7 +40,7 @@ def main(paths: Namespace) -> None:
     tables = evaluate(cases, partial(restore, model), config)
     adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(cases)])
     maps = partial(affinity_maps, model) if adapters else None
-    routing = summarise_routing(measure_routing(cases, maps, config.routing)) if maps else None
+    routing = routing_figures(cases, model, config, params["seed"]) if adapters else None
     summary = summarise(tables.images, adapters, tables.bins, routing=routing)
     write_pictures(paths.metrics / "pictures", cases, tables.images, config.examples, partial(restore, model), maps)
     write_table(paths.metrics / "images.parquet", tables.images)
@@ -51,6 +53,13 @@ def main(paths: Namespace) -> None:
     tracker.log_summary(run_id, summary)
     names = {"pictures": "pictures", "images.parquet": "", "summary.json": "", "gains.csv": ""}
     tracker.log_files(run_id, {Path(paths.metrics / name): folder for name, folder in names.items()})
+
+
+def routing_figures(cases: list[Case], model: Restorer, config: EvaluationConfig, seed: int) -> dict[str, Any]:
+    """How the routing follows the severity, beside the same before training."""
+    networks = model, build(model.config, seed).eval()
+    found = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]
+    return summarise_routing(*found)
 
 
 def one_per_recipe(cases: list[Case]) -> list[Case]:

@@ -1,8 +1,11 @@
 """Does the routing follow the degradation? CEA's coefficient maps against the severity maps of the synthesis.
 
 Within one image, each expert's map <x_n, a_k> is compared with each component's severity, reduced to the map's size.
-An image over which a component is spread evenly says nothing about this and is left out for that component. Smooth
-maps correlate by accident, so every figure stands beside its value for the severity of *another* image.
+An image over which a component is spread evenly says nothing about this and is left out for that component.
+
+Two controls stand beside every figure. Smooth maps correlate by accident: the same against the severity of *another*
+image. And a dark or veiled region shows in any projection of the features: the same for the network before training,
+whose routing bases are random. Only what exceeds both was learned.
 """
 
 from __future__ import annotations
@@ -99,14 +102,28 @@ def choose(cases: Iterable[Case], per_recipe: int) -> Iterator[Case]:
             yield case
 
 
-def summarise_routing(routing: Routing) -> dict[str, Any]:
+def summarise_routing(routing: Routing, untrained: Routing | None = None) -> dict[str, Any]:
     """Site -> component -> figures, means over the images over which the component varies.
 
     ``pearson``: the largest |correlation| that one expert reaches on average, ``ranks`` the same for each expert;
     ``r2``: explained by a linear readout of all experts, fitted on the image itself; ``transfer``: correlation with a
     readout fitted on the other scenes (where there are any); ``*_chance``: the same against another image's severity;
-    ``images``: how many; ``even``: images left out.
+    ``*_untrained``: the same for ``untrained``, the readings of the network before training; ``images``: how many;
+    ``even``: images left out.
     """
+    before = {} if untrained is None else summarise_routing(untrained)
+    return {
+        site: {name: figures | _before(before, site, name) for name, figures in parts.items()}
+        for site, parts in _summary(routing).items()
+    }
+
+
+def _before(figures: Mapping[str, Any], site: str, name: str) -> dict[str, float]:
+    found = figures.get(site, {}).get(name, {})
+    return {f"{key}_untrained": found[key] for key in ("pearson", "r2", "transfer") if key in found}
+
+
+def _summary(routing: Routing) -> dict[str, dict[str, dict[str, Any]]]:
     groups: dict[str, dict[str, list[Reading]]] = {}
     for reading in routing.readings:
         groups.setdefault(reading.site, {}).setdefault(reading.component, []).append(reading)

@@ -152,3 +152,13 @@ def test_a_network_has_a_figure_for_each_site_and_component() -> None:
     assert set(figures) == {"encoder_0", "encoder_1", "middle", "decoder_1", "decoder_0"}
     assert all(set(parts) == {"haze", "rain"} for parts in figures.values())
     assert len(figures["middle"]["haze"]["ranks"]) == 3
+
+
+def test_what_an_untrained_network_reaches_stands_beside() -> None:
+    trained = measured(lambda number: (reduced(smooth(number)),))
+    untrained = measured(lambda number: (noise(number),))
+    haze = summarise_routing(trained, untrained)["middle"]["haze"]
+    alone = summarise_routing(untrained)["middle"]["haze"]
+    for name in ("pearson", "r2", "transfer"):
+        assert haze[f"{name}_untrained"] == alone[name]
+        assert haze[f"{name}_untrained"] < 0.1 < haze[name]
