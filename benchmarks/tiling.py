@@ -34,6 +34,9 @@ from cea.types import Image, ImageF, ImageU8
 SIDES = (64, 128, 256, 512)
 """Sides in pixels of the parts that measure for themselves."""
 
+PART = 128
+"""Side in pixels of the parts whose statistics are averaged."""
+
 CORE = 64
 """Side of the part in the middle that is judged, the same for all sizes."""
 
@@ -88,14 +91,14 @@ def shift(weights: Path, folders: list[Path]) -> None:
     """Gain in the middle of each image when the network sees a part of some size around it, or the whole image.
 
     ``part``: it is given that part alone. ``whole``: the whole image. ``half``: the whole image, with statistics of
-    every second pixel. ``parts``: the whole image, with the mean of the statistics of all parts of 128 pixels.
+    every second pixel. ``parts``: the whole image, with the mean of the statistics of parts of 128 pixels.
     """
     model, _ = load_weights(weights)
     ways: dict[str, Callable[[ImageU8], ImageF]] = {
         **{f"part {side}": lambda image, side=side: _middle(restore(model, _middle(image, side))) for side in SIDES},  # type: ignore[misc]
         "whole": lambda image: _middle(restore(model, image)),
-        "half": lambda image: _middle(_with_statistics(model, image, image_tensor(image)[..., ::2, ::2])),
-        "parts": lambda image: _middle(_with_statistics(model, image, _parts(image, 128))),
+        "half": lambda image: _middle(_with_half_statistics(model, image)),
+        "parts": lambda image: _middle(restore(model, image, parts=PART)),
     }
     gains: dict[str, list[list[float]]] = {}
     for case in shard_cases(folders):
@@ -117,23 +120,11 @@ def _middle(image: NDArray, side: int = CORE) -> NDArray:
 
 
 @torch.inference_mode()
-def _with_statistics(model: Restorer, image: ImageU8, views: torch.Tensor) -> ImageF:
+def _with_half_statistics(model: Restorer, image: ImageU8) -> ImageF:
     with recorded(model) as statistics:
-        model(views)
-    with reused(model, {name: _mean(value) for name, value in statistics.items()}):
+        model(image_tensor(image[::2, ::2]))
+    with reused(model, statistics):
         return restore(model, image)
-
-
-def _mean(value: object) -> object:
-    """Over the batch, of tensors and of tuples of them."""
-    if isinstance(value, torch.Tensor):
-        return value.mean(0, keepdim=True)
-    return type(value)(*map(_mean, value)) if isinstance(value, tuple) else value  # type: ignore[call-overload]
-
-
-def _parts(image: ImageU8, side: int) -> torch.Tensor:
-    starts = [range(0, max(1, length - side + 1), side) for length in image.shape[:2]]
-    return torch.cat([image_tensor(image[y : y + side, x : x + side]) for y in starts[0] for x in starts[1]])
 
 
 def main() -> None:

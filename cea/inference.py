@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cea.errors import ConfigError
 from cea.models.images import check_shape, image_tensor
-from cea.models.statistics import Statistics, Window, recorded, reused
+from cea.models.statistics import VALUES, Statistics, Window, averaged, recorded, reused
 from cea.types import Image, ImageF
 
 OVERLAP = 64
@@ -29,7 +29,7 @@ WHOLE_PIXELS = 2_100_000
 """Images of up to this many pixels (1920 x 1080 among them) are restored whole where the caller has no wish."""
 
 
-def restore(model: nn.Module, image: Image, *, tile: int | None = None) -> ImageF:
+def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: int | None = None) -> ImageF:
     """Restore one image.
 
     In tiles, all that the network measures over the whole image (the experts of CEA, channel attention) is taken once,
@@ -41,23 +41,30 @@ def restore(model: nn.Module, image: Image, *, tile: int | None = None) -> Image
         model: a network from ``cea.models`` (evaluated in its own precision, on its own device).
         image: (H, W, 3) RGB; uint8, uint16 (full range), or float in [0, 1].
         tile: side of the tiles in pixels, rounded up to what the network can divide; None for the whole image at once.
+        parts: take global values as the mean over parts of this side in pixels (at most 64, spread over the image), as
+            if each were a training patch; None takes them over the whole image. Helps where a network has only seen
+            patches and an image much larger than these misleads it; measure it (``benchmarks/tiling.py shift``).
 
     Returns:
         (H, W, 3) float32 in [0, 1]. No pixel is lost, whatever the size.
 
     Raises:
         ImageError: another shape or dtype, an empty image, NaN, or floats outside [0, 1].
-        ConfigError: ``tile`` below ``SMALLEST_TILE``.
+        ConfigError: ``tile`` below ``SMALLEST_TILE``, or ``parts`` below 1.
     """
     check_shape(image)
     if tile is not None and tile < SMALLEST_TILE:
         raise ConfigError(
             f"tile = {tile}", expected=f"at least {SMALLEST_TILE} pixels", remedy="pass larger tiles, or none"
         )
+    if parts is not None and parts < 1:
+        raise ConfigError(f"parts = {parts}", expected="at least 1 pixel", remedy="pass the side of training patches")
     with _evaluating(model):
+        fixed = _measured_in_parts(model, image, parts) if parts else {}
         if tile is None or max(image.shape[:2]) <= tile:
-            return _as_image(model(_on_device(model, image)))
-        return _restore_tiles(model, image, tile)
+            with reused(model, fixed):
+                return _as_image(model(_on_device(model, image)))
+        return _restore_tiles(model, image, tile, fixed)
 
 
 def tile_for(image: Image, wish: int | None = None) -> int | None:
@@ -65,6 +72,10 @@ def tile_for(image: Image, wish: int | None = None) -> int | None:
     if wish is not None:
         return wish or None
     return DEFAULT_TILE if image.shape[0] * image.shape[1] > WHOLE_PIXELS else None
+
+
+_PARTS = 8
+"""Parts measured along each side, at most."""
 
 
 class Span(NamedTuple):
@@ -107,11 +118,11 @@ def _ramp(size: int, inner: tuple[bool, bool]) -> NDArray[np.float64]:
     return np.clip((to_edge - OVERLAP / 4) / (OVERLAP / 2), 0, 1)
 
 
-def _restore_tiles(model: nn.Module, image: Image, tile: int) -> ImageF:
+def _restore_tiles(model: nn.Module, image: Image, tile: int, fixed: Statistics) -> ImageF:
     multiple = _multiple(model)
     height, width = image.shape[:2]
     side = ceil(tile / multiple) * multiple
-    statistics = _measured(model, image, most=4 * side**2)
+    statistics = _measured(model, image, most=4 * side**2) | fixed
     restored = np.zeros((height, width, 3), np.float32)
     for down in spans(height, side, multiple):
         for across in spans(width, side, multiple):
@@ -129,6 +140,18 @@ def _measured(model: nn.Module, image: Image, most: int) -> Statistics:
     with recorded(model) as statistics:
         model(_on_device(model, image[::step, ::step]))
     return statistics
+
+
+def _measured_in_parts(model: nn.Module, image: Image, side: int) -> Statistics:
+    """The mean of what the network measures on each of at most 8 x 8 parts; surveys, which are maps, are left out."""
+    starts = []
+    for length in image.shape[:2]:
+        count = min(_PARTS, max(1, length // side))
+        starts.append(np.linspace(0, max(0, length - side), count).astype(int))
+    places = [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
+    with recorded(model, VALUES) as statistics:
+        model(torch.cat([_on_device(model, image[place]) for place in places]))
+    return averaged(statistics)
 
 
 def _share(span: Span, length: int, multiple: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ With these fixed a network is a local operator: a part of an image, with a margi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,6 +25,11 @@ Statistics = dict[str, Any]
 """By the name of the module: what it measured."""
 
 Measure = Callable[..., Any]
+
+VALUES = ("measure", "forward")
+"""Methods that measure a value; ``forward`` is that of the hyper-adapter."""
+
+METHODS = (*VALUES, "survey")
 
 
 class Window(NamedTuple):
@@ -40,8 +45,8 @@ WHOLE = Window(top=0.0, height=1.0, left=0.0, width=1.0)
 
 
 @contextmanager
-def recorded(model: nn.Module) -> Iterator[Statistics]:
-    """Collect what the forward pass inside the block measures."""
+def recorded(model: nn.Module, methods: Collection[str] = METHODS) -> Iterator[Statistics]:
+    """Collect what the forward pass inside the block measures, by these ``methods``."""
     found: Statistics = {}
 
     def keeping(name: str, measure: Measure) -> Measure:
@@ -51,8 +56,22 @@ def recorded(model: nn.Module) -> Iterator[Statistics]:
 
         return measured
 
-    with _replaced(model, lambda name, module, method: keeping(name, getattr(module, method))):
+    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
+        return None if method not in methods else keeping(name, getattr(module, method))
+
+    with _replaced(model, wrap):
         yield found
+
+
+def averaged(statistics: Statistics) -> Statistics:
+    """The mean over the images of the batch that they were recorded from, as of one image."""
+    return {name: _mean(value) for name, value in statistics.items()}
+
+
+def _mean(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.mean(0, keepdim=True)
+    return type(value)(*map(_mean, value)) if isinstance(value, tuple) else value
 
 
 @contextmanager

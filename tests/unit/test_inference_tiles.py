@@ -15,7 +15,9 @@ from cea.errors import ConfigError, ImageError
 from cea.inference import DEFAULT_TILE, OVERLAP, SMALLEST_TILE, restore, spans, tile_for
 from cea.metrics.psnr import psnr
 from cea.models.config import ModelConfig
+from cea.models.images import image_tensor
 from cea.models.network import Restorer, build
+from cea.models.statistics import recorded, reused
 
 
 class Blur(nn.Module):
@@ -111,6 +113,29 @@ def test_tiles_agree_with_the_whole_image() -> None:
     assert psnr(alone, whole[:256, :256]) < psnr(tiled[:256, :256], whole[:256, :256]) - 6
 
 
+def test_parts_measure_as_patches_do() -> None:
+    """Where all parts are alike, their mean is what each measures; where they differ, the mean of all."""
+    patch = scene(64, 64)
+    model = network()
+    alike = np.tile(patch, (3, 4, 1))
+    found = restore(model, alike, parts=64)
+    inner = slice(64, 128)
+    with torch.inference_mode(), recorded(model.eval()) as statistics:
+        model(image_tensor(patch))
+    with torch.inference_mode(), reused(model, statistics):
+        expected = model(image_tensor(alike))[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    np.testing.assert_allclose(found[inner, inner], expected[inner, inner], atol=1e-5)
+    gradient = scene(256, 256)
+    np.testing.assert_allclose(restore(LessItsMean(), gradient, parts=64), restore(LessItsMean(), gradient), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(20, 300), (300, 300)])
+def test_parts_in_tiles(size: tuple[int, int]) -> None:
+    model, image = network(), scene(*size)
+    whole, tiled = (restore(model, image, tile=tile, parts=48) for tile in (None, 128))
+    assert psnr(tiled, whole) > 60
+
+
 def test_images_no_larger_than_a_tile_are_restored_whole() -> None:
     model, image = network(), scene(200, 256)
     assert np.array_equal(restore(model, image, tile=256), restore(model, image))
@@ -125,6 +150,8 @@ def test_the_default_is_whole_up_to_two_megapixels() -> None:
 def test_unusable_tiles_and_images() -> None:
     with pytest.raises(ConfigError, match=str(SMALLEST_TILE)):
         restore(Blur(1), scene(300, 300), tile=SMALLEST_TILE - 1)
+    with pytest.raises(ConfigError, match="parts = 0"):
+        restore(Blur(1), scene(30, 30), parts=0)
     with pytest.raises(ImageError, match=r"\(900, 900\)"):
         restore(Blur(1), np.zeros((900, 900), np.uint8), tile=128)
     spoilt = scene(300, 300)
