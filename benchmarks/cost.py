@@ -1,8 +1,9 @@
 """What CEA costs against the same network without adapters, held to its targets, on the CPU or a GPU.
 
 Each ratio is the median over fresh processes of the median over rounds in which the networks take turns: a busy machine
-is busy for all. Freed memory is kept: otherwise page faults, whose number hangs on the luck of block sizes, are a sixth
-to a fifth of the time. The plain network stands there twice: what the second is away from 1 is noise.
+is busy for all, and on the CPU only the processor's time counts. Freed memory is kept: otherwise page faults, whose
+number hangs on the luck of block sizes, are up to a quarter of the time. The plain network stands there twice: what
+the second is away from 1 is noise.
 
 Run: python -m benchmarks.cost [small|base] [nafnet|restormer] [processes] [rounds]
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from statistics import median
 
@@ -32,7 +34,8 @@ def one_process(size: str, block: str, rounds: int) -> list[list[Figure]]:
     torch.set_num_threads(1)
     keep_freed_memory()
     gpu = torch.cuda.is_available()
-    plan = Plan(((256, 256), (512, 512)), (8, 128) if gpu else (2, 128), rounds, "cuda" if gpu else "cpu")
+    batch, device, clock = (8, "cuda", time.perf_counter) if gpu else (2, "cpu", time.process_time)
+    plan = Plan(((256, 256), (512, 512)), (batch, 128), rounds, device, clock)
     configs = against_none(ModelConfig.model_validate({"size": size, "block": block}), ["cea"], matched=False)
     configs[CONTROL] = configs["none"]
     return [count(configs), *measure(configs, plan)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
@@ -26,12 +27,14 @@ class Plan:
         patches: (batch, side in pixels) of a training step; None for no step.
         rounds: measurements of each; the table holds medians.
         device: ``cpu`` (float32) or ``cuda`` (bfloat16 where autocast allows it, as in training).
+        clock: seconds; of the wall, or of the processor.
     """
 
     images: tuple[tuple[int, int], ...] = ((256, 256), (512, 512), (1080, 1920))
     patches: tuple[int, int] | None = (8, 128)
     rounds: int = 5
     device: str = "cpu"
+    clock: Callable[[], float] = time.perf_counter
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,12 @@ def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Fig
     for height, width in plan.images:
         image = torch.rand(1, 3, height, width, device=device)
         jobs = {name: _job(forward_job, network.eval(), image) for name, network in networks.items()}
-        yield _figures(f"forward {height}x{width}", jobs, plan.rounds, device)
+        yield _figures(f"forward {height}x{width}", jobs, plan)
     if plan.patches:
         batch, side = plan.patches
         patches = torch.rand(batch, 3, side, side, device=device)
         jobs = {name: _job(step_job, network.train(), patches) for name, network in networks.items()}
-        yield _figures(f"step {batch}x{side}x{side}", jobs, plan.rounds, device)
+        yield _figures(f"step {batch}x{side}x{side}", jobs, plan)
 
 
 def lines(figures: list[Figure]) -> list[str]:
@@ -116,8 +119,9 @@ def _job(kind: Any, network: Restorer, images: torch.Tensor) -> Job:
     return run
 
 
-def _figures(task: str, jobs: Mapping[str, Job], rounds: int, device: torch.device) -> list[Figure]:
-    seconds = in_turns(jobs, rounds=rounds, device=device)
+def _figures(task: str, jobs: Mapping[str, Job], plan: Plan) -> list[Figure]:
+    device = torch.device(plan.device)
+    seconds = in_turns(jobs, rounds=plan.rounds, device=device, clock=plan.clock)
     first = next(iter(jobs))
     times = [Figure(task, "ms", name, 1e3 * median(seconds[name]), ratio(seconds, name, first)) for name in jobs]
     peaks = {name: peak_bytes(job, device) / 1e6 for name, job in jobs.items()}

@@ -17,11 +17,14 @@ from torch.profiler import ProfilerActivity, profile
 Job = Callable[[], object]
 
 
-def in_turns(jobs: Mapping[str, Job], *, rounds: int, device: torch.device) -> dict[str, list[float]]:
+def in_turns(
+    jobs: Mapping[str, Job], *, rounds: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each job in each round, after one unmeasured round.
 
     The jobs take turns, each round starts with another one and every other round runs backwards, so that a busy
-    machine is busy for all of them and none always comes after the same neighbour.
+    machine is busy for all of them and none always comes after the same neighbour. ``time.process_time`` as the clock
+    also leaves out what other programs take of the CPU.
     """
     names = list(jobs)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -31,7 +34,7 @@ def in_turns(jobs: Mapping[str, Job], *, rounds: int, device: torch.device) -> d
         start = number // 2 % len(names)
         order = names[start:] + names[:start]
         for name in reversed(order) if number % 2 else order:
-            seconds[name].append(_seconds(jobs[name], device))
+            seconds[name].append(_seconds(jobs[name], device, clock))
     return seconds
 
 
@@ -94,12 +97,12 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _seconds(job: Job, device: torch.device) -> float:
+def _seconds(job: Job, device: torch.device, clock: Callable[[], float]) -> float:
     _finish(device)
-    start = time.perf_counter()
+    start = clock()
     job()
     _finish(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _finish(device: torch.device) -> None:
