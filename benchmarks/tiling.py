@@ -41,7 +41,8 @@ CORE = 64
 """Side of the part in the middle that is judged, the same for all sizes."""
 
 MEMORY = """
-import resource, sys, time
+import re, sys, time
+from pathlib import Path
 import numpy as np, torch
 from cea.inference import restore
 from cea.models.config import ModelConfig
@@ -50,7 +51,7 @@ height, width, tile = (int(word) for word in sys.argv[1:4])
 torch.set_num_threads(1)
 model = build(ModelConfig(size=sys.argv[4], block=sys.argv[5]))
 image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 2**20
 before, start = peak(), time.perf_counter()
 restore(model, image, tile=tile or None)
 print(f"{before:.2f} {peak():.2f} {time.perf_counter() - start:.1f}")
