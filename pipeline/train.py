@@ -33,7 +33,8 @@ def main(paths: Namespace) -> None:
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     train, val = (tuple(parent / recipe for recipe in paths.recipes) for parent in (paths.train, paths.val))
-    job = Job(train, val, output=paths.model, state=paths.state, seed=params["seed"])
+    seed = params["seed"] if config.seed is None else config.seed
+    job = Job(train, val, output=paths.model, state=paths.state, seed=seed)
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     digests = dependency_digests("train")
     name = os.environ.get("DVC_EXP_NAME") or f"{model.adapter}-rank{model.rank}-{config.max_steps}steps"

@@ -12,6 +12,9 @@ from cea.config import Config
 class TrainConfig(Config):
     """Section ``train`` of params.yaml."""
 
+    seed: int | None = Field(None, ge=0)
+    """Of initial weights and patches; null takes the global ``seed``, which also decides the data. Give it to train
+    again on the same data."""
     max_steps: int = Field(3000, ge=1, le=10_000_000)
     """Optimiser steps; the schedule is sized to them."""
     val_interval: int = Field(500, ge=1, le=1_000_000)
