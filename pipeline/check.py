@@ -38,8 +38,15 @@ def check(root: Path) -> None:
     params = read_params(root / "params.yaml")
     for key, model in SECTIONS.items():
         load(model, params, key)
+    recipes: dict[str, RecipeConfig] = {}
     for name, recipe in section(params, "recipes").items():
-        parse(RecipeConfig, recipe, f"recipes.{name}")
+        recipes[name] = parse(RecipeConfig, recipe, f"recipes.{name}")
+    if not any(recipe.training for recipe in recipes.values()):
+        raise ConfigError(
+            "every recipe says training: false",
+            expected="at least one to train on",
+            remedy="remove one training: false",
+        )
     if wired(root) != (root / "dvc.yaml").read_text(encoding="utf-8"):
         raise ConfigError(
             "dvc.yaml is out of step with params.yaml or the imports",

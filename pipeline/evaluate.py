@@ -31,16 +31,20 @@ from pipeline import stage
 
 
 def main(paths: Namespace) -> None:
-    """Judge the best weights on the test shards of all recipes."""
+    """Judge the best weights on the test shards of all recipes, those never trained on included."""
     params = read_params()
     config = load(EvaluationConfig, params, "evaluate")
     weights = paths.model / "best.safetensors"
     model, _ = load_weights(weights)
-    cases = shard_cases([paths.test / recipe for recipe in paths.recipes])
+    trained, unseen = (
+        shard_cases([paths.test / recipe for recipe in recipes], seen=seen)
+        for recipes, seen in ((paths.recipes, True), (paths.unseen, False))
+    )
+    cases = trained + unseen
     tables = evaluate(cases, partial(restore, model), config)
-    adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(cases)])
+    adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(trained)])
     maps = partial(affinity_maps, model) if adapters else None
-    routing = routing_figures(cases, model, config, params["seed"]) if adapters else None
+    routing = routing_figures(trained, model, config, params["seed"]) if adapters else None
     summary = summarise(tables.images, adapters, tables.bins, routing=routing)
     write_pictures(paths.metrics / "pictures", cases, tables.images, config.examples, partial(restore, model), maps)
     write_table(paths.metrics / "images.parquet", tables.images)
@@ -48,6 +52,8 @@ def main(paths: Namespace) -> None:
     write_bytes(paths.metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
     write_bytes(paths.metrics / "summary.json", to_json(summary))
     logging.info("%d images: %.2f dB -> %.2f dB", *(summary[key] for key in ("images", "input_psnr", "output_psnr")))
+    for name, group in summary["compositions"].items():
+        logging.info("  %s: %+.2f dB on %d images", name.replace("_", ", "), group["gain_psnr"], group["images"])
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))
     tracker.log_summary(run_id, summary)
@@ -68,4 +74,4 @@ def one_per_recipe(cases: list[Case]) -> list[Case]:
 
 
 if __name__ == "__main__":
-    stage.run(main, "model", "test", "metrics", names=("recipes",))
+    stage.run(main, "model", "test", "metrics", names=("recipes",), optional=("unseen",))

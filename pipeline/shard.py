@@ -9,17 +9,21 @@ import polars as pl
 
 from cea.config import load, read_params
 from cea.data.clean import read_clean
-from cea.data.packing import ShardConfig, select, write_shards
+from cea.data.packing import ShardConfig, select, write_empty, write_shards
 from cea.types import SPLITS
 from pipeline import stage
 
 
 def main(paths: Namespace) -> None:
-    """Render every split of one recipe."""
+    """Render every split of one recipe; one that is only tested on leaves empty training shards."""
     config = load(ShardConfig, read_params(), "shard")
     records = pl.read_parquet(paths.records)
     clean = read_clean(paths.clean)
+    only_tested = set(records["split"]) == {"test"}
     for split in SPLITS:
+        if only_tested and split != "test":
+            write_empty(getattr(paths, split))
+            continue
         index = write_shards(
             getattr(paths, split), select(records, clean, split), paths.clean, config, workers=stage.workers()
         )

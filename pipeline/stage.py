@@ -25,8 +25,15 @@ def workers() -> int:
     return int(wanted)
 
 
-def run(main: Callable[[argparse.Namespace], None], *paths: str, names: tuple[str, ...] = ()) -> None:
+def run(
+    main: Callable[[argparse.Namespace], None],
+    *paths: str,
+    names: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+) -> None:
     """Parse ``--<path>`` options (each one required) and ``--<name>`` lists, then run a stage's ``main``.
+
+    Lists in ``optional`` may be left out, and are empty then.
 
     dvc.yaml alone names data paths, so that what a stage reads and what DVC believes it reads are written once.
 
@@ -40,6 +47,8 @@ def run(main: Callable[[argparse.Namespace], None], *paths: str, names: tuple[st
         parser.add_argument(f"--{path}", type=Path, required=True)
     for name in names:
         parser.add_argument(f"--{name}", nargs="+", required=True)
+    for name in optional:
+        parser.add_argument(f"--{name}", nargs="*", default=[])
     arguments = parser.parse_args()
     home = Path(str(cea.__file__)).resolve().parents[1]
     try:

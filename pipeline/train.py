@@ -20,12 +20,16 @@ from cea.imageio import write_bytes
 from cea.models.config import ModelSection
 from cea.models.cost import figures
 from cea.models.matching import resolve
+from cea.models.overhead import latency
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
-from cea.training.fit import FitResult, Job, fit
+from cea.training.fit import FitResult, Job, fit, uses_gpu
 from cea.training.lineage import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.training.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
 from pipeline import stage
+
+COMPARISON, COMPARISON_TAG = "CEA_COMPARISON", "comparison"
+"""The environment variable that names the comparison a run belongs to, and the tag it becomes in MLflow."""
 
 
 def main(paths: Namespace) -> None:
@@ -40,6 +44,8 @@ def main(paths: Namespace) -> None:
     name = os.environ.get("DVC_EXP_NAME") or f"{model.adapter}-rank{model.rank}-{config.max_steps}steps"
     facts = lineage(params["seed"])
     tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
+    if os.environ.get(COMPARISON):
+        tags[COMPARISON_TAG] = os.environ[COMPARISON]
     with tracker.training_run(name, params, tags) as run_id:
         tracker.log_datasets({path: digest for path, digest in digests.items() if path.startswith("data")}, "training")
         live = LiveCurves(tracker, run_id)
@@ -49,7 +55,8 @@ def main(paths: Namespace) -> None:
         tracker.log_files(run_id, {result.weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         tracker.log_text(run_id, uncommitted_changes(), "uncommitted.diff")
         write_results(paths, result, facts)
-        tracker.log_summary(run_id, {"training": speed(result), "cost": figures(model)})
+        cost = figures(model) | latency(model, "cuda" if uses_gpu(config) else "cpu")
+        tracker.log_summary(run_id, {"training": speed(result), "cost": cost})
 
 
 def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def wired(root: Path) -> str:
     _wire_recipes(document, params, root)
     for name, stage in document["stages"].items():
         if name not in PER_RECIPE:
-            _wire_stage(stage, list(section(params, "recipes")), root)
+            _wire_stage(stage, _by_training(params), root)
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
@@ -58,14 +58,24 @@ def _wire_recipes(document: Any, params: dict[str, Any], root: Path) -> None:
         do["deps"] = [*_data(do), *(f"${{item[{slot}]}}" for slot in range(longest)), *sorted(map(str, files))]
 
 
-def _wire_stage(stage: Any, recipes: list[str], root: Path) -> None:
+def _by_training(params: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The recipes that are trained on, and those that are only tested on."""
+    trained = {name: load(RecipeConfig, params, f"recipes.{name}").training for name in section(params, "recipes")}
+    return [name for name in trained if trained[name]], [name for name in trained if not trained[name]]
+
+
+def _wire_stage(stage: Any, recipes: tuple[list[str], list[str]], root: Path) -> None:
+    """Training depends on the recipes it is for and no others, so that a further test re-runs no training."""
+    trained, unseen = recipes
     data = [dep for dep in _data(stage) if not dep.startswith("data/shards/")]
-    for split in [word for word in ("train", "val", "test") if f"--{word} " in stage["cmd"] + " "]:
-        data += [f"data/shards/{split}/{recipe}" for recipe in recipes]
+    splits = [word for word in ("train", "val", "test") if f"--{word} " in stage["cmd"] + " "]
+    for split in splits:
+        data += [f"data/shards/{split}/{recipe}" for recipe in (trained + unseen if split == "test" else trained)]
     stage["deps"] = [*data, *sorted(map(str, _code(stage, root)))]
     command, option, _ = stage["cmd"].partition(" --recipes")
     if option:
-        stage["cmd"] = _folded(f"{command}{option} {' '.join(recipes)}")
+        more = f" --unseen {' '.join(unseen)}" if unseen and "test" in splits else ""
+        stage["cmd"] = _folded(f"{command}{option} {' '.join(trained)}{more}")
 
 
 def _folded(command: str) -> FoldedScalarString:

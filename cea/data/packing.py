@@ -73,6 +73,14 @@ def write_shards(
     return index
 
 
+def write_empty(folder: Path) -> None:
+    """A folder of shards without samples, index and all: what a recipe that is only tested on leaves to training."""
+    with atomic_folder(folder) as partial:
+        index = pl.DataFrame(schema=INDEX)
+        write_table(partial / "index.parquet", index)
+        write_bytes(partial / "index.json", _summary(partial, index))
+
+
 def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFrame:
     """The records of one split, each with the files of its clean image, in the table's order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -90,8 +90,9 @@ def draw_table(
     """Draw every sample of one recipe, for all splits; a pure function of its arguments.
 
     A sample depends on its own clean image, recipe and variant only: adding images changes no existing row. Rows are
-    ordered by split, variant and clean id, so that neighbours in a shard show different scenes. ``load`` is called only
-    for a recipe that bounds the input PSNR: its draws are rendered to be judged.
+    ordered by split, variant and clean id, so that neighbours in a shard show different scenes. A recipe that is not
+    trained on has test samples only, the same that it would have otherwise. ``load`` is called only for a recipe that
+    bounds the input PSNR: its draws are rendered to be judged.
 
     Raises:
         ConfigError: the recipe bounds the input PSNR, and ``load`` is missing or no draw was within.
@@ -99,7 +100,7 @@ def draw_table(
     """
     rows = [
         _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
-        for variant, image in _plan(clean, config)
+        for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",))
     ]
     if not rows:
         raise DataError(
@@ -121,10 +122,12 @@ def is_nonuniform(key: SampleKey, share: float) -> bool:
     return math.floor((key.variant + 1) * share + offset) > math.floor(key.variant * share + offset)
 
 
-def _plan(clean: pl.DataFrame, config: SynthesizeConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+def _plan(
+    clean: pl.DataFrame, config: SynthesizeConfig, splits: Iterable[Split]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """(variant, clean row) of every sample, in the table's order."""
     images = clean.sort("id").to_dicts()
-    for split in SPLITS:
+    for split in splits:
         counts = config.variants(split).model_dump()
         for variant in range(max(counts.values())):
             for image in images:

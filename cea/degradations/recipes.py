@@ -90,6 +90,8 @@ class RecipeConfig(Config):
     """Label -> settings of a degradation, or of a group of them."""
     input_psnr: Annotated[tuple[float, float], Within(0, 100)] | None = None
     """Bounds in dB on the degraded image against the clean one; draws outside them are drawn again."""
+    training: bool = True
+    """Whether the network is trained and validated on it; ``false`` draws test samples only: an unseen composition."""
 
     @model_validator(mode="after")
     def _valid(self) -> RecipeConfig:

@@ -49,17 +49,21 @@ class Case:
     components: tuple[str, ...]
     uniform: bool | None
     read: Callable[[], Pixels]
+    seen: bool | None = None
+    """Whether the restorer was trained on this recipe; None where that is unknown (benchmarks)."""
     output: Callable[[], Image] | None = None
     """A restoration made elsewhere, (H, W, 3), which is judged instead of a restorer's."""
 
 
-def shard_cases(folders: Iterable[Path]) -> list[Case]:
+def shard_cases(folders: Iterable[Path], *, seen: bool | None = None) -> list[Case]:
     """All samples of the given shard folders (one recipe and split each), in the order of folders and indices.
+
+    ``seen`` says whether the restorer was trained on these recipes.
 
     Raises:
         DataError: a folder is missing or incomplete.
     """
-    return [_case(folder, row) for folder in folders for row in read_index(folder).iter_rows(named=True)]
+    return [_case(folder, row, seen) for folder in folders for row in read_index(folder).iter_rows(named=True)]
 
 
 def clean_cases(cases: Iterable[Case]) -> list[Case]:
@@ -76,7 +80,7 @@ def _read_clean(case: Case) -> Pixels:
     return Pixels(clean, clean)
 
 
-def _case(folder: Path, row: dict[str, Any]) -> Case:
+def _case(folder: Path, row: dict[str, Any], seen: bool | None) -> Case:
     return Case(
         sample_id=row["sample_id"],
         recipe=row["recipe"],
@@ -84,6 +88,7 @@ def _case(folder: Path, row: dict[str, Any]) -> Case:
         components=tuple(row["components"]),
         uniform=row["uniform"],
         read=partial(_read, folder, row),
+        seen=seen,
     )
 
 

@@ -97,6 +97,7 @@ def _identity(job: Job, protocol: Protocol) -> dict[str, Any]:
         "n_components": len(case.components),
         "components": list(case.components),
         "uniform": case.uniform,
+        "seen": case.seen,
         "height": job.pixels.clean.shape[0],
         "width": job.pixels.clean.shape[1],
         "severity": None if severity is None else [float(band.mean()) / 255 for band in severity],

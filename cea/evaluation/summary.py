@@ -41,6 +41,11 @@ def summarise(
     through the restorer), ``check`` (largest difference to scikit-image), ``adapters.<site>`` and
     ``routing.<site>.<component>``.
 
+    Images of recipes that were never trained on (column ``seen``) stand under their own ``recipes.<recipe>`` (whose
+    ``seen`` is false), under ``compositions`` and in ``check``, and enter no other number: adding such a recipe changes
+    no headline. ``compositions`` sets ``unseen`` against ``seen`` (all recipes trained on) and ``seen_composed`` (those
+    of two or more degradations).
+
     Args:
         images: table with the columns `cea.evaluation.table.IMAGES`.
         adapters: site -> ``effective_rank_a``, ``effective_rank_d``, ``rank`` and further numbers.
@@ -58,13 +63,16 @@ def summarise(
             expected="images judged under one protocol",
             remedy="summarise each protocol by itself",
         )
+    main = trained_on(images)
+    apart = images.join(main, on="sample_id", how="anti")
     summary = {
         "protocol": protocols[0],
-        **_group(images),
-        "recipes": _groups(images, "recipe"),
-        "n_components": _groups(images, "n_components"),
-        "spatial": _spatial(images),
-        "severity": {} if bins is None else _severity(bins),
+        **_group(main),
+        "recipes": {name: {**group, **_seen(images, name)} for name, group in _groups(images, "recipe").items()},
+        "compositions": _compositions(images),
+        "n_components": _groups(main, "n_components"),
+        "spatial": _spatial(main),
+        "severity": {} if bins is None else _severity(bins.join(apart, on="sample_id", how="anti")),
         "identity": {} if identity is None else _identity(identity),
         "check": _check(images),
         "adapters": {
@@ -81,10 +89,17 @@ def to_json(summary: Mapping[str, Any]) -> bytes:
     return (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
 
 
+def trained_on(images: pl.DataFrame) -> pl.DataFrame:
+    """The images of recipes that are not known to be unseen; all images where no other is left."""
+    rest = images.filter(pl.col("seen").fill_null(True))
+    return images if rest.is_empty() else rest
+
+
 def gain_table(images: pl.DataFrame) -> pl.DataFrame:
     """One row per recipe with its means, in the order of the table: what ``dvc plots`` draws as bars."""
     means = [pl.col(name).mean().round(places) for name, places in _SCORES.items()]
-    return images.group_by("recipe", maintain_order=True).agg(pl.len().alias("images"), *means)
+    facts = (pl.len().alias("images"), pl.col("seen").first())
+    return images.group_by("recipe", maintain_order=True).agg(*facts, *means)
 
 
 def spatial_gap(images: pl.DataFrame) -> float | None:
@@ -118,6 +133,20 @@ def _groups(images: pl.DataFrame, column: str) -> dict[str, Any]:
     parts = images.partition_by(column, as_dict=True, maintain_order=True)
     ordered = sorted(parts) if column == "n_components" else list(parts)
     return {str(key[0]): _group(parts[key]) for key in ordered}
+
+
+def _seen(images: pl.DataFrame, recipe: str) -> dict[str, bool]:
+    """Whether ``recipe`` was trained on; empty where that is unknown."""
+    known = images.filter(pl.col("recipe") == recipe)["seen"][0]
+    return {} if known is None else {"seen": known}
+
+
+def _compositions(images: pl.DataFrame) -> dict[str, Any]:
+    """Trained recipes against unseen ones; ``seen_composed`` are the trained ones of two or more degradations."""
+    seen = pl.col("seen")
+    parts = {"seen": seen, "seen_composed": seen & (pl.col("n_components") > 1), "unseen": ~seen}
+    groups = {name: images.filter(wanted) for name, wanted in parts.items()}
+    return {name: _group(part) for name, part in groups.items() if len(part)}
 
 
 def _spatial(images: pl.DataFrame) -> dict[str, Any]:

@@ -30,6 +30,7 @@ IMAGES: dict[str, Any] = {
     "n_components": pl.Int32,
     "components": pl.List(pl.String),
     "uniform": pl.Boolean,
+    "seen": pl.Boolean,
     "height": pl.Int32,
     "width": pl.Int32,
     "input_psnr": pl.Float64,
@@ -43,7 +44,8 @@ IMAGES: dict[str, Any] = {
     "check_psnr": pl.Float64,
     "check_ssim": pl.Float64,
 }
-"""Columns of the per-image table. PSNR in dB; ``severity`` is the mean per component, in the order of ``components``;
+"""Columns of the per-image table. ``seen`` tells recipes that were trained on from those that were not, null where that
+is unknown. PSNR in dB; ``severity`` is the mean per component, in the order of ``components``;
 ``harmed_pixels`` a share; ``check_*`` the largest difference to scikit-image, null where not checked."""
 
 BINS: dict[str, Any] = {

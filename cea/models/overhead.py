@@ -15,7 +15,7 @@ from cea.models.config import ModelConfig
 from cea.models.cost import SIDE, cost
 from cea.models.matching import match
 from cea.models.network import Restorer, build
-from cea.models.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job
+from cea.models.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job, threads
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,24 @@ def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Fig
         patches = torch.rand(batch, 3, side, side, device=device)
         jobs = {name: _job(step_job, network.train(), patches) for name, network in networks.items()}
         yield _figures(f"step {batch}x{side}x{side}", jobs, plan)
+
+
+def latency(config: ModelConfig, device: str = "cpu", side: int = 256) -> dict[str, float]:
+    """Time and peak memory of one forward pass at ``side`` x ``side``, as numbers to log beside a run.
+
+    On the CPU one thread and the processor's time, which other jobs on the machine distort least. ``forward_<side>_ratio`` is the
+    time against the same network without adapters, in turns with it.
+    """
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    plan = Plan(((side, side),), None, 5, device, clock)
+    networks = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
+    with threads(1):
+        found = {(figure.network, figure.quantity): figure for task in measure(networks, plan) for figure in task}
+    return {
+        f"forward_{side}_ms": found["own", "ms"].value,
+        f"forward_{side}_ratio": found["own", "ms"].ratio,
+        f"forward_{side}_mb": found["own", "MB"].value,
+    }
 
 
 def lines(figures: list[Figure]) -> list[str]:

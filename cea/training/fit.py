@@ -152,7 +152,7 @@ def _others(job: Job, config: TrainConfig, curves: Curves, progress: bool) -> li
 
 
 def _trainer(job: Job, config: TrainConfig, callbacks: list[Callback]) -> Trainer:
-    gpu = _use_gpu(config)
+    gpu = uses_gpu(config)
     half = config.precision == "bfloat16" or (config.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
     return Trainer(
         accelerator="gpu" if gpu else "cpu",
@@ -172,7 +172,8 @@ def _trainer(job: Job, config: TrainConfig, callbacks: list[Callback]) -> Traine
     )
 
 
-def _use_gpu(config: TrainConfig) -> bool:
+def uses_gpu(config: TrainConfig) -> bool:
+    """Whether this machine trains on a GPU; ConfigError where one is asked for and not there."""
     present = torch.cuda.is_available()
     if config.device == "gpu" and not present:
         raise ConfigError(

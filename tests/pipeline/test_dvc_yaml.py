@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ YAML_1_2 = YAML(typ="safe", pure=True)
 DVC: dict[str, Any] = YAML_1_2.load((ROOT / "dvc.yaml").read_text())
 PARAMS: dict[str, Any] = YAML_1_2.load((ROOT / "params.yaml").read_text())
 RECIPES = list(PARAMS["recipes"])
+UNSEEN = {name for name, recipe in PARAMS["recipes"].items() if recipe.get("training") is False}
 
 
 def resolved_stages() -> dict[str, dict[str, Any]]:
@@ -101,13 +103,53 @@ def test_files_that_are_not_code_but_are_read_are_declared(stages):
     assert beside <= set(stages["report"]["deps"])
 
 
-def test_train_and_evaluate_use_every_recipe(stages):
+def test_train_uses_the_recipes_it_is_for_and_evaluate_every_one(stages):
     train, evaluate = stages["train"]["deps"], stages["evaluate"]["deps"]
     for recipe in RECIPES:
-        assert f"data/shards/train/{recipe}" in train
-        assert f"data/shards/val/{recipe}" in train
+        assert (f"data/shards/train/{recipe}" in train) == (recipe not in UNSEEN)
+        assert (f"data/shards/val/{recipe}" in train) == (recipe not in UNSEEN)
         assert f"data/shards/test/{recipe}" in evaluate
     assert not [dep for dep in train if "/test/" in dep], "the test split must not reach training"
+    assert not UNSEEN & set(stages["train"]["cmd"].split())
+    before, _, after = stages["evaluate"]["cmd"].partition("--unseen")
+    assert set(after.split()) == UNSEEN
+    assert not UNSEEN & set(before.split())
+
+
+def copy_of(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The project's code with other parameters and the dvc.yaml that follows from them."""
+    for name in ("cea", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    yaml = YAML()  # keeps the order of keys
+    params = yaml.load((ROOT / "params.yaml").read_text())
+    change(params)
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(params, file)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / "dvc.yaml").write_text(wired(tmp_path))
+    return tmp_path
+
+
+def test_another_unseen_recipe_leaves_training_as_it_is(tmp_path: Path):
+    node = {"training": False, "nodes": {"rain": {}, "noise": {}}}
+    folder = copy_of(tmp_path, lambda params: params["recipes"].update(rain_noise=node))
+    stages = YAML_1_2.load((folder / "dvc.yaml").read_text())["stages"]
+    assert stages["train"] == DVC["stages"]["train"]
+    assert stages["evaluate"]["cmd"] == DVC["stages"]["evaluate"]["cmd"] + " rain_noise"
+    check(folder)
+
+
+def test_without_unseen_recipes_the_option_is_gone_and_something_must_be_trained_on(tmp_path: Path):
+    folder = copy_of(tmp_path, lambda params: [recipe.pop("training", 0) for recipe in params["recipes"].values()])
+    stages = YAML_1_2.load((folder / "dvc.yaml").read_text())["stages"]
+    assert "--unseen" not in stages["evaluate"]["cmd"]
+    assert "data/shards/val/rain_snow" in stages["train"]["deps"]
+    (tmp_path / "none").mkdir()
+    folder = copy_of(
+        tmp_path / "none", lambda params: [recipe.update(training=False) for recipe in params["recipes"].values()]
+    )
+    with pytest.raises(ConfigError, match=r"every recipe says training: false"):
+        check(folder)
 
 
 def test_params_are_narrow(stages):

@@ -18,7 +18,9 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = ("noise", "haze", "low_haze")
+TRAINED = ("noise", "haze", "low_haze")
+UNSEEN = ("haze_noise",)
+RECIPES = (*TRAINED, *UNSEEN)
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
@@ -146,7 +148,17 @@ def test_everything_promised_is_there(project: Project):
         assert {"effective_rank_a", "effective_rank_d", "rank"} <= set(site)
     assert "<html" in (project.folder / "metrics/report.html").read_text()
     images = pl.read_parquet(project.folder / "metrics/images.parquet")
-    assert images["gain_psnr"].mean() == pytest.approx(summary["gain_psnr"], abs=1e-3)
+    assert images.filter("seen")["gain_psnr"].mean() == pytest.approx(summary["gain_psnr"], abs=1e-3)
+    unseen = summary["compositions"]["unseen"]
+    assert images.filter(~pl.col("seen"))["gain_psnr"].mean() == pytest.approx(unseen["gain_psnr"], abs=1e-3)
+    assert set(images.filter(~pl.col("seen"))["recipe"]) == set(UNSEEN)
+
+
+def test_an_unseen_composition_is_never_trained_on(project: Project):
+    for split, there in (("train", False), ("val", False), ("test", True)):
+        index = pl.read_parquet(project.folder / f"data/shards/{split}/haze_noise/index.parquet")
+        assert bool(len(index)) == there
+    assert not [dep["path"] for dep in project.lock()["train"]["deps"] if "haze_noise" in dep["path"]]
 
 
 def test_logs_are_quiet(project: Project):
@@ -230,11 +242,21 @@ def test_another_rank_reruns_training_and_what_follows(project: Project):
     project.run("dvc", "checkout")
 
 
+def test_another_unseen_composition_trains_nothing_anew(project: Project):
+    node = {"training": False, "order": "physical", "nodes": {"low": {}, "noise": {"sigma_255": [15, 50]}}}
+    project.params(lambda params: params["recipes"].update(low_noise=node))
+    project.run("pipeline.wire")
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    assert {"synthesize@low_noise", "shard@low_noise", "evaluate"} <= set(status)
+    assert not {"ingest", "train", *(f"shard@{recipe}" for recipe in RECIPES)} & set(status)
+    project.run("git", "checkout", "-q", "--", ".")
+
+
 def test_editing_a_degradation_touches_its_recipes_alone(project: Project):
     file = project.folder / "cea/degradations/noise.py"
     before = file.read_text()
     lowlight = project.folder / "cea/degradations/lowlight.py"
-    for edited, recipes in ((file, {"noise"}), (lowlight, {"low_haze"})):
+    for edited, recipes in ((file, {"noise", "haze_noise"}), (lowlight, {"low_haze"})):
         before = edited.read_text()
         edited.write_text(before + "\n# another word\n")
         status = json.loads(project.run("dvc", "status", "--json").stdout)

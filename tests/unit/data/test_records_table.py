@@ -53,6 +53,12 @@ def test_one_row_per_sample_as_configured(table):
     assert set(table["n_components"]) == {2}
 
 
+def test_a_recipe_that_is_not_trained_on_has_the_same_test_samples_and_no_others(clean, table):
+    unseen = draw_table(clean, "low_haze", RECIPE.model_copy(update={"training": False}), CONFIG, 11)
+    assert unseen.equals(table.filter(pl.col("split") == "test"))
+    assert 0 < len(unseen) < len(table)
+
+
 def test_the_table_holds_every_field_of_a_record():
     assert set(Record.model_fields) | {"components", "n_components"} == set(COLUMNS)
 

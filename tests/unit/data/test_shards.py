@@ -22,7 +22,7 @@ import webdataset
 from cea.data import packing
 from cea.data.archive import TarWriter
 from cea.data.clean import read_clean
-from cea.data.packing import ShardConfig, select, write_shards
+from cea.data.packing import ShardConfig, select, write_empty, write_shards
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
 from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, verify
 from cea.degradations.recipes import RecipeConfig
@@ -214,6 +214,14 @@ def test_folders_that_hold_no_shards_of_ours_are_named(copy, tmp_path):
 def test_no_samples_are_an_error(train, clean_folder, tmp_path):
     with pytest.raises(DataError, match="no samples to render"):
         write_shards(tmp_path / "none", train.head(0), clean_folder, CONFIG)
+
+
+def test_an_empty_folder_is_one_of_shards_and_replaces_an_old_one(copy):
+    write_empty(copy)
+    assert read_index(copy).schema == pl.Schema(INDEX)
+    assert len(read_index(copy)) == 0
+    assert sorted(path.name for path in copy.iterdir()) == ["index.json", "index.parquet"]
+    assert json.loads((copy / "index.json").read_text())["samples"] == 0
 
 
 def test_records_of_other_clean_images_are_refused(table, clean_folder):

@@ -35,6 +35,7 @@ def table(rows=ROWS, **extra):
                 "n_components": len(components),
                 "components": components,
                 "uniform": uniform,
+                "seen": True,
                 "height": 10 * (number + 1),
                 "width": 10,
                 "input_psnr": before,
@@ -64,6 +65,32 @@ def test_means_over_images():
     assert summary["harm_rate"] == pytest.approx(1 / 5)
     assert summary["harmed_pixels"] == pytest.approx(0.72 / 5)
     assert summary["identical"] == 1
+
+
+def test_unseen_compositions_enter_no_headline():
+    unseen = table([("rain_snow", ["rain", "snow"], False, 15.0, 14.0, 0.5, 0.4, 0.9)], seen=False)
+    unseen = unseen.with_columns(pl.lit("u0").alias("sample_id"))
+    bins = pl.DataFrame([(name, "x", 0.0, 1.0, 999, 0.01, 0.001) for name in ("s0", "u0")], schema=BINS, orient="row")
+    before, after = (summarise(images, bins=bins) for images in (table(), pl.concat([table(), unseen])))
+    for key in ("images", "gain_psnr", "harm_rate", "harmed_pixels", "n_components", "spatial"):
+        assert after[key] == before[key], key
+    assert after["severity"]["0-1"]["images"] == 1
+    assert {name: group["gain_psnr"] for name, group in after["compositions"].items()} == {
+        "seen": pytest.approx(104 / 5),
+        "seen_composed": pytest.approx(100 / 3, abs=1e-4),
+        "unseen": -1.0,
+    }
+    assert [group["seen"] for group in after["recipes"].values()] == [True, True, False]
+    assert after["recipes"]["rain_snow"]["images"] == 1
+    assert list(before["compositions"]) == ["seen", "seen_composed"]
+
+
+def test_where_training_is_unknown_nothing_is_called_seen():
+    summary = summarise(table(seen=None))
+    assert summary["compositions"] == {}
+    assert "seen" not in summary["recipes"]["noise"]
+    assert summary["images"] == 5
+    assert summarise(table(seen=False))["images"] == 5, "with nothing else, the headline is over what there is"
 
 
 def test_rounding_is_no_harm():
@@ -156,3 +183,4 @@ def test_gain_table_has_a_row_per_recipe():
     assert gains["recipe"].to_list() == ["noise", "low_haze"]
     assert gains["gain_psnr"].to_list() == [2.0, pytest.approx(100 / 3, abs=1e-4)]
     assert gains["images"].to_list() == [2, 3]
+    assert gains["seen"].to_list() == [True, True]

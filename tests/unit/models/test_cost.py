@@ -188,3 +188,13 @@ class TestCommand:
         command = [sys.executable, "-m", "cea.cli", "cost", "--size", "tiny", "--image", "16", "--rounds", "1"]
         done = subprocess.run([*command, "--no-step"], capture_output=True, text=True, check=True)
         assert done.stderr == ""
+
+
+def test_latency_to_log_stands_against_the_plain_network() -> None:
+    config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
+    found = latency(config, side=32)
+    assert set(found) == {"forward_32_ms", "forward_32_ratio", "forward_32_mb"}
+    assert found["forward_32_ms"] > 0
+    assert 0.7 < found["forward_32_ratio"] < 30  # tiny maps: mostly the adapter's small operators
+    pixels = 32 * 32 * 3 * 4 / 1e6
+    assert found["forward_32_mb"] > pixels

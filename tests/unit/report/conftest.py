@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from evaluated_run import make_cases, write_run
+from evaluated_run import UNSEEN, make_cases, write_run
 
 from cea.report.inputs import ReportFiles
 
@@ -11,4 +11,5 @@ from cea.report.inputs import ReportFiles
 @pytest.fixture(scope="session")
 def run_files(tmp_path_factory) -> ReportFiles:
     """The files of one evaluated run."""
-    return write_run(tmp_path_factory.mktemp("run"), make_cases(), worst=2, affinity=2)
+    cases = make_cases() + make_cases(UNSEEN, seen=False)
+    return write_run(tmp_path_factory.mktemp("run"), cases, worst=2, affinity=2)

@@ -20,6 +20,7 @@ from cea.evaluation.table import evaluate
 from cea.report.inputs import ReportFiles
 
 RECIPES = {"noise": ("noise",), "haze": ("haze",), "low_haze": ("low", "haze"), "haze_rain": ("haze", "rain")}
+UNSEEN = {"low_rain": ("low", "rain")}
 SITES = ("level0.adapter0", "level1.adapter0", "level2.adapter1")
 
 
@@ -35,7 +36,9 @@ def scene(number: int, height: int, width: int) -> np.ndarray:
     return picture
 
 
-def make_cases(recipes=RECIPES, scenes: int = 3, height: int = 60, width: int = 90, photograph=scene) -> list[Case]:
+def make_cases(
+    recipes=RECIPES, scenes: int = 3, height: int = 60, width: int = 90, photograph=scene, seen: bool = True
+) -> list[Case]:
     """Each scene under each recipe: a veil from left to right, and noise."""
     cases = []
     for recipe, components in recipes.items():
@@ -50,7 +53,7 @@ def make_cases(recipes=RECIPES, scenes: int = 3, height: int = 60, width: int = 
             )
             name = f"scene{number}-{recipe}-0000"
             cases.append(
-                Case(name, recipe, f"scene{number}", components, number % 2 == 0, lambda pixels=pixels: pixels)
+                Case(name, recipe, f"scene{number}", components, number % 2 == 0, lambda pixels=pixels: pixels, seen)
             )
     return cases
 

@@ -82,6 +82,21 @@ def test_the_numbers_are_those_of_the_summary(page, run_files):
     assert "5<small> min </small>12" in page
 
 
+def test_compositions_never_trained_on_are_marked_and_kept_apart(page, run_files):
+    summary = json.loads(run_files.summary.read_text())
+    assert page.count("never trained on</small>") == 1
+    assert "low + rain <small" in page
+    assert "on 12 held-out images of 4 recipes." in page.replace("\n", " ")
+    assert f">{signed(summary['compositions']['unseen']['gain_psnr'])}</span>" in page
+    assert ">all trained on</th>" in page
+
+
+def test_without_unseen_compositions_nothing_is_said_of_them(tmp_path: Path):
+    page = build_report(write_run(tmp_path, make_cases()), {}, ReportConfig())
+    assert "never trained on" not in page
+    assert ">all images</th>" in page
+
+
 def test_names_are_escaped(tmp_path: Path):
     nasty = "<img src=x onerror=alert(1)>"
     cases = [dataclasses.replace(case, recipe=nasty, clean_id="a&b\"'<b>") for case in make_cases({"noise": ("x<i>",)})]
