@@ -100,8 +100,8 @@ def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Fig
 def latency(config: ModelConfig, device: str = "cpu", side: int = 256) -> dict[str, float]:
     """Time and peak memory of one forward pass at ``side`` x ``side``, as numbers to log beside a run.
 
-    On the CPU one thread and the processor's time, which other jobs on the machine distort least. ``forward_<side>_ratio`` is the
-    time against the same network without adapters, in turns with it.
+    On the CPU one thread and the processor's time, which other jobs on the machine distort least.
+    ``forward_<side>_ratio`` is the time against the same network without adapters, in turns with it.
     """
     clock = time.perf_counter if device == "cuda" else time.process_time
     plan = Plan(((side, side),), None, 5, device, clock)

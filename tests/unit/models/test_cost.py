@@ -17,7 +17,7 @@ from cea.models.config import ModelConfig
 from cea.models.cost import cost, figures
 from cea.models.matching import parameters
 from cea.models.network import build
-from cea.models.overhead import Plan, against_none, count, lines, measure
+from cea.models.overhead import Plan, against_none, count, latency, lines, measure
 from cea.models.stopwatch import forward_job, in_turns, peak_bytes, ratio, step_job, threads
 
 CPU = torch.device("cpu")
