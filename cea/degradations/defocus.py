@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from cea.config import Config
-from cea.degradations import psf, strength, transfer
+from cea.degradations import convolution, psf, strength, transfer
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.channels import each
 from cea.degradations.ranges import Share, Within, uniform
@@ -93,7 +93,7 @@ def _confusion(inverse_depth: Map, focus: float) -> Map:
 
 def _evenly(light: transfer.Codes, radius: float) -> ImageF:
     """``light`` through one pillbox; codes as float32."""
-    return psf.convolve_codes(light, psf.disc(radius)).astype(np.float32)
+    return convolution.convolve_codes(light, psf.disc(radius)).astype(np.float32)
 
 
 def _gathered(light: transfer.Codes, confusion: Map, radius: float) -> ImageF:
@@ -118,5 +118,5 @@ def _level(light: transfer.Codes, confusion: Map, radius: float, share: float) -
     """The mean of half-size ``light`` over a disc, each pixel counting by how far out of focus it is."""
     kernel = psf.disc(max(radius * radius - HALVING, 0.25) ** 0.5 / 2)
     weight = np.rint(np.clip(confusion * np.float32(255 / share), np.float32(1), np.float32(255))).astype(np.float64)
-    total = psf.convolve(weight, kernel)
-    return each(lambda plane: (psf.convolve(plane * weight, kernel) / total).astype(np.float32), light)
+    total = convolution.convolve(weight, kernel)
+    return each(lambda plane: (convolution.convolve(plane * weight, kernel) / total).astype(np.float32), light)

@@ -20,15 +20,19 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations import psf, strength, transfer
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.convolution import Tile, convolve_codes, tiles
 from cea.degradations.ranges import Share, Within, uniform
 from cea.rng import generator
-from cea.types import ImageF
+from cea.types import ImageF, Map
 
 LONGEST_PX = 60.0
 """Path length of severity 1."""
 
 STEPS = 600
 """Positions per trajectory: a tenth of a pixel apart at severity 1."""
+
+LEVELS = 3
+"""Path lengths between which a strength map interpolates."""
 
 JOLTS = 2.0
 """Expected jolts per exposure at shake 1."""
@@ -75,12 +79,10 @@ class MotionBlur(Degradation[MotionBlurRanges, MotionBlurParams]):
         share = strength.constant(context.strength)
         if share == 0.0 or params.length_px == 0.0:
             return Applied(image, severity)
-        light = transfer.linear_codes(image)
-        if context.strength is None or share is not None:
-            return Applied(_blurred(light, path * (1.0 if share is None else share)), severity)
-        levels: list[Callable[[], ImageF]] = [lambda: image]
-        levels += [partial(_blurred, light, path * part) for part in (1 / 3, 2 / 3, 1.0)]
-        return Applied(strength.between(levels, context.strength * np.float32(3)), severity)
+        if context.strength is not None and share is None:
+            return Applied(_unevenly(image, path, context.strength), severity)
+        kernel = psf.trace(path * (1.0 if share is None else share))
+        return Applied(transfer.encoded_codes(convolve_codes(transfer.linear_codes(image), kernel)), severity)
 
 
 def trajectory(rng: np.random.Generator, shake: float) -> NDArray[np.complex128]:
@@ -99,5 +101,17 @@ def trajectory(rng: np.random.Generator, shake: float) -> NDArray[np.complex128]
     return path
 
 
-def _blurred(light: transfer.Codes, path: NDArray[np.complex128]) -> ImageF:
-    return transfer.encoded_codes(psf.convolve_codes(light, psf.trace(path)))
+def _unevenly(image: ImageF, path: NDArray[np.complex128], share: Map) -> ImageF:
+    """``image`` through ``share`` of the length of ``path`` at each pixel, between the nearest of some levels."""
+    blurred = np.empty((image.shape[2], *image.shape[:2]), np.float32).transpose(1, 2, 0)
+    kernels = [psf.trace(path * (level / LEVELS)) for level in range(1, LEVELS + 1)]
+    for tile in tiles(transfer.linear_codes(image), kernels):
+        place = tile.rows, tile.columns
+        levels: list[Callable[[], ImageF]] = [partial(image.__getitem__, place)]
+        levels += [partial(_seen, tile, index) for index in range(LEVELS)]
+        blurred[place] = strength.between(levels, share[place] * np.float32(LEVELS))
+    return blurred
+
+
+def _seen(tile: Tile, index: int) -> ImageF:
+    return transfer.encoded_codes(tile.through(index))

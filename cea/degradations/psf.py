@@ -1,20 +1,11 @@
-"""Point spread functions, and convolution with them that gives the same bits on every CPU.
-
-Weights are integers that sum to 2^20 and light comes as 16-bit codes, so that every product and sum is an exact
-integer in float64: neither the order of summation, nor fused multiply-add, nor OpenCV's switch to a Fourier
-transform for large kernels can change the result, once its error (< 1e-3) is rounded away.
-"""
+"""Point spread functions, as integer weights that sum to 2^20, so that convolution with them is exact."""
 
 from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from cea.degradations.channels import each
-from cea.degradations.transfer import Codes
 
 UNIT = 2**20
 """What the integer weights of a kernel sum to."""
@@ -66,34 +57,3 @@ def trace(path: NDArray[np.complex128]) -> Kernel:
             index = ((y + half + dy) * (size + 1) + x + half + dx).astype(np.intp)
             weights += np.bincount(index, share, weights.size)
     return quantised(weights.reshape(size + 1, size + 1)[:size, :size])
-
-
-def convolve(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
-    """Convolve integer-valued ``light`` ((H, W), below 2^25) with ``kernel``, mirrored at the borders.
-
-    Returns:
-        The exact sums, ``UNIT`` times the weighted means, as integers in float64.
-    """
-    return np.rint(_filter(light, kernel))
-
-
-def convolve_codes(light: Codes, kernel: Kernel) -> Codes:
-    """Convolve 16-bit ``light`` (H, W, 3) with ``kernel``; rounded to 16-bit codes, half up."""
-    if kernel.shape == (1, 1):
-        return light
-    return each(lambda plane: _convolved(plane, kernel), light)
-
-
-def _convolved(light: Codes, kernel: Kernel) -> Codes:
-    sums = _filter(light.astype(np.float64), kernel)
-    sums *= 1 / UNIT
-    # A quarter of a unit keeps the exact sums clear of the boundary that rounding would otherwise sit on.
-    sums += 0.5 + 0.25 / UNIT
-    return sums.astype(np.uint16)
-
-
-def _filter(light: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
-    # OpenCV correlates: turning the kernel makes it a convolution, so that a point is blurred into the PSF itself.
-    turned = np.ascontiguousarray(kernel[::-1, ::-1])
-    result = cv2.filter2D(light, cv2.CV_64F, turned, borderType=cv2.BORDER_REFLECT_101)
-    return np.asarray(result, np.float64).reshape(light.shape)

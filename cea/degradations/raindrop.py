@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config
-from cea.degradations import psf, strength, transfer
+from cea.degradations import convolution, psf, strength, transfer
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.channels import each
 from cea.degradations.ranges import Within, uniform
@@ -208,5 +208,5 @@ def _out_of_focus(
 ) -> tuple[transfer.Codes, transfer.Codes]:
     kernel = psf.disc(max(radius, 0.5))
     both = np.concatenate([mask[..., None], refracted], axis=2)
-    blurred = psf.convolve_codes(both, kernel)
+    blurred = convolution.convolve_codes(both, kernel)
     return np.ascontiguousarray(blurred[..., 0]), blurred[..., 1:]

@@ -18,6 +18,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations import psf, strength, transfer
 from cea.degradations.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.convolution import tiles
 from cea.degradations.ranges import Share, Within, uniform
 from cea.rng import generator
 from cea.types import ImageF, Map
@@ -78,12 +79,20 @@ class VaryingBlur(Degradation[VaryingBlurRanges, VaryingBlurParams]):
         rng = generator(context.stream)
         kernels, widths = _kernels(rng, params)
         masks = partition(rng, image.shape[:2], params.kernels)
-        light = transfer.linear_codes(image)
-        parts = [mask[..., None] * psf.convolve_codes(light, h) for mask, h in zip(masks, kernels, strict=True)]
-        blurred = transfer.encoded_codes((np.float32(0.5) + reduce(np.add, parts)).astype(np.uint16))
+        blurred = _blurred(image, kernels, masks)
         width = reduce(np.add, [mask * np.float32(w / WIDEST_PX) for mask, w in zip(masks, widths, strict=True)])
         severity = strength.severity_map(image, 1.0, width if context.strength is None else width * context.strength)
         return Applied(strength.blend(image, blurred, context.strength), severity)
+
+
+def _blurred(image: ImageF, kernels: list[psf.Kernel], masks: list[Map]) -> ImageF:
+    """sum_k m_k (h_k * image), summed in linear light."""
+    blurred = np.empty((image.shape[2], *image.shape[:2]), np.float32).transpose(1, 2, 0)
+    for tile in tiles(transfer.linear_codes(image), kernels):
+        place = tile.rows, tile.columns
+        parts = [mask[place][..., None] * tile.through(index) for index, mask in enumerate(masks)]
+        blurred[place] = transfer.encoded_codes((np.float32(0.5) + reduce(np.add, parts)).astype(np.uint16))
+    return blurred
 
 
 def _kernels(rng: np.random.Generator, params: VaryingBlurParams) -> tuple[list[psf.Kernel], list[float]]:
