@@ -14,7 +14,7 @@ from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
 from cea.degradations.recipes import RecipeConfig
 from cea.errors import ConfigError, InputError
-from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.models.config import ModelSection
 from cea.report.config import ReportConfig
 from cea.training.config import TrainConfig
@@ -47,6 +47,7 @@ def check(root: Path) -> None:
             expected="at least one to train on",
             remedy="remove one training: false",
         )
+    check_folders(load(EvaluationConfig, params, "evaluate").benchmarks, root)
     if wired(root) != (root / "dvc.yaml").read_text(encoding="utf-8"):
         raise ConfigError(
             "dvc.yaml is out of step with params.yaml or the imports",

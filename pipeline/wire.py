@@ -18,10 +18,12 @@ from ruamel.yaml.scalarstring import FoldedScalarString
 
 from cea.config import load, read_params, section
 from cea.degradations.recipes import RecipeConfig, modules_of
+from cea.evaluation.config import EvaluationConfig
 from cea.imageio import write_bytes
 from pipeline.imports import closure
 
 PER_RECIPE = ("synthesize", "shard")
+BENCHMARKED = ("leaks", "evaluate")
 FAMILIES = "cea.degradations."
 
 
@@ -36,6 +38,9 @@ def wired(root: Path) -> str:
     for name, stage in document["stages"].items():
         if name not in PER_RECIPE:
             _wire_stage(stage, _by_training(params), root)
+        if name in BENCHMARKED:
+            # DVC fills in the paths itself, so that -S evaluate.benchmarks.<name>.path=... works, too.
+            stage["deps"] += [f"${{evaluate.benchmarks.{each}.path}}" for each in _benchmarks(params)]
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
@@ -62,6 +67,10 @@ def _by_training(params: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The recipes that are trained on, and those that are only tested on."""
     trained = {name: load(RecipeConfig, params, f"recipes.{name}").training for name in section(params, "recipes")}
     return [name for name in trained if trained[name]], [name for name in trained if not trained[name]]
+
+
+def _benchmarks(params: dict[str, Any]) -> list[str]:
+    return list(load(EvaluationConfig, params, "evaluate").benchmarks)
 
 
 def _wire_stage(stage: Any, recipes: tuple[list[str], list[str]], root: Path) -> None:
@@ -91,7 +100,7 @@ def _code(stage: Any, root: Path) -> set[Path]:
 
 def _data(stage: Any) -> list[str]:
     """Dependencies that are not Python files: data, and what lies beside the code."""
-    return [dep for dep in stage["deps"] if not dep.endswith(".py") and not dep.startswith("${item[")]
+    return [dep for dep in stage["deps"] if not dep.endswith(".py") and not dep.startswith("${")]
 
 
 def _row(files: list[str]) -> CommentedSeq:

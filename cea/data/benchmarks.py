@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cea.errors import DataError
 from cea.imageio import IMAGE_SUFFIXES
@@ -117,6 +118,11 @@ LAYOUTS: dict[str, tuple[SetLayout, ...]] = {
 }
 """Layouts by family; see docs/protocol.md for the whole trees."""
 
+Layout = Literal["auto", "promptir", "moceir", "onerestore", "plain"]
+"""Which layout to look for; ``auto`` for whichever is there."""
+
+_WANTED = "the layout of PromptIR, MoCE-IR or OneRestore, or folders input/ and target/"
+
 PLAIN = (
     ("input", "target"),
     *(("degraded", "clean"), ("lq", "gt"), ("rainy", "gt"), ("hazy", "gt"), ("noisy", "clean"), ("blur", "sharp")),
@@ -126,30 +132,32 @@ PLAIN = (
 _ANY_RULE = (same_name, rain_number, before_underscore)
 
 
-def find_sets(folder: Path) -> list[BenchmarkSet]:
+def find_sets(folder: Path, layout: Layout = "auto") -> list[BenchmarkSet]:
     """Every test set in ``folder``: of a known layout, a plain pair of folders, or folders of plain pairs.
 
-    ``folder`` may be the root of a layout or the ``test`` folder below it.
+    ``folder`` may be the root of a layout or the ``test`` folder below it. ``layout`` says which one to look for;
+    ``auto`` tries all, plain pairs last.
 
     Raises:
         DataError: no such folder, nothing recognised, or two targets of one name.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder", expected="a folder with a benchmark", remedy="check the path")
-    roots = [folder, folder / "test"]
     found = [
         benchmark
-        for layout, rules in LAYOUTS.items()
-        for root in roots
+        for name, rules in LAYOUTS.items()
+        if layout in ("auto", name)
+        for root in (folder, folder / "test")
         for rule in rules
-        for benchmark in _read_set(root, layout, rule)
+        for benchmark in _read_set(root, name, rule)
     ]
-    found = found or list(_plain_sets(folder))
+    if not found and layout in ("auto", "plain"):
+        found = list(_plain_sets(folder))
     if not found:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise DataError(
             f"{folder}: no test set recognised (it holds {inside})",
-            expected="the layout of PromptIR, MoCE-IR or OneRestore, or folders input/ and target/",
+            expected=_WANTED if layout == "auto" else f"the layout {layout!r} (docs/protocol.md shows it)",
             remedy="pass the folder above the sets, or rename the folders",
         )
     return found

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, Strict, field_validator
 
 from cea.config import Config
+from cea.data.benchmarks import Layout
+from cea.errors import DataError
 from cea.metrics.protocol import find_protocol
 
 
@@ -35,6 +39,24 @@ class RoutingConfig(Config):
     """An image counts for a component only if its severity (0 to 1) has this standard deviation over the image."""
 
 
+class BenchmarkConfig(Config):
+    """A benchmark on disk that the pipeline judges as well (``evaluate.benchmarks.<name>``)."""
+
+    path: str = Field(min_length=1)
+    """Folder of its test sets, absolute or below the project's; DVC watches it."""
+    protocol: str = "promptir"
+    """Name of the evaluation protocol; `evaluate.protocol` does not apply."""
+    layout: Layout = "auto"
+    """Whose folder layout it follows: auto | promptir | moceir | onerestore | plain."""
+    skip_missing: bool = False
+    """Whether to judge sets with inputs that lack a target, which are refused otherwise."""
+
+    @field_validator("protocol")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return find_protocol(name).name
+
+
 class EvaluationConfig(Config):
     """``params.yaml: evaluate``."""
 
@@ -51,6 +73,9 @@ class EvaluationConfig(Config):
     routing: RoutingConfig = RoutingConfig()
     """Where the experts act, against where the degradation is."""
 
+    benchmarks: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], BenchmarkConfig] = Field(default_factory=dict)
+    """Name -> benchmark on disk; names are letters, digits and underscores. ``make wire`` after a change."""
+
     @field_validator("protocol")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -62,3 +87,18 @@ class EvaluationConfig(Config):
         if len(edges) < 2 or edges[0] < 0 or edges[-1] > 1 or any(a >= b for a, b in itertools.pairwise(edges)):
             raise ValueError("at least two rising numbers within [0, 1]")
         return edges
+
+
+def check_folders(benchmarks: Mapping[str, BenchmarkConfig], root: Path) -> None:
+    """Refuse benchmarks whose folders are not there, before anything has run.
+
+    Raises:
+        DataError: naming the first.
+    """
+    for name, benchmark in benchmarks.items():
+        if not (root / benchmark.path).is_dir():
+            raise DataError(
+                f"evaluate.benchmarks.{name}.path = {benchmark.path!r}: no such folder",
+                expected="a folder with a benchmark",
+                remedy="correct the path, or take the benchmark out and run 'make wire'",
+            )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cea.data.benchmarks import BenchmarkSet, check_complete, describe, find_sets
+from cea.data.benchmarks import BenchmarkSet, Layout, check_complete, describe, find_sets
 from cea.data.leaks import check_leaks
 from cea.data.tables import write_table
 from cea.errors import DataError
@@ -16,7 +16,7 @@ from cea.evaluation.benchmark import benchmark_cases, with_outputs
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise, to_json
-from cea.evaluation.table import Restorer, evaluate
+from cea.evaluation.table import Evaluation, Restorer, evaluate
 from cea.imageio import IMAGE_SUFFIXES, write_bytes
 from cea.metrics.protocol import find_protocol
 
@@ -48,12 +48,14 @@ class FolderJob:
         out: folder for ``summary.json``, ``images.parquet`` and, until these are there, ``journal.jsonl``.
         train: images trained on, or their folder; refused where they occur in a test set. None skips the check.
         skip_missing: whether to judge sets whose targets are incomplete.
+        layout: which one to look for.
     """
 
     data: Path
     out: Path
     train: Path | None = None
     skip_missing: bool = False
+    layout: Layout = "auto"
 
 
 def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell: Tell) -> dict[str, Any]:
@@ -64,24 +66,41 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell:
     Raises:
         DataError: nothing recognised, incomplete sets, leaks, missing outputs, files that do not fit together.
     """
-    sets = find_sets(job.data)
-    for benchmark in sets:
-        for line in describe(benchmark):
-            tell(line)
-    if not job.skip_missing:
-        check_complete(sets)
+    sets = chosen_sets(job.data, job.layout, tell, skip_missing=job.skip_missing)
     if job.train is not None:
         check_leaks(_training_images(job.train), sets)
-    cases = benchmark_cases(sets, find_protocol(config.protocol))
-    if method.outputs is not None:
-        cases = with_outputs(cases, method.outputs)
-    journal = Journal(job.out / "journal.jsonl", _key(sets, method, config))
-    tables = evaluate(cases, method.restore, config, journal, progress=True)
+    journal = Journal(job.out / "journal.jsonl", digest_of(sets, method, config))
+    tables = judge_sets(sets, method, config, journal)
     summary = summarise(tables.images, bins=tables.bins)
     write_table(job.out / "images.parquet", tables.images)
     write_bytes(job.out / "summary.json", to_json(summary))
     journal.path.unlink(missing_ok=True)
     return summary
+
+
+def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool = False) -> list[BenchmarkSet]:
+    """The sets in ``folder``, after telling what was found.
+
+    Raises:
+        DataError: nothing recognised, or inputs without a target and not ``skip_missing``.
+    """
+    sets = find_sets(folder, layout)
+    for benchmark in sets:
+        for line in describe(benchmark):
+            tell(line)
+    if not skip_missing:
+        check_complete(sets)
+    return sets
+
+
+def judge_sets(
+    sets: Sequence[BenchmarkSet], method: Method, config: EvaluationConfig, journal: Journal | None = None
+) -> Evaluation:
+    """Judge ``method`` on every pair of ``sets``, with a progress bar; ``journal`` makes it go on where it was."""
+    cases = benchmark_cases(sets, find_protocol(config.protocol))
+    if method.outputs is not None:
+        cases = with_outputs(cases, method.outputs)
+    return evaluate(cases, method.restore, config, journal, progress=True)
 
 
 def score_lines(summary: dict[str, Any]) -> list[str]:
@@ -105,7 +124,7 @@ def _training_images(train: Path) -> dict[str, Path]:
     return {str(path): path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
-def _key(sets: Iterable[BenchmarkSet], method: Method, config: EvaluationConfig) -> str:
+def digest_of(sets: Iterable[BenchmarkSet], method: Method, config: EvaluationConfig) -> str:
     """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
     parts = [method.digest, str(method.outputs), config.protocol, str(config.check)]
     for benchmark in sets:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from cea.errors import ConfigError
+from cea.errors import ConfigError, DataError
 from pipeline.check import check
 from pipeline.imports import closure
 from pipeline.wire import wired
@@ -48,7 +48,7 @@ def stages() -> dict[str, dict[str, Any]]:
 
 
 def test_every_stage_of_the_road_is_there(stages):
-    expected = {"ingest", "train", "evaluate", "report"}
+    expected = {"ingest", "leaks", "train", "evaluate", "report"}
     expected |= {f"{stage}@{recipe}" for stage in ("synthesize", "shard") for recipe in RECIPES}
     assert set(stages) == expected
 
@@ -150,6 +150,29 @@ def test_without_unseen_recipes_the_option_is_gone_and_something_must_be_trained
     )
     with pytest.raises(ConfigError, match=r"every recipe says training: false"):
         check(folder)
+
+
+def test_benchmarks_are_declared_and_train_depends_on_the_verdict_alone(tmp_path: Path):
+    (tmp_path / "sets").mkdir()
+    folder = copy_of(
+        tmp_path, lambda params: params["evaluate"].update(benchmarks={"mine": {"path": str(tmp_path / "sets")}})
+    )
+    stages = YAML_1_2.load((folder / "dvc.yaml").read_text())["stages"]
+    for name in ("leaks", "evaluate"):
+        assert stages[name]["deps"][-1] == "${evaluate.benchmarks.mine.path}"
+        assert stages[name]["deps"][:-1] == DVC["stages"][name]["deps"]
+    assert stages["train"] == DVC["stages"]["train"]
+    assert "data/leaks.json" in stages["train"]["deps"]
+    assert stages["leaks"]["outs"] == ["data/leaks.json"]
+    check(folder)
+    (tmp_path / "sets").rmdir()
+    with pytest.raises(DataError, match=r"evaluate\.benchmarks\.mine\.path"):
+        check(folder)
+    again = YAML().load((folder / "params.yaml").read_text())
+    again["evaluate"]["benchmarks"] = {}
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(again, file)
+    assert wired(folder) == (ROOT / "dvc.yaml").read_text()
 
 
 def test_params_are_narrow(stages):

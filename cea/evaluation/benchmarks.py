@@ -1,0 +1,69 @@
+"""The benchmarks of ``evaluate.benchmarks``: judged each under its own protocol, resumable, beside the shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cea.errors import DataError
+from cea.evaluation.config import BenchmarkConfig, EvaluationConfig
+from cea.evaluation.folder import Method, Tell, chosen_sets, digest_of, judge_sets
+from cea.evaluation.journal import Journal
+from cea.evaluation.summary import summarise
+from cea.evaluation.table import IMAGES
+
+BENCHMARK_IMAGES: dict[str, Any] = {"benchmark": pl.String, **IMAGES}
+"""Columns of the per-image table of all benchmarks."""
+
+KEPT = (
+    *("protocol", "images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
+    *("harm_rate", "harmed_pixels", "identical", "check"),
+)
+"""Keys of a summary that make sense for real pairs."""
+
+
+def judge_benchmarks(
+    method: Method, config: EvaluationConfig, state: Path, tell: Tell
+) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Judge ``method`` on every benchmark of ``config``.
+
+    Rows of a killed run are kept in ``state`` under the digest of weights, protocol and files, so that it goes on where
+    it was and never with rows of something else; they are removed when all is done.
+
+    Returns:
+        name -> means with ``protocol`` and ``sets.<set>``; and the per-image table (`BENCHMARK_IMAGES`).
+
+    Raises:
+        DataError: naming the benchmark; a missing folder, another layout, incomplete sets, files that do not fit.
+    """
+    summaries: dict[str, Any] = {}
+    tables = [pl.DataFrame(schema=BENCHMARK_IMAGES)]
+    for name, benchmark in config.benchmarks.items():
+        images = _judge(name, benchmark, method, config, state, tell)
+        summaries[name] = summary_of(images)
+        tables.append(images.select(pl.lit(name).alias("benchmark"), pl.all()))
+    for journal in state.glob("benchmark-*.jsonl"):
+        journal.unlink()
+    return summaries, pl.concat(tables)
+
+
+def summary_of(images: pl.DataFrame) -> dict[str, Any]:
+    """Means over all images of a benchmark, and by set."""
+    summary = summarise(images)
+    return {key: summary[key] for key in KEPT if key in summary} | {"sets": summary["recipes"]}
+
+
+def _judge(
+    name: str, benchmark: BenchmarkConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
+) -> pl.DataFrame:
+    own = config.model_copy(update={"protocol": benchmark.protocol})
+    try:
+        sets = chosen_sets(Path(benchmark.path), benchmark.layout, tell, skip_missing=benchmark.skip_missing)
+        digest = digest_of(sets, method, own)
+        return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
+    except DataError as error:
+        raise DataError(
+            f"evaluate.benchmarks.{name}: {error.what}", expected=error.expected, remedy=error.remedy
+        ) from error

@@ -1,0 +1,37 @@
+"""leaks: refuse to train on photographs that the benchmarks of ``evaluate.benchmarks`` test on."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+from pathlib import Path
+
+import polars as pl
+
+from cea.config import load, read_params
+from cea.data.benchmarks import find_sets
+from cea.data.clean import read_clean
+from cea.data.leaks import check_leaks
+from cea.evaluation.config import EvaluationConfig
+from cea.imageio import write_bytes
+from pipeline import stage
+
+VERDICT = b'{"leaks": 0}\n'
+"""Says nothing of the benchmarks, so that a further one which shares no picture re-runs no training."""
+
+
+def main(paths: Namespace) -> None:
+    """Compare every photograph that is trained or validated on with the benchmarks' test images."""
+    benchmarks = load(EvaluationConfig, read_params(), "evaluate").benchmarks
+    if benchmarks:
+        sets = [found for entry in benchmarks.values() for found in find_sets(Path(entry.path), entry.layout)]
+        used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))
+        train = {row["id"]: paths.clean / row["file"] for row in used.iter_rows(named=True)}
+        check_leaks(train, sets)
+        tests = sum(len(found.pairs) for found in sets)
+        logging.info("none of %d photographs occurs among %d test images of the benchmarks", len(train), tests)
+    write_bytes(paths.verdict, VERDICT)
+
+
+if __name__ == "__main__":
+    stage.run(main, "clean", "verdict")
