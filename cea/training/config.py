@@ -28,14 +28,16 @@ class TrainConfig(Config):
     transpose: bool = False
     """Also swap rows and columns at random, beside the two flips."""
 
-    lr: float = Field(1e-3, gt=0, le=1)
-    """Peak learning rate of AdamW."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """``muon``: Muon for the matrices that mix channels, AdamW for the rest; ``adamw``: AdamW for all."""
+    lr: float = Field(2e-3, gt=0, le=1)
+    """Peak learning rate of the optimiser."""
     lr_floor: float = Field(0.01, ge=0, le=1)
     """The cosine ends at this share of ``lr``."""
     warmup_steps: int = Field(100, ge=0, le=1_000_000)
     """Steps of linear warm-up."""
     weight_decay: float = Field(1e-4, ge=0, le=1)
-    """Of AdamW; matrices and kernels only."""
+    """Decoupled from the gradient; matrices and kernels only."""
     clip_norm: float = Field(1.0, gt=0, le=1000)
     """Largest norm of the gradient."""
     ema_decay: float = Field(0.995, ge=0, lt=1)

@@ -6,12 +6,13 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from cea.losses import RestorationLoss
 from cea.models.network import Restorer
 from cea.training.config import TrainConfig
+from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
 
 COMPILER = "inductor"
@@ -70,13 +71,9 @@ class RestorationModule(LightningModule):
         self.grad_norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with weight decay on matrices and kernels only, and the schedule, stepped per batch."""
-        parameters = list(self.network.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        optimizer = AdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
+        """The optimiser of ``config.optimizer``, and the schedule, stepped per batch."""
+        groups = parameter_groups(self.network, self.config.weight_decay, muon=self.config.optimizer == "muon")
+        optimizer = MuonAdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
         schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

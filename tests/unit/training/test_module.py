@@ -53,13 +53,11 @@ def test_validation_notes_gains_by_recipe(module: RestorationModule) -> None:
     assert module.gains["noise"] == []
 
 
-def test_only_matrices_and_kernels_decay(module: RestorationModule) -> None:
-    optimizer = module.configure_optimizers()["optimizer"]
-    decayed, free = optimizer.param_groups
-    assert decayed["weight_decay"] == 0.1
-    assert free["weight_decay"] == 0
-    assert all(parameter.ndim == 1 for parameter in free["params"])
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(module.network.parameters()))
+def test_the_optimizer_is_a_choice(module: RestorationModule) -> None:
+    for choice, count in (("muon", 3), ("adamw", 2)):
+        module.config = TrainConfig(weight_decay=0.1, optimizer=choice)
+        groups = module.configure_optimizers()["optimizer"].param_groups
+        assert [group["weight_decay"] for group in groups] == [0.1] * (count - 1) + [0]
 
 
 def test_clipping_keeps_the_norm_it_clipped(module: RestorationModule) -> None:
