@@ -138,6 +138,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("metrics/eval"),
     train: Annotated[Path | None, typer.Option(help="Images trained on: refused where they are tested on.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
+    no_reference: Annotated[bool, typer.Option("--no-reference", help="Photographs without targets.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
     check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
     tile: Tile = None,
@@ -150,9 +151,32 @@ def evaluate(
     values = {"protocol": protocol, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
     method = Method(outputs=outputs) if outputs else _restorer(weights, tile)
+    if no_reference:
+        for line in _without_reference(data, out, method):
+            typer.echo(line)
+        return
     summary = judge_folder(FolderJob(data, out, train, skip_missing), method, config, typer.echo)
     for line in score_lines(summary):
         typer.echo(line)
+
+
+def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
+    from cea.data.tables import write_table
+    from cea.evaluation.photographs import judge_photographs
+    from cea.evaluation.summary import to_json
+    from cea.imageio import write_bytes
+
+    if method.restore is None:
+        raise ConfigError("--no-reference with --outputs", expected="one of them", remedy="pass the outputs as --data")
+    found, table, missing = judge_photographs({"photographs": data}, method.restore)
+    write_table(out / "photographs.parquet", table)
+    write_bytes(out / "photographs.json", to_json({**found, "skipped": missing}))
+    lines = [
+        f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images"
+        for score, figures in found["photographs"].items()
+        for name, row in [*figures["sets"].items(), ("all", figures)]
+    ]
+    return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
 
 
 @app.command("cost")

@@ -47,7 +47,7 @@ def check(root: Path) -> None:
             expected="at least one to train on",
             remedy="remove one training: false",
         )
-    check_folders(load(EvaluationConfig, params, "evaluate").benchmarks, root)
+    check_folders(load(EvaluationConfig, params, "evaluate"), root)
     if wired(root) != (root / "dvc.yaml").read_text(encoding="utf-8"):
         raise ConfigError(
             "dvc.yaml is out of step with params.yaml or the imports",

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch starts its
 
 import logging
 from argparse import Namespace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 from cea.config import load, read_params
 from cea.data.tables import write_table
 from cea.evaluation.benchmarks import judge_benchmarks
-from cea.evaluation.cases import Case, shard_cases
+from cea.evaluation.cases import Case, clean_cases, shard_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.examples import write_pictures
 from cea.evaluation.folder import Method
+from cea.evaluation.photographs import judge_photographs
 from cea.evaluation.routing import measure_routing, summarise_routing
 from cea.evaluation.summary import gain_table, summarise, to_json
 from cea.evaluation.table import evaluate
@@ -29,47 +31,56 @@ from cea.models.diagnostics import adapter_statistics, affinity_maps
 from cea.models.network import Restorer, build
 from cea.training.lineage import as_tags, lineage
 from cea.training.tracking import Tracker, TrackingConfig, file_sha256
+from cea.types import ImageF, ImageU8
 from pipeline import stage
+
+ARTIFACTS = ("pictures", "images.parquet", "benchmarks.parquet", "photographs.parquet", "summary.json", "gains.csv")
 
 
 def main(paths: Namespace) -> None:
-    """Judge the best weights on the test shards of all recipes, those never trained on included."""
+    """Judge the best weights on the test shards of all recipes, those never trained on included, and on benchmarks."""
     params = read_params()
     config = load(EvaluationConfig, params, "evaluate")
     weights = paths.model / "best.safetensors"
     model, _ = load_weights(weights)
+    whole = partial(restore, model)
+
+    def tiled(image: ImageU8) -> ImageF:
+        return restore(model, image, tile=tile_for(image))
+
     trained, unseen = (
         shard_cases([paths.test / recipe for recipe in recipes], seen=seen)
         for recipes, seen in ((paths.recipes, True), (paths.unseen, False))
     )
-    cases = trained + unseen
-    tables = evaluate(cases, partial(restore, model), config)
+    tables = evaluate(trained + unseen, whole, config)
+    untouched = evaluate(clean_cases(trained), whole, config).images
     adapters = adapter_statistics(model, [case.read().degraded for case in one_per_recipe(trained)])
-    maps = partial(affinity_maps, model) if adapters else None
     routing = routing_figures(trained, model, config, params["seed"]) if adapters else None
-    method = Method(file_sha256(weights), lambda image: restore(model, image, tile=tile_for(image)))
-    benchmarks, pairs = judge_benchmarks(method, config, paths.state, logging.info)
-    summary = summarise(tables.images, adapters, tables.bins, routing=routing) | {"benchmarks": benchmarks}
-    write_pictures(paths.metrics / "pictures", cases, tables.images, config.examples, partial(restore, model), maps)
+    summary = summarise(tables.images, adapters, tables.bins, untouched, routing)
+    benchmarks, pairs = judge_benchmarks(Method(file_sha256(weights), tiled), config, paths.state, logging.info)
+    photographs, scored, missing = judge_photographs({n: Path(p) for n, p in config.photographs.items()}, tiled)
+    summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
+    maps = partial(affinity_maps, model) if adapters else None
+    write_pictures(paths.metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
     write_table(paths.metrics / "images.parquet", tables.images)
-    write_table(paths.metrics / "bins.parquet", tables.bins)
-    write_table(paths.metrics / "benchmarks.parquet", pairs)
+    for name, table in (("bins", tables.bins), ("benchmarks", pairs), ("photographs", scored)):
+        write_table(paths.metrics / f"{name}.parquet", table)
     write_bytes(paths.metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
     write_bytes(paths.metrics / "summary.json", to_json(summary))
-    logging.info("%d images: %.2f dB -> %.2f dB", *(summary[key] for key in ("images", "input_psnr", "output_psnr")))
-    for name, group in summary["compositions"].items():
-        logging.info("  %s: %+.2f dB on %d images", name.replace("_", ", "), group["gain_psnr"], group["images"])
+    tell(summary)
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))
     tracker.log_summary(run_id, summary)
-    names = {
-        "pictures": "pictures",
-        "images.parquet": "",
-        "benchmarks.parquet": "",
-        "summary.json": "",
-        "gains.csv": "",
-    }
-    tracker.log_files(run_id, {Path(paths.metrics / name): folder for name, folder in names.items()})
+    tracker.log_files(run_id, {Path(paths.metrics / name): "pictures" * (name == "pictures") for name in ARTIFACTS})
+
+
+def tell(summary: Mapping[str, Any]) -> None:
+    """The result in a few lines."""
+    logging.info("%d images: %.2f dB -> %.2f dB", *(summary[key] for key in ("images", "input_psnr", "output_psnr")))
+    for name, group in summary["compositions"].items():
+        logging.info("  %s: %+.2f dB on %d images", name.replace("_", ", "), group["gain_psnr"], group["images"])
+    for name, reason in summary["skipped"].items():
+        logging.info("%s left out: %s", name, reason)
 
 
 def routing_figures(cases: list[Case], model: Restorer, config: EvaluationConfig, seed: int) -> dict[str, Any]:

@@ -39,8 +39,7 @@ def wired(root: Path) -> str:
         if name not in PER_RECIPE:
             _wire_stage(stage, _by_training(params), root)
         if name in BENCHMARKED:
-            # DVC fills in the paths itself, so that -S evaluate.benchmarks.<name>.path=... works, too.
-            stage["deps"] += [f"${{evaluate.benchmarks.{each}.path}}" for each in _benchmarks(params)]
+            stage["deps"] += _folders(params, photographs=name == "evaluate")
     text = io.StringIO()
     yaml.dump(document, text)
     return text.getvalue()
@@ -69,8 +68,12 @@ def _by_training(params: dict[str, Any]) -> tuple[list[str], list[str]]:
     return [name for name in trained if trained[name]], [name for name in trained if not trained[name]]
 
 
-def _benchmarks(params: dict[str, Any]) -> list[str]:
-    return list(load(EvaluationConfig, params, "evaluate").benchmarks)
+def _folders(params: dict[str, Any], *, photographs: bool) -> list[str]:
+    """Test images on disk. DVC fills in the paths itself, so that -S evaluate.benchmarks.<name>.path=... works, too."""
+    config = load(EvaluationConfig, params, "evaluate")
+    keys = [f"benchmarks.{name}.path" for name in config.benchmarks]
+    keys += [f"photographs.{name}" for name in config.photographs if photographs]
+    return [f"${{evaluate.{key}}}" for key in keys]
 
 
 def _wire_stage(stage: Any, recipes: tuple[list[str], list[str]], root: Path) -> None:

@@ -19,7 +19,7 @@ BENCHMARK_IMAGES: dict[str, Any] = {"benchmark": pl.String, **IMAGES}
 
 KEPT = (
     *("protocol", "images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
-    *("harm_rate", "harmed_pixels", "identical", "check"),
+    *("input_lpips", "output_lpips", "harm_rate", "harmed_pixels", "identical", "check"),
 )
 """Keys of a summary that make sense for real pairs."""
 

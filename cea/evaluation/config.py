@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +65,8 @@ class EvaluationConfig(Config):
     """Threads that decode and score images while the network works on the next one."""
     check: bool = True
     """Whether scikit-image computes every PSNR and SSIM again; the largest difference is reported."""
+    lpips: bool = True
+    """Whether LPIPS is computed where torchvision and its weights are at hand; elsewhere it is said to be left out."""
     severity_edges: Annotated[tuple[float, ...], Strict(False)] = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Edges of the bins of local severity in which pixels are judged, rising within [0, 1]."""
     examples: ExamplesConfig = ExamplesConfig()
@@ -75,6 +76,8 @@ class EvaluationConfig(Config):
 
     benchmarks: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], BenchmarkConfig] = Field(default_factory=dict)
     """Name -> benchmark on disk; names are letters, digits and underscores. ``make wire`` after a change."""
+    photographs: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(default_factory=dict)
+    """Name -> folder of real photographs without a clean original, scored without reference. ``make wire``, too."""
 
     @field_validator("protocol")
     @classmethod
@@ -89,16 +92,18 @@ class EvaluationConfig(Config):
         return edges
 
 
-def check_folders(benchmarks: Mapping[str, BenchmarkConfig], root: Path) -> None:
-    """Refuse benchmarks whose folders are not there, before anything has run.
+def check_folders(config: EvaluationConfig, root: Path) -> None:
+    """Refuse benchmarks and photographs whose folders are not there, before anything has run.
 
     Raises:
         DataError: naming the first.
     """
-    for name, benchmark in benchmarks.items():
-        if not (root / benchmark.path).is_dir():
+    paths = {f"benchmarks.{name}.path": entry.path for name, entry in config.benchmarks.items()}
+    paths |= {f"photographs.{name}": path for name, path in config.photographs.items()}
+    for key, path in paths.items():
+        if not (root / path).is_dir():
             raise DataError(
-                f"evaluate.benchmarks.{name}.path = {benchmark.path!r}: no such folder",
-                expected="a folder with a benchmark",
-                remedy="correct the path, or take the benchmark out and run 'make wire'",
+                f"evaluate.{key} = {path!r}: no such folder",
+                expected="a folder with test images",
+                remedy="correct the path, or take the entry out and run 'make wire'",
             )

@@ -71,7 +71,9 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell:
         check_leaks(_training_images(job.train), sets)
     journal = Journal(job.out / "journal.jsonl", digest_of(sets, method, config))
     tables = judge_sets(sets, method, config, journal)
-    summary = summarise(tables.images, bins=tables.bins)
+    for name, reason in tables.skipped.items():
+        tell(f"{name} left out: {reason}")
+    summary = summarise(tables.images, bins=tables.bins) | {"skipped": tables.skipped}
     write_table(job.out / "images.parquet", tables.images)
     write_bytes(job.out / "summary.json", to_json(summary))
     journal.path.unlink(missing_ok=True)
@@ -126,7 +128,7 @@ def _training_images(train: Path) -> dict[str, Path]:
 
 def digest_of(sets: Iterable[BenchmarkSet], method: Method, config: EvaluationConfig) -> str:
     """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
-    parts = [method.digest, str(method.outputs), config.protocol, str(config.check)]
+    parts = [method.digest, str(method.outputs), config.protocol, str(config.check), str(config.lpips)]
     for benchmark in sets:
         for pair in benchmark.pairs:
             for path in filter(None, (pair.degraded, pair.clean)):

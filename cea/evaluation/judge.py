@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ from cea.errors import ConfigError, DataError, ImageError, InputError
 from cea.evaluation.cases import Case, Pixels
 from cea.evaluation.config import EvaluationConfig
 from cea.metrics.pairs import as_unit, check_pair
+from cea.metrics.perceptual import Lpips
 from cea.metrics.protocol import Protocol, Score, centre_crop, judged, luma, score
 from cea.types import Image, ImageF, Map
 
@@ -66,8 +67,10 @@ def load_job(protocol: Protocol, case: Case) -> Job:
         raise unjudgeable(case, error) from error
 
 
-def judge(job: Job, output: Image | ImageF, protocol: Protocol, config: EvaluationConfig) -> Row:
-    """Judge one restored image.
+def judge(
+    job: Job, output: Image | ImageF, protocol: Protocol, config: EvaluationConfig, lpips: Lpips | None = None
+) -> Row:
+    """Judge one restored image; LPIPS, where given, sees the prediction as the protocol does, but always in RGB.
 
     Raises:
         DataError: naming the sample; input, output and target differ in shape, or the output is not finite.
@@ -83,6 +86,7 @@ def judge(job: Job, output: Image | ImageF, protocol: Protocol, config: Evaluati
         **_scores(before, after),
         "harmed_pixels": float(np.mean(np.sqrt(errors[1]) > np.sqrt(errors[0]) + HARM_STEP)),
         **(_check(protocol, job, output, (before, after)) if config.check else {}),
+        **(_lpips(lpips, protocol, job.pixels, output) if lpips else {}),
     }
     return Row(row, list(_bins(job, errors, config.severity_edges)))
 
@@ -114,6 +118,12 @@ def _scores(before: Score, after: Score) -> dict[str, float]:
         "output_ssim": after.ssim,
         "gain_ssim": after.ssim - before.ssim,
     }
+
+
+def _lpips(lpips: Lpips, protocol: Protocol, pixels: Pixels, output: Image | ImageF) -> dict[str, float | None]:
+    rgb = replace(protocol, colour="rgb")
+    found = [lpips(judged(rgb, image), pixels.clean) for image in (pixels.degraded, output)]
+    return {"input_lpips": found[0], "output_lpips": found[1]}
 
 
 def _squared_error(protocol: Protocol, image: Image | ImageF, clean: Image) -> NDArray[np.float32]:

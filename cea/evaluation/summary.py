@@ -120,6 +120,9 @@ def spatial_gap(images: pl.DataFrame) -> float | None:
 
 def _group(images: pl.DataFrame) -> dict[str, Any]:
     means = {name: round(_mean(images[name]), places) for name, places in _SCORES.items()}
+    for name in ("input_lpips", "output_lpips"):
+        known = images[name].drop_nulls()
+        means |= {name: round(_mean(known), 5)} if len(known) else {}
     return {
         "images": len(images),
         **means,
@@ -184,7 +187,9 @@ def _identity(images: pl.DataFrame) -> dict[str, Any]:
     return {
         "images": len(images),
         "output_psnr": round(_mean(images["output_psnr"]), 4),
+        "lowest_psnr": round(float(images["output_psnr"].to_numpy().min()), 4),
         "output_ssim": round(_mean(images["output_ssim"]), 5),
+        "harm_rate": round(_mean((images["gain_psnr"] < -_HARM_DB).cast(pl.Float64)), 4),
         "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
     }
 

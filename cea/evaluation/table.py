@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import polars as pl
@@ -16,6 +16,7 @@ from cea.evaluation.cases import Case
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.judge import Job, Row, judge, load_job, unjudgeable
+from cea.metrics.perceptual import Absent, Lpips, load_lpips
 from cea.metrics.protocol import find_protocol
 from cea.types import Image, ImageF, ImageU8
 
@@ -43,10 +44,13 @@ IMAGES: dict[str, Any] = {
     "harmed_pixels": pl.Float64,
     "check_psnr": pl.Float64,
     "check_ssim": pl.Float64,
+    "input_lpips": pl.Float64,
+    "output_lpips": pl.Float64,
 }
 """Columns of the per-image table. ``seen`` tells recipes that were trained on from those that were not, null where that
 is unknown. PSNR in dB; ``severity`` is the mean per component, in the order of ``components``;
-``harmed_pixels`` a share; ``check_*`` the largest difference to scikit-image, null where not checked."""
+``harmed_pixels`` a share; ``check_*`` the largest difference to scikit-image, null where not checked; ``*_lpips`` null
+where LPIPS cannot be had."""
 
 BINS: dict[str, Any] = {
     "sample_id": pl.String,
@@ -65,10 +69,11 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The two tables of an evaluation: ``images`` (`IMAGES`) and ``bins`` (`BINS`)."""
+    """The two tables of an evaluation: ``images`` (`IMAGES`) and ``bins`` (`BINS`); scores left out, and why."""
 
     images: pl.DataFrame
     bins: pl.DataFrame
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -95,24 +100,29 @@ def evaluate(
         DataError: no cases, one id twice; or, naming the sample, an image that cannot be read, restored or judged.
     """
     _check_ids(cases)
+    lpips = load_lpips() if config.lpips else None
     known = dict(journal.done) if journal else {}
     todo = [case for case in cases if case.sample_id not in known]
-    for row in tqdm(_judged(todo, restore, config), total=len(todo), unit="image", disable=None if progress else True):
+    judged = _judged(todo, restore, config, None if isinstance(lpips, Absent) else lpips)
+    for row in tqdm(judged, total=len(todo), unit="image", disable=None if progress else True):
         known[row.image["sample_id"]] = row
         if journal:
             journal.add(row)
     rows = [known[case.sample_id] for case in cases]
     images = pl.DataFrame([row.image for row in rows], schema=IMAGES)
-    return Evaluation(images, pl.DataFrame([cell for row in rows for cell in row.bins], schema=BINS))
+    bins = pl.DataFrame([cell for row in rows for cell in row.bins], schema=BINS)
+    return Evaluation(images, bins, {"LPIPS": lpips.reason} if isinstance(lpips, Absent) else {})
 
 
-def _judged(cases: Sequence[Case], restore: Restorer | None, config: EvaluationConfig) -> Iterator[Row]:
+def _judged(
+    cases: Sequence[Case], restore: Restorer | None, config: EvaluationConfig, lpips: Lpips | None
+) -> Iterator[Row]:
     protocol = find_protocol(config.protocol)
     ahead = 2 * config.workers
     with ThreadPoolExecutor(config.workers) as pool:
         read = _in_order(pool, lambda case: load_job(protocol, case), cases, ahead)
         restored = ((job, _restore(restore, job)) for job in read)
-        yield from _in_order(pool, lambda pair: judge(*pair, protocol, config), restored, ahead)
+        yield from _in_order(pool, lambda pair: judge(*pair, protocol, config, lpips), restored, ahead)
 
 
 def _check_ids(cases: Sequence[Case]) -> None:

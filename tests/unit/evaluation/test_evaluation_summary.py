@@ -143,7 +143,10 @@ def test_adapters_and_check_are_passed_on():
 def test_what_is_left_of_clean_images():
     rows = [("clean", [], None, 100.0, after, 1.0, 0.9, harmed) for after, harmed in ((40.0, 0.1), (50.0, 0.2))]
     found = summarise(table(), identity=table(rows))
-    assert found["identity"] == {"images": 2, "output_psnr": 45.0, "output_ssim": 0.9, "harmed_pixels": 0.15}
+    assert found["identity"] == {
+        **{"images": 2, "output_psnr": 45.0, "lowest_psnr": 40.0, "output_ssim": 0.9},
+        **{"harm_rate": 1.0, "harmed_pixels": 0.15},
+    }
     assert found["images"] == 5
     assert summarise(table())["identity"] == {}
 

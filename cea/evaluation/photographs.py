@@ -1,0 +1,79 @@
+"""Real photographs without a clean original: restored, and scored without reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tqdm import tqdm
+
+from cea.errors import DataError, ImageError
+from cea.evaluation.table import Restorer
+from cea.imageio import IMAGE_SUFFIXES, read_rgb, to_uint8
+from cea.metrics.no_reference import NoReference, load_scores
+
+PHOTOGRAPHS: dict[str, Any] = {
+    "set": pl.String,
+    "name": pl.String,
+    "height": pl.Int32,
+    "width": pl.Int32,
+    "score": pl.String,
+    "input": pl.Float64,
+    "output": pl.Float64,
+}
+"""Columns: one row per image and score, before and after restoration."""
+
+
+def judge_photographs(
+    folders: Mapping[str, Path], restore: Restorer
+) -> tuple[dict[str, Any], pl.DataFrame, dict[str, str]]:
+    """Every folder of ``evaluate.photographs`` with the scores that can be had here.
+
+    Returns:
+        name -> `summarise_photographs`; the table (`PHOTOGRAPHS`); scores left out and why, none without folders.
+    """
+    scores, missing = load_scores() if folders else ({}, {})
+    tables = {name: score_folder(folder, restore, scores) for name, folder in folders.items()}
+    table = pl.concat([pl.DataFrame(schema=PHOTOGRAPHS), *tables.values()])
+    return {name: summarise_photographs(table) for name, table in tables.items()}, table, missing
+
+
+def score_folder(folder: Path, restore: Restorer, scores: Mapping[str, NoReference]) -> pl.DataFrame:
+    """Restore and score every image in ``folder`` and below; a set is the folder an image lies in.
+
+    Raises:
+        DataError: no such folder, no image in it, or one that cannot be read (naming it).
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataError(
+            f"{folder}: {'no image in it' if folder.is_dir() else 'no such folder'}",
+            expected="a folder of photographs",
+            remedy="check the path",
+        )
+    rows = []
+    for path in tqdm(files, unit="image", disable=None):
+        try:
+            image = to_uint8(read_rgb(path))
+            output = restore(image)
+        except ImageError as error:
+            raise DataError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from error
+        head = {"set": path.parent.name, "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
+        rows += [{**head, "score": n, "input": score(image), "output": score(output)} for n, score in scores.items()]
+    return pl.DataFrame(rows, schema=PHOTOGRAPHS)
+
+
+def summarise_photographs(table: pl.DataFrame) -> dict[str, Any]:
+    """``<score>``: ``images``, ``input``, ``output`` (means) and the same by ``sets.<set>``."""
+    summary: dict[str, Any] = {}
+    for (score,), part in table.partition_by("score", as_dict=True, maintain_order=True).items():
+        sets = part.partition_by("set", as_dict=True, maintain_order=True)
+        summary[str(score)] = _means(part) | {"sets": {str(key[0]): _means(rows) for key, rows in sets.items()}}
+    return summary
+
+
+def _means(part: pl.DataFrame) -> dict[str, Any]:
+    values = {name: round(float(part[name].to_numpy().mean()), 4) for name in ("input", "output")}
+    return {"images": len(part), **values}
