@@ -55,7 +55,8 @@ class TrainConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto`` computes in bfloat16 on a GPU that has it, in float32 otherwise."""
     threads: int = Field(1, ge=0, le=1024)
-    """CPU threads of the training process; 0 leaves PyTorch's choice. Results differ in the last bits with it."""
+    """CPU threads, each of which takes its share of a batch; 0 lets PyTorch divide every operator instead, over as
+    many threads as it likes. Results differ in the last bits with it. (Of a GPU or a compiled step: for all else.)"""
     compile: bool = False
     """Compile the training step (torch.compile): minutes at the start, fewer per step; for long runs."""
     workers: int = Field(1, ge=0, le=256)

@@ -221,7 +221,7 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(1 if count else before)  # more of them share the batch
     try:
         yield
     finally:

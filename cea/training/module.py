@@ -14,6 +14,7 @@ from cea.models.network import Restorer
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
+from cea.training.shares import Shares
 
 COMPILER = "inductor"
 """Backend of ``torch.compile``."""
@@ -45,10 +46,27 @@ class RestorationModule(LightningModule):
         self.grad_norm = torch.tensor(float("nan"))
         # Only the training step is compiled: validation sees another shape with every image, diagnostics hook modules.
         self._compiled = torch.compile(network.forward, backend=COMPILER) if config.compile else None
+        self._shares: Shares | None = None
+
+    def on_train_start(self) -> None:
+        """Start the threads, where there is a choice of them."""
+        plain = self.device.type == "cpu" and self.trainer.precision == "32-true" and not self._compiled
+        self._shares = Shares(self.config.threads) if plain and self.config.threads > 1 else None
+
+    def on_train_end(self) -> None:
+        """End the threads."""
+        if self._shares:
+            self._shares.close()
+        self._shares = None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
         degraded, clean = (as_unit(images) for images in batch)
+        if self._shares:
+            return self._shares.loss(self._loss, list(self.network.parameters()), degraded, clean)
+        return self._loss(degraded, clean)
+
+    def _loss(self, degraded: Tensor, clean: Tensor) -> Tensor:
         restored = self._compiled(degraded) if self._compiled else self.network(degraded)
         loss: Tensor = self.loss(restored, clean)
         return loss

@@ -32,6 +32,7 @@ TRAIN = TrainConfig(
     log_interval=5,
     val_crop=32,
     workers=0,
+    threads=2,
     device="cpu",
 )
 
@@ -103,6 +104,14 @@ fit(make_job(Path({str(shards)!r}), Path({str(tmp_path)!r})), TRAIN, MODEL, repo
     }
 
 
+def test_threads_change_the_last_bits_only(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    result = fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"threads": 1}), MODEL, progress=False)
+    for name in ("train/loss", "train/grad_norm"):
+        whole, shared = ([value for _, value in curves[name]] for curves in (result.history, undisturbed.history))
+        assert whole == pytest.approx(shared, rel=1e-2)
+    assert result.best_gain_psnr == pytest.approx(undisturbed.best_gain_psnr, abs=0.01)
+
+
 def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
@@ -140,7 +149,7 @@ def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Pa
     others = [
         fingerprint(dataclasses.replace(job, seed=4), TRAIN, MODEL),
         fingerprint(dataclasses.replace(job, train=job.train[:1]), TRAIN, MODEL),
-        fingerprint(job, TRAIN.model_copy(update={"lr": 2e-3}), MODEL),
+        fingerprint(job, TRAIN.model_copy(update={"lr": 3e-3}), MODEL),
         fingerprint(job, TRAIN, MODEL.model_copy(update={"rank": 5})),
     ]
     assert len({mark, *others}) == 5
