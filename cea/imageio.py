@@ -15,13 +15,14 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from cea import png
 from cea.errors import DataError, ImageError
 from cea.types import Image, ImageU8, Map
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"})
+_DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""For 16 bits. No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
 
-_FAST_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-"""No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"})
 
 
 def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
@@ -116,8 +117,9 @@ def pixel_sha256(image: Image) -> str:
 def encode_png(image: Image | Map) -> bytes:
     """Lossless PNG of a uint8 or uint16 image, (H, W) or (H, W, 3) RGB."""
     assert image.dtype in (np.uint8, np.uint16), image.dtype
-    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode(".png", pixels, _FAST_PNG)
+    if image.dtype == np.uint8:
+        return png.encode(np.asarray(image, np.uint8))
+    ok, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _DEEP_PNG)
     assert ok
     return data.tobytes()
 

@@ -1,4 +1,4 @@
-"""The same record gives the same uint8 pixels whatever the CPU can do."""
+"""The same record gives the same uint8 pixels, and the same PNG bytes, whatever the CPU can do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 SCRIPT = """
-import json, sys, warnings
+import hashlib, json, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from cea.config import parse
@@ -20,7 +20,7 @@ from cea.degradations.families import FAMILIES
 from cea.degradations.recipes import RecipeConfig
 from cea.degradations.records import draw
 from cea.degradations.render import render
-from cea.imageio import pixel_sha256
+from cea.imageio import encode_png, pixel_sha256
 from cea.rng import SampleKey, generator
 
 clean = (generator(3).random((150, 211, 3)) ** 2 * 255).astype(np.uint8)
@@ -34,7 +34,9 @@ for name, settings in recipes.items():
     for variant in range(4):
         key = SampleKey(7, pixel_sha256(clean), name, variant)
         record = draw(name, recipe, key, clean_id="x", split="test", crop=None, nonuniform=bool(variant % 2))
-        found[f"{name}/{variant}"] = pixel_sha256(render(record, clean).degraded)
+        degraded = render(record, clean).degraded
+        found[f"{name}/{variant}"] = pixel_sha256(degraded)
+        found[f"{name}/{variant}.png"] = hashlib.sha256(encode_png(degraded)).hexdigest()
 print(json.dumps(found))
 """
 
