@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro test lint setup lock wire ui
+.PHONY: help repro compare test lint setup lock wire ui
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,6 +15,10 @@ help:  ## list these commands
 repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
 	@python -m pipeline.check
 	dvc repro
+
+compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
+	@python -m pipeline.check
+	@python -m pipeline.compare $(ARGS)
 
 test: $(VENV)/.ready  ## set up if needed, then run all tests
 	python -m pytest

@@ -227,6 +227,36 @@ def test_nothing_to_do_the_second_time(project: Project):
     assert "up to date" in project.run("dvc", "repro").stdout
 
 
+def test_comparison_runs_each_cell_once_on_the_same_data(project: Project):
+    """Two adapters, one seed; then one more run beside them, with nothing repeated."""
+    command = ("pipeline.compare", "--steps", "4", "--jobs", "2", "--seeds", "1", "--adapters")
+    assert "0 of 1 runs are there" in project.run(*command, "cea").stdout
+    assert "1 of 2 runs are there" in project.run(*command, "cea", "film").stdout
+    found = json.loads((project.folder / "comparison/comparison.json").read_text())
+    assert [run["experiment"] for run in found["runs"]] == ["cmp-cea-s1", "cmp-film-s1"]
+    assert found["costs"]["film"]["parameters"] == pytest.approx(found["costs"]["cea"]["parameters"], rel=0.01)
+    (film,) = [row for row in found["table"] if row["by"] == "all" and row["variant"] == "film"]
+    tables = [pl.read_parquet(project.folder / f"comparison/images/cmp-{name}-s1.parquet") for name in ("film", "cea")]
+    means = [table.filter("seen")["output_psnr"].mean() for table in tables]
+    assert film["difference"] == pytest.approx(means[0] - means[1], abs=1e-3)
+    yaml = YAML(typ="safe", pure=True)
+    for run in found["runs"]:
+        stages = yaml.load(project.run("git", "show", f"{run['commit']}:dvc.lock").stdout)["stages"]
+        assert {name: stages[name] for name in project.data_lock()} == project.data_lock()
+    script = """
+import json
+from cea.training.tracking import Tracker, TrackingConfig
+tracker = Tracker(TrackingConfig())
+runs = tracker.client.search_runs([tracker.experiment_id], "tags.comparison = 'cmp'")
+print(json.dumps({run.info.run_name: [run.data.params["train.seed"], sorted(run.data.metrics)] for run in runs}))
+"""
+    logged = json.loads(project.run(sys.executable, "-c", script).stdout.splitlines()[-1])
+    assert {name: seed for name, (seed, _) in logged.items()} == {"cmp-cea-s1": "1", "cmp-film-s1": "1"}
+    for _, metrics in logged.values():
+        assert {"cost.parameters", "cost.gmacs_224", "cost.forward_256_ms", "gain_psnr"} <= set(metrics)
+    shutil.rmtree(project.folder / "comparison")
+
+
 def test_another_rank_reruns_training_and_what_follows(project: Project):
     before = project.lock()
     out = project.run("dvc", "exp", "run", "-S", "model.rank=4").stdout

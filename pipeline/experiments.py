@@ -1,0 +1,250 @@
+"""Many DVC experiments of one commit: run those that are missing, several at a time, and read what each left.
+
+Each runs as ``dvc exp run --temp`` in a process of its own, not through ``dvc exp run --queue``: after a killed worker
+DVC's queue (3.67) shows the task as running for ever, no new worker takes it up, its processes go on unseen, and
+``dvc queue kill`` then calls it a success. Here an experiment counts as finished when DVC has committed it, whatever
+happened to the processes, so a killed grid is simply started again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from cea.errors import DataError, InputError
+
+FOLDER = Path(".dvc/tmp/compare")
+"""Logs of the runs, and the lock; under .dvc/tmp, which git ignores."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run to have.
+
+    Attributes:
+        name: of the experiment, unique for a commit.
+        changes: dotted key of params.yaml -> value; a number, a word, a flag or None.
+    """
+
+    name: str
+    changes: Mapping[str, Any]
+
+    def params(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """``base`` with the changes made."""
+        values = deepcopy(dict(base))
+        for key, value in self.changes.items():
+            *path, last = key.split(".")
+            place = values
+            for part in path:
+                place = place.setdefault(part, {})
+            place[last] = value
+        return values
+
+    def command(self) -> list[str]:
+        """What runs it: ``++`` sets a key whether or not params.yaml spells it out."""
+        changes = [word for key, value in self.changes.items() for word in ("-S", f"++{key}={_spelled(value)}")]
+        return [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", self.name, *changes]
+
+
+def git(*arguments: str) -> bytes:
+    """The output of a git command; DataError with git's words where it fails."""
+    done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise DataError(f"git {arguments[0]}: {' '.join(reason)}", expected="a git repository", remedy="see above")
+    return done.stdout
+
+
+def require_clean(apart: Path) -> None:
+    """Every run has to be of the same code: raise a DataError where tracked files differ from the last commit."""
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{apart}").decode().splitlines()
+    if changed:
+        raise DataError(
+            f"uncommitted changes: {', '.join(line[3:] for line in changed[:3])}",
+            expected="a comparison of one commit",
+            remedy="commit them first",
+        )
+
+
+def finished(wanted: Sequence[Experiment], base: Mapping[str, Any]) -> dict[str, str]:
+    """Name -> commit of the experiments among ``wanted`` that DVC has finished for the current commit.
+
+    Raises:
+        DataError: one of these names was given to a run with other parameters.
+    """
+    head = git("rev-parse", "HEAD").decode().strip()
+    listed = git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/{head[:2]}/{head[2:]}").decode()
+    commits = {line.rpartition("/")[2]: line.split()[0] for line in listed.splitlines()}
+    found = {one.name: commits[one.name] for one in wanted if one.name in commits}
+    for one in wanted:
+        if one.name in found and parse_yaml(read(found[one.name], "params.yaml")) != one.params(base):
+            raise DataError(
+                f"experiment {one.name} exists with other parameters",
+                expected="a name for each setting",
+                remedy=f"choose another --name, or: dvc exp remove {one.name}",
+            )
+    return found
+
+
+def read(commit: str, path: str) -> bytes:
+    """A file that an experiment committed to git."""
+    return git("show", f"{commit}:{path}")
+
+
+def read_output(commit: str, path: str) -> bytes:
+    """A file that an experiment left in DVC's cache."""
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        return bytes(dvc.api.read(path, rev=commit, mode="rb"))
+    except (DvcException, OSError) as error:
+        raise DataError(
+            f"{path} of {commit[:8]}: {error}", expected="DVC's cache", remedy="dvc exp remove it"
+        ) from None
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """YAML 1.2, as DVC writes it."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def run_all(
+    missing: Sequence[Experiment], jobs: int, environment: Mapping[str, str], done: Callable[[str], None]
+) -> list[str]:
+    """Run each, ``jobs`` at a time, and call ``done`` with the name of each that DVC finished.
+
+    A run that fails does not stop the others. An interrupt ends them all.
+
+    Returns:
+        Names of those that failed.
+    """
+    failed: list[str] = []
+    with only_one() as lock, ThreadPoolExecutor(jobs) as pool:
+        crew = _Crew(_clean_environment() | dict(environment), lock)
+        try:
+            waiting = {pool.submit(crew.run, one): one.name for one in missing}
+            for future in as_completed(waiting):
+                name = waiting[future]
+                if future.result() == 0:
+                    done(name)
+                else:
+                    failed.append(name)
+                    logging.info("%s failed; the end of %s:\n%s", name, log_of(name), _end_of(log_of(name)))
+        except BaseException:
+            crew.end()
+            raise
+    return failed
+
+
+@contextmanager
+def only_one() -> Iterator[int]:
+    """Hold a lock that the runs inherit: a comparison that was killed leaves it to those that still work.
+
+    Raises:
+        InputError: somebody has it.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                "runs of a comparison are still at work here",
+                expected="one comparison at a time",
+                remedy="wait for them, or end the processes 'dvc exp run --temp'",
+            ) from None
+        yield file.fileno()
+
+
+def log_of(name: str) -> Path:
+    """Where the output of an experiment goes."""
+    return FOLDER / f"{name}.log"
+
+
+class _Crew:
+    """The processes at work; after ``end`` none starts any more.
+
+    Args:
+        environment: of each.
+        lock: a file descriptor that each inherits.
+    """
+
+    def __init__(self, environment: Mapping[str, str], lock: int) -> None:
+        self._environment = environment
+        self._lock = lock
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+        self._turn = Lock()
+
+    def run(self, one: Experiment) -> int:
+        """Run it to its end, its output in its log; the exit status."""
+        with self._turn:
+            if self._ended:
+                return 1
+            process = self._start(one)
+            self._running.add(process)
+        status = process.wait()
+        with self._turn:
+            self._running.discard(process)
+        return status
+
+    def _start(self, one: Experiment) -> subprocess.Popen[bytes]:
+        with log_of(one.name).open("wb") as log:
+            return subprocess.Popen(
+                one.command(),
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+
+    def end(self, patience_s: float = 20) -> None:
+        """Interrupt each with all it started, so that DVC can tidy up; kill what does not listen."""
+        with self._turn:
+            self._ended, running = True, list(self._running)
+        for process in running:
+            _signal(process, signal.SIGINT)
+        for process in running:
+            try:
+                process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                _signal(process, signal.SIGKILL)
+
+
+def _clean_environment() -> dict[str, str]:
+    """Ours, with this Python's programs in front (stages say ``python``) and nothing that an outer DVC run set."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _end_of(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _spelled(value: object) -> str:
+    """A value in the grammar of ``-S``."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelled, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,229 @@
+"""The comparison's grid: what each run changes, which runs are there, how they are run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from cea.config import read_params
+from cea.errors import ConfigError, DataError, InputError
+from cea.evaluation.comparison import compare
+from pipeline import compare as comparison
+from pipeline.experiments import Experiment, finished, only_one, require_clean, run_all
+from pipeline.scoreboard import Contest, page
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = read_params(ROOT / "params.yaml")
+
+
+def options(*words: str) -> argparse.Namespace:
+    return comparison.parser().parse_args(list(words))
+
+
+def cells(*words: str) -> list[comparison.Cell]:
+    asked = options(*words)
+    return comparison.grid(comparison.chosen(asked.adapters, asked.variant), asked)
+
+
+class TestGrid:
+    def test_every_adapter_with_every_seed(self) -> None:
+        found = cells("--seeds", "1", "2", "3")
+        assert len(found) == 8 * 3
+        assert len({cell.experiment.name for cell in found}) == 24
+        assert {cell.seed for cell in found[:8]} == {1}, "a grid that is cut short holds whole rounds"
+        assert found[0].experiment.name == "cmp-cea-s1"
+
+    @pytest.mark.parametrize("size", ["tiny", "small", "base"])
+    def test_rivals_have_as_many_parameters(self, size: str) -> None:
+        costs = comparison.costs_of(cells("--seeds", "1", "--size", size), PARAMS)
+        assert costs["none"]["parameters"] < costs["cea"]["parameters"]
+        for name in set(costs) - {"none"}:
+            assert costs[name]["parameters"] == pytest.approx(costs["cea"]["parameters"], rel=0.01), name
+
+    def test_a_run_changes_the_training_alone(self) -> None:
+        """Data are made from ``seed``, ``synthesize``, ``recipes`` and ``shard``."""
+        for cell in cells("--steps", "10"):
+            params = cell.experiment.params(PARAMS)
+            assert params["train"] == {**PARAMS["train"], "max_steps": 10, "seed": cell.seed}
+            assert {key: params[key] for key in params if key not in ("train", "model")} == {
+                key: PARAMS[key] for key in PARAMS if key not in ("train", "model")
+            }
+        assert "seed" not in PARAMS["train"], "the base is left alone"
+
+    def test_variants_spelled_out(self) -> None:
+        found = cells("--adapters", "film", "--variant", "cea-cos", "affinity=cosine", "sites=[middle]", "--seeds", "1")
+        assert [cell.variant for cell in found] == ["cea", "film", "cea-cos"]
+        assert found[2].experiment.changes["model.sites"] == ["middle"]
+        assert "++model.sites=[middle]" in found[2].experiment.command()
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--adapters", "fillm"], "--adapters fillm"),
+            (["--variant", "cea", "rank=4"], "a new name"),
+            (["--variant", "x", "rank"], "key=value"),
+            (["--variant", "x", "rnak=4"], "did you mean 'rank'"),
+            (["--steps", "0"], r"train\.max_steps = 0"),
+            (["--seeds", "-1"], r"train\.seed = -1"),
+        ],
+    )
+    def test_mistakes_are_found_before_anything_runs(self, words: list[str], message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            comparison.costs_of(cells(*words), PARAMS)
+
+
+class TestExperiment:
+    def test_values_in_the_grammar_of_dvc(self) -> None:
+        values = {"a.none": None, "a.flag": True, "a.word": "film-local", "a.list": ["x", 2]}
+        words = [word for word in Experiment("n", values).command() if word.startswith("++")]
+        assert words == ["++a.none=null", "++a.flag=true", "++a.word=film-local", "++a.list=[x,2]"]
+
+
+def in_git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [key for key in os.environ if key.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "params.yaml").write_text("train: {lr: 0.1}\n")
+    in_git(tmp_path, "init", "-q")
+    in_git(tmp_path, "add", "-A")
+    in_git(tmp_path, "commit", "-qm", "base")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finish(repository: Path, one: Experiment, base: dict[str, Any]) -> str:
+    """As DVC does: a commit of its own on a ref below that of the baseline."""
+    head = in_git(repository, "rev-parse", "HEAD")
+    with (repository / "params.yaml").open("w") as file:
+        YAML().dump(one.params(base), file)
+    in_git(repository, "commit", "-qam", "experiment")
+    commit = in_git(repository, "rev-parse", "HEAD")
+    in_git(repository, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/{one.name}", commit)
+    in_git(repository, "reset", "-q", "--hard", head)
+    return commit
+
+
+class TestWhatIsThere:
+    BASE: dict[str, Any] = {"train": {"lr": 0.1}}  # noqa: RUF012
+
+    def test_finished_runs_of_this_commit_are_found(self, repository: Path) -> None:
+        wanted = [Experiment(f"cmp-cea-s{seed}", {"train.seed": seed}) for seed in (1, 2)]
+        assert finished(wanted, self.BASE) == {}
+        commit = finish(repository, wanted[0], self.BASE)
+        assert finished(wanted, self.BASE) == {"cmp-cea-s1": commit}
+        in_git(repository, "commit", "-q", "--allow-empty", "-m", "other code")
+        assert finished(wanted, self.BASE) == {}, "results of other code are no results"
+
+    def test_a_name_means_one_setting(self, repository: Path) -> None:
+        finish(repository, Experiment("cmp-cea-s1", {"train.seed": 1, "train.max_steps": 10}), self.BASE)
+        with pytest.raises(DataError, match="cmp-cea-s1 exists with other parameters"):
+            finished([Experiment("cmp-cea-s1", {"train.seed": 1, "train.max_steps": 20})], self.BASE)
+
+    def test_uncommitted_changes_are_refused(self, repository: Path) -> None:
+        (repository / "comparison").mkdir()
+        (repository / "comparison/comparison.md").write_text("")
+        require_clean(Path("comparison"))
+        (repository / "params.yaml").write_text("train: {lr: 0.2}\n")
+        with pytest.raises(DataError, match=r"uncommitted changes: params\.yaml"):
+            require_clean(Path("comparison"))
+
+
+@dataclass(frozen=True)
+class Script(Experiment):
+    """Runs Python instead of DVC."""
+
+    code: str = ""
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self.code]
+
+
+class TestRunning:
+    @pytest.fixture(autouse=True)
+    def _elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    def test_a_failure_stops_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
+        good = [Script(name, {}, "import os; print(os.environ['MARK'])") for name in "ac"]
+        caplog.set_level("INFO")
+        done: list[str] = []
+        failed = run_all(
+            [good[0], Script("b", {}, "raise SystemExit('the reason')"), good[1]], 1, {"MARK": "x"}, done.append
+        )
+        assert (failed, sorted(done)) == (["b"], ["a", "c"])
+        assert "the reason" in caplog.text
+        assert Path(".dvc/tmp/compare/a.log").read_text() == "x\n"
+
+    def test_several_at_a_time(self) -> None:
+        meet = (
+            "import pathlib, time\npathlib.Path('{0}').touch()\nwhile not pathlib.Path('{1}').exists(): time.sleep(.01)"
+        )
+        pair = [Script("a", {}, meet.format("a", "b")), Script("b", {}, meet.format("b", "a"))]
+        assert run_all(pair, 2, {}, lambda _: None) == []
+
+    def test_an_interrupt_ends_what_runs_and_what_waits(self) -> None:
+        def interrupt(name: str) -> None:
+            raise KeyboardInterrupt
+
+        child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            run_all([Script("a", {}, ""), *(Script(name, {}, child) for name in "bcd")], 2, {}, interrupt)
+        assert time.monotonic() - start < 30
+        with only_one():
+            """The lock is free: nobody who inherited it is alive."""
+
+    def test_one_comparison_at_a_time(self) -> None:
+        with only_one(), pytest.raises(InputError, match="still at work"), only_one():
+            pass
+
+
+def test_page() -> None:
+    """A rival that is ahead in all, one that is not told apart; a group that one of them lacks."""
+    rows = []
+    for seed in (1, 2, 3):
+        for number, scene in enumerate("abc"):
+            common = {
+                "seed": seed,
+                "clean_id": scene,
+                "recipe": "noise",
+                "n_components": 1,
+                "uniform": True,
+                "seen": True,
+            }
+            for variant, gain in (
+                ("cea", 1.0),
+                ("film", 1.5 + 0.01 * number + 0.01 * seed),
+                ("none", 1.0 + number - 1),
+            ):
+                scores = {"gain_psnr": gain, "output_psnr": 20 + gain, "output_ssim": 0.5}
+                rows.append(common | {"variant": variant, "sample_id": f"{scene}-noise"} | scores)
+    lineage = {"git": {"commit": "0123456789"}, "hardware": {"cpu": "a processor"}, "versions": {"torch": "2.13"}}
+    runs = [
+        {"variant": "cea", "seed": seed, "training": {"steps": 10, "seconds": 90}, "lineage": lineage}
+        for seed in (1, 2, 3)
+    ]
+    costs = {name: {"parameters": 250e3, "gmacs_224": 0.4} for name in ("cea", "film", "none")}
+    text = page(
+        Contest(compare(pl.DataFrame(rows), "cea"), {"seed": 7, "train": {"batch": 4, "patch": 32}}, costs, runs, "cea")
+    )
+    assert "seeds 1, 2, 3, 10 steps of 4 patches of 32 px; data of seed 7; commit 01234567; a processor" in text
+    assert "| film | 0.25 M | 0.4 | 3 | +1.53 | 0.01 | 0.5000 | 0% | +0.53 | +0.51 to +0.55 | +0.52 to +0.54 |" in text
+    assert "| all | all | 3 | +1.00 | +0.53 * | +0.00 |" in text
+    assert "None" not in text
+    assert "nan" not in text
