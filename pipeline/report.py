@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cea.config import load, read_params
 from cea.imageio import write_bytes
@@ -22,17 +24,21 @@ def main(paths: Namespace) -> None:
     config = load(ReportConfig, params, "report")
     facts = json.loads((paths.metrics / "lineage.json").read_text(encoding="utf-8"))
     pictures, page = paths.metrics / "pictures", paths.metrics / "report.html"
-    files = ReportFiles(
-        summary=paths.metrics / "summary.json",
-        images=paths.metrics / "images.parquet",
-        pictures=pictures,
-        history=paths.model / "history.parquet",
-        training=paths.metrics / "training.json",
-    )
-    write_bytes(page, build_report(files, facts | {"command": "dvc repro"}, config).encode())
-    example_strip(pictures, paths.metrics / "example.jpg", config.strip)
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(paths.model / "best.safetensors", as_tags(facts))
+    with TemporaryDirectory() as folder:
+        others = tracker.other_runs(run_id, config.compare, Path(folder))
+        files = ReportFiles(
+            summary=paths.metrics / "summary.json",
+            images=paths.metrics / "images.parquet",
+            pictures=pictures,
+            history=paths.model / "history.parquet",
+            training=paths.metrics / "training.json",
+            others={other.name: other.summary for other in others},
+            repeats=frozenset(other.name for other in others if other.repeat),
+        )
+        write_bytes(page, build_report(files, facts | {"command": "dvc repro"}, config).encode())
+    example_strip(pictures, paths.metrics / "example.jpg", config.strip)
     tracker.log_files(run_id, {page: "", paths.metrics / "example.jpg": ""})
 
 

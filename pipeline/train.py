@@ -54,12 +54,12 @@ def main(paths: Namespace) -> None:
         tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(result.weights)})
         tracker.log_files(run_id, {result.weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         tracker.log_text(run_id, uncommitted_changes(), "uncommitted.diff")
-        write_results(paths, result, facts)
         cost = figures(model) | latency(model, "cuda" if uses_gpu(config) else "cpu")
+        write_results(paths, result, facts, cost)
         tracker.log_summary(run_id, {"training": speed(result), "cost": cost})
 
 
-def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any]) -> None:
+def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any], cost: dict[str, float]) -> None:
     """The curves beside the weights; for DVC's plots and metrics, small text files that git keeps."""
     rows = [  # no timings: the weights' folder holds nothing that depends on the machine's load
         (name, step, value) for name, curve in result.history.items() if name not in TIMINGS for step, value in curve
@@ -69,7 +69,8 @@ def write_results(paths: Namespace, result: FitResult, facts: dict[str, Any]) ->
     for name in ("train/loss", "val/gain_psnr"):
         wide = curves.filter(pl.col("curve") == name).select("step", pl.col("value").alias(name.split("/")[1]))
         write_bytes(paths.metrics / f"{name.replace('/', '_')}.csv", wide.write_csv(float_precision=5).encode())
-    for name, values in (("training", speed(result)), ("lineage", facts)):
+    measured = speed(result) | {"cost": {name: round(value, 4) for name, value in cost.items()}}
+    for name, values in (("training", measured), ("lineage", facts)):
         write_bytes(paths.metrics / f"{name}.json", (json.dumps(values, indent=2) + "\n").encode())
 
 

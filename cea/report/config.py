@@ -33,5 +33,7 @@ class ReportConfig(Config):
     """Longer side of the pictures in the page, in pixels."""
     quality: int = Field(default=84, ge=20, le=100)
     """WebP quality of the pictures in the page, where the size allows it."""
+    compare: int = Field(default=6, ge=0, le=50)
+    """How many earlier runs of the tracking store stand beside this one, the latest first; 0 for none."""
     strip: StripConfig = StripConfig()
     """The picture for the README."""

@@ -30,6 +30,7 @@ class ReportFiles:
         history: training curves, a Parquet table with the columns ``curve``, ``step``, ``value``.
         training: size, budget and speed of the training, a flat JSON object.
         others: name -> ``summary.json`` of further runs to stand beside this one.
+        repeats: which of them differ from this run in nothing but the seed: they show the spread of chance.
     """
 
     summary: Path
@@ -38,6 +39,7 @@ class ReportFiles:
     history: Path | None = None
     training: Path | None = None
     others: Mapping[str, Path] = field(default_factory=dict)
+    repeats: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Content:
     curves: dict[str, Curve] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    repeats: frozenset[str] = frozenset()
 
 
 def read_content(files: ReportFiles) -> Content:
@@ -77,6 +80,7 @@ def read_content(files: ReportFiles) -> Content:
         curves=_read_curves(files.history) if files.history and files.history.is_file() else {},
         training=_read_json(files.training) if files.training and files.training.is_file() else {},
         others={name: _read_json(path) for name, path in files.others.items()},
+        repeats=files.repeats,
     )
 
 

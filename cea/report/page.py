@@ -17,6 +17,8 @@ from cea.report.config import ReportConfig
 from cea.report.distribution import gain_rows
 from cea.report.images import affinity_colours, data_uri, fit, severity_colours
 from cea.report.inputs import Content, ReportFiles, Strip, read_content
+from cea.report.published import figure, load_published, measured
+from cea.report.spread import gain_spread, recipe_spreads
 
 _HERE = Path(__file__).parent
 
@@ -78,6 +80,8 @@ def build_report(files: ReportFiles, lineage: Mapping[str, Any], config: ReportC
 def _render(content: Content, lineage: Mapping[str, Any], config: ReportConfig, share: float) -> str:
     side, quality = max(64, round(config.max_side * share)), max(40, round(config.quality * (0.6 + 0.4 * share)))
     examples = [_example(strip, side, quality) for strip in content.strips]
+    published, benchmarks = load_published(), content.summary.get("benchmarks", {})
+    repeats = [content.summary, *(content.others[name] for name in sorted(content.repeats))]
     return (
         _environment()
         .get_template("page.html")
@@ -88,7 +92,11 @@ def _render(content: Content, lineage: Mapping[str, Any], config: ReportConfig, 
             summary=content.summary,
             unseen=[name for name, group in content.summary["recipes"].items() if not group.get("seen", True)],
             runs={"this run": content.summary, **content.others} if content.others else {},
-            psnr_scale=_psnr_scale([content.summary, *content.summary["recipes"].values(), *content.others.values()]),
+            spread=gain_spread(repeats),
+            spreads=recipe_spreads(repeats),
+            published=published,
+            measured={name: measured(table, benchmarks) for name, table in published.tables.items()},
+            psnr_scale=_psnr_scale(_groups(content, benchmarks)),
             severity_scale=_psnr_scale(list(content.summary["severity"].values())),
             gain_rows=gain_rows(content.images),
             typical=[example for example in examples if not example.picture.worst],
@@ -110,7 +118,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(signed=signed, words=words, share=percent)
+    environment.filters.update(signed=signed, words=words, share=percent, figure=figure)
     return environment
 
 
@@ -134,6 +142,12 @@ def _routing(strip: Strip) -> Routing:
         for site, stack in strip.affinity.items()
     ]
     return Routing(strip.picture, data_uri(fit(strip.input, _THUMB), 80), sites)
+
+
+def _groups(content: Content, benchmarks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Everything that shares the axis of the bars."""
+    sets = [group for benchmark in benchmarks.values() for group in benchmark["sets"].values()]
+    return [content.summary, *content.summary["recipes"].values(), *content.others.values(), *sets]
 
 
 def _psnr_scale(groups: Sequence[Mapping[str, Any]]) -> Scale | None:

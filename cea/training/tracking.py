@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from cea.errors import DataError
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there should not hold up minutes
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it configures its own logger on import
 
 if TYPE_CHECKING:
@@ -148,6 +150,49 @@ class Tracker:
         )
         self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
+
+    def other_runs(self, run_id: str, count: int, folder: Path) -> list[OtherRun]:
+        """The latest ``count`` finished runs with other weights, their ``summary.json`` copied into ``folder``.
+
+        A run without one, or whose artifacts are out of reach, is passed over: a comparison must not stop a report.
+        """
+        from mlflow.exceptions import MlflowException
+
+        own = self.client.get_run(run_id)
+        found: list[OtherRun] = []
+        weights = {own.data.tags.get(WEIGHTS_TAG)}
+        for run in self.client.search_runs(
+            [self.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"]
+        ):
+            if len(found) == count or run.data.tags.get(WEIGHTS_TAG) in weights:
+                continue
+            place = folder / run.info.run_id
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                summary = Path(self.client.download_artifacts(run.info.run_id, "summary.json", str(place)))
+            except (MlflowException, OSError):
+                continue
+            weights.add(run.data.tags.get(WEIGHTS_TAG))
+            name = f"{run.info.run_name} ({run.info.run_id[:6]})"
+            found.append(OtherRun(name, summary, _but_seeds(run.data.params) == _but_seeds(own.data.params)))
+        return found
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """Another run of the store: its name, its ``summary.json``, and whether nothing but the seed tells it from ours."""
+
+    name: str
+    summary: Path
+    repeat: bool
+
+
+def _but_seeds(params: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that decide a result, chance apart."""
+    return {key: value for key, value in params.items() if not key.endswith("seed") and key.split(".")[0] in _DECIDING}
+
+
+_DECIDING = ("ingest", "synthesize", "recipes", "shard", "model", "train")
 
 
 class LiveCurves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -74,6 +75,7 @@ def maps(image: np.ndarray) -> dict[str, np.ndarray]:
 def write_run(folder: Path, cases: list[Case], restore=smooth, experts=maps, **examples) -> ReportFiles:
     """Evaluate ``cases`` and write all files of a run into ``folder``."""
     result = evaluate(cases, restore, EvaluationConfig())
+    cost = {"cost": COST} if experts else {}
     facts = {"effective_rank_a": 6.4, "effective_rank_d": 3.1, "rank": 8.0, "varying_share_a": 0.12}
     adapters = dict.fromkeys(SITES if experts else (), facts)
     routing = summarise_routing(measure_routing(cases, experts, RoutingConfig())) if experts else None
@@ -87,11 +89,37 @@ def write_run(folder: Path, cases: list[Case], restore=smooth, experts=maps, **e
     curves |= {f"adapters/{site}/effective_rank_a": 6 + np.sin(steps / 500 + len(site)) for site in SITES}
     rows = [(name, int(s), float(y)) for name, ys in curves.items() for s, y in zip(steps, ys, strict=True)]
     write_table(folder / "history.parquet", pl.DataFrame(rows, schema=["curve", "step", "value"], orient="row"))
-    (folder / "training.json").write_text(json.dumps({"parameters": 262144, "steps": 3000, "seconds": 312.5}))
+    (folder / "training.json").write_text(json.dumps({"parameters": 262144, "steps": 3000, "seconds": 312.5} | cost))
     return ReportFiles(
         folder / "summary.json",
         *(folder / name for name in ("images.parquet", "pictures", "history.parquet", "training.json")),
     )
+
+
+COST = {
+    **{"parameters": 262144.0, "gmacs_224": 1.9, "adapter_parameters_ratio": 1.12, "adapter_macs_ratio": 1.05},
+    **{"forward_256_ms": 143.2, "forward_256_ratio": 1.31, "forward_256_mb": 88.0},
+}
+
+
+def with_real_images(files: ReportFiles, folder: Path) -> ReportFiles:
+    """The same run with benchmarks and photographs, a repeat with another seed, and a run of something else."""
+    summary = json.loads(files.summary.read_text())
+    means = {name: summary[name] for name in summary if name.split("_")[-1] in ("psnr", "ssim", "rate", "images")}
+    means |= {"harmed_pixels": 0.1, "identical": 0}
+    sets = {"Rain100L": means | {"output_psnr": 27.125}, "bsd68-sigma25": means | {"output_psnr": 28.375}}
+    scores = {"images": 2, "input": 0.311, "output": 0.422}
+    summary |= {
+        "benchmarks": {"aio": {"protocol": "promptir", **means, "sets": sets}},
+        "photographs": {"real": {"blur_effect": {**scores, "sets": {"fog": scores}}}},
+        "skipped": {"LPIPS": "torchvision is not installed"},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    again = {**summary, "gain_psnr": summary["gain_psnr"] + 0.5, "output_psnr": summary["output_psnr"] + 0.5}
+    for name, content in (("summary", summary), ("again", again), ("other", again)):
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    others = {"seed 2": folder / "again.json", "rank16": folder / "other.json"}
+    return dataclasses.replace(files, summary=folder / "summary.json", others=others, repeats=frozenset({"seed 2"}))
 
 
 LINEAGE = {

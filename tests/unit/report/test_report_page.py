@@ -54,7 +54,8 @@ def test_all_parts_are_there_and_balanced(page):
     structure = Structure(page)
     assert structure.open == []
     assert structure.sections == [
-        *("recipes", "spread", "where", "examples", "worst", "experts", "training", "lineage"),
+        *("recipes", "spread", "where", "benchmarks", "runs", "examples", "worst", "experts", "training", "cost"),
+        *("published", "lineage"),
     ]
     for recipe in ("noise", "haze", "low + haze", "haze + rain"):
         assert f">{recipe}</th>" in page
@@ -91,6 +92,45 @@ def test_compositions_never_trained_on_are_marked_and_kept_apart(page, run_files
     assert ">all trained on</th>" in page
 
 
+def part(page: str, section: str) -> str:
+    start = page.index(f'id="{section}"')
+    return page[start : page.index("</section>", start)]
+
+
+def test_published_and_measured_stand_in_tables_of_their_own(page):
+    published = part(page, "published")
+    aio3 = published[: published.index("</details>")]
+    ours, theirs = aio3.split("<h3>Published</h3>")
+    assert "Measured here" in ours
+    assert ">27.12</td>" in ours, "Rain100L of the benchmark"
+    assert ">28.38</td>" in ours, "sigma 25"
+    assert '<td class="strong"></td>' in ours, "no mean of an incomplete benchmark"
+    assert "32.06" not in ours
+    assert "27.12" not in theirs
+    row = theirs[theirs.index(">CEA</th>") :]
+    assert not re.search(r">[0-9.]+<", row[: row.index("CEA: no figure")]), "CEA's own row is blank"
+    assert "PromptIR, NeurIPS 2023" in theirs
+    assert "nothing was measured" in published[published.index("CDD-11: eleven") :]
+
+
+def test_benchmarks_photographs_cost_and_what_was_left_out_are_shown(page):
+    assert "protocol promptir" in part(page, "benchmarks")
+    assert ">27.12</td>" in part(page, "benchmarks")
+    assert ">0.422</td>" in part(page, "benchmarks")
+    assert "143<small> ms" in part(page, "cost")
+    assert "0.26<small> million" in part(page, "cost")
+    assert "LPIPS was left out: torchvision is not installed." in page
+
+
+def test_the_spread_is_over_seeds_alone(page, run_files):
+    text = part(page, "runs")
+    gain = json.loads(run_files.summary.read_text())["gain_psnr"]
+    assert f"over 2 runs that differ in their seed alone the gain is {signed(gain + 0.25)} ± 0.35 dB" in text
+    assert ">rank16</th>" in text
+    files = dataclasses.replace(run_files, repeats=frozenset())
+    assert "Run-to-run spread" not in build_report(files, {}, ReportConfig())
+
+
 def test_without_unseen_compositions_nothing_is_said_of_them(tmp_path: Path):
     page = build_report(write_run(tmp_path, make_cases()), {}, ReportConfig())
     assert "never trained on" not in page
@@ -111,9 +151,9 @@ def test_names_are_escaped(tmp_path: Path):
 def test_missing_parts_are_left_out(tmp_path: Path):
     files = write_run(tmp_path, make_cases(), experts=None)
     page = build_report(ReportFiles(files.summary), {}, ReportConfig())
-    assert Structure(page).sections == ["recipes", "where", "lineage"]
+    assert Structure(page).sections == ["recipes", "where", "published", "lineage"]
     page = build_report(dataclasses.replace(files, history=tmp_path / "none.parquet"), {}, ReportConfig())
-    assert Structure(page).sections == ["recipes", "spread", "where", "examples", "worst", "lineage"]
+    assert Structure(page).sections == ["recipes", "spread", "where", "examples", "worst", "published", "lineage"]
     assert Structure(page).open == []
 
 

@@ -132,3 +132,27 @@ def test_flatten_spells_values_or_keeps_numbers():
     nested = {"a": {"b": 1, "c": "x", "d": None, "e": True}}
     assert flatten(nested) == {"a.b": "1", "a.c": "x", "a.d": "null", "a.e": "true"}
     assert flatten(nested, text=False) == {"a.b": 1}
+
+
+def finished(tracker: Tracker, name: str, params: dict, weights: str, summary: str | None = "{}") -> str:
+    with tracker.training_run(name, params, {WEIGHTS_TAG: weights}) as run_id:
+        if summary is not None:
+            tracker.log_text(run_id, summary, "summary.json")
+    return run_id
+
+
+def test_other_runs_are_the_latest_with_other_weights_and_a_summary(project: Path, tmp_path: Path):
+    tracker = Tracker(TrackingConfig())
+    base = {"seed": 1, "train": {"steps": 10, "seed": 1}, "model": {"rank": 8}, "report": {"title": "a"}}
+    again = base | {"train": {"steps": 10, "seed": 2}, "report": {"title": "b"}}
+    finished(tracker, "oldest", base, "w0")
+    finished(tracker, "wider", base | {"model": {"rank": 16}}, "w1", '{"gain_psnr": 1.5}')
+    finished(tracker, "again", again, "w2")
+    finished(tracker, "empty", base, "w3", None)
+    own = finished(tracker, "own", base, "w4")
+    finished(tracker, "own again", base, "w4")
+    found = tracker.other_runs(own, 2, tmp_path / "runs")
+    assert [run.name.split(" (")[0] for run in found] == ["again", "wider"]
+    assert [run.repeat for run in found] == [True, False]
+    assert found[1].summary.read_text() == '{"gain_psnr": 1.5}'
+    assert tracker.other_runs(own, 0, tmp_path / "runs") == []
