@@ -82,6 +82,19 @@ class TestGrid:
             comparison.costs_of(cells(*words), PARAMS)
 
 
+def test_the_page_names_every_option_and_variant() -> None:
+    text = (ROOT / "docs/comparison.md").read_text()
+    flags = [
+        flag
+        for action in comparison.parser()._actions
+        for flag in action.option_strings
+        if flag not in ("-h", "--help")
+    ]
+    assert flags
+    for word in [*flags, *comparison.VARIANTS]:
+        assert f"`{word}" in text, word
+
+
 class TestExperiment:
     def test_values_in_the_grammar_of_dvc(self) -> None:
         values = {"a.none": None, "a.flag": True, "a.word": "film-local", "a.list": ["x", 2]}
