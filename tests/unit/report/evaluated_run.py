@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from cea.data.tables import write_table
-from cea.evaluation.cases import Case, Pixels
+from cea.evaluation.cases import Case, Pixels, clean_cases
 from cea.evaluation.config import EvaluationConfig, ExamplesConfig, RoutingConfig
 from cea.evaluation.examples import write_pictures
 from cea.evaluation.routing import measure_routing, summarise_routing
@@ -75,12 +75,13 @@ def maps(image: np.ndarray) -> dict[str, np.ndarray]:
 def write_run(folder: Path, cases: list[Case], restore=smooth, experts=maps, **examples) -> ReportFiles:
     """Evaluate ``cases`` and write all files of a run into ``folder``."""
     result = evaluate(cases, restore, EvaluationConfig())
+    untouched = evaluate(clean_cases(cases), restore, EvaluationConfig()).images if experts else None
     cost = {"cost": COST} if experts else {}
     facts = {"effective_rank_a": 6.4, "effective_rank_d": 3.1, "rank": 8.0, "varying_share_a": 0.12}
     adapters = dict.fromkeys(SITES if experts else (), facts)
     routing = summarise_routing(measure_routing(cases, experts, RoutingConfig())) if experts else None
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_bytes(to_json(summarise(result.images, adapters, result.bins, routing=routing)))
+    (folder / "summary.json").write_bytes(to_json(summarise(result.images, adapters, result.bins, untouched, routing)))
     write_table(folder / "images.parquet", result.images)
     write_pictures(folder / "pictures", cases, result.images, ExamplesConfig(**examples), restore, experts)
     steps = np.arange(25, 3001, 25)

@@ -53,6 +53,16 @@ const shot = page.querySelectorAll(".strip")[1].querySelector('[data-role="resto
 shot.click();
 found.chosen = page.getElementById("which").selectedIndex;
 found.shown = stage.querySelector(".after").src === shot.querySelector("img").src;
+const more = page.querySelectorAll("details");
+found.folded = [...more].map((part) => part.open);
+more.forEach((part) => { part.open = true; });
+const theirs = page.querySelector("#published table.sortable"), psnr = theirs.querySelectorAll("thead button")[1];
+psnr.click(); found.published = gains(theirs);
+found.unfolded = page.documentElement.scrollWidth - page.documentElement.clientWidth;
+found.outside = [...page.querySelectorAll("dd, dt, h2, h3, p, summary")].filter(
+  (part) => part.offsetParent && !part.closest(".scroll") && part.scrollWidth > part.clientWidth + 1
+).map((part) => part.textContent);
+found.runs = rows(page.querySelector("#runs table"));
 found.stage = stage.getBoundingClientRect().width > 100 && stage.getBoundingClientRect().height > 50;
 document.body.textContent = JSON.stringify(found);
 """
@@ -85,6 +95,12 @@ def test_in_chromium(run_files, tmp_path: Path, width: int):
     assert found["sorted"] == "ascending"
     assert found["half"] != found["fifth"]
     assert found["swapped"]
+    assert found["folded"] == [False, True, True, False], "cost; AIO-3 and AIO-5 hold something measured; CDD-11"
+    assert found["published"] == sorted(found["published"], reverse=True)
+    assert found["published"][-1] == -1, "CEA's blank comes last"
+    assert found["unfolded"] == 0
+    assert found["outside"] == [], "no text wider than its place"
+    assert found["runs"] == ["this run", "seed 2", "rank16"]
     assert (found["chosen"], found["shown"], found["stage"]) == (1, True, True)
 
 

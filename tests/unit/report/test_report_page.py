@@ -85,7 +85,7 @@ def test_the_numbers_are_those_of_the_summary(page, run_files):
 
 def test_compositions_never_trained_on_are_marked_and_kept_apart(page, run_files):
     summary = json.loads(run_files.summary.read_text())
-    assert page.count("never trained on</small>") == 1
+    assert page.count("never trained on</small>") == 2, "by recipe and among the dots"
     assert "low + rain <small" in page
     assert "on 12 held-out images of 4 recipes." in page.replace("\n", " ")
     assert f">{signed(summary['compositions']['unseen']['gain_psnr'])}</span>" in page
