@@ -34,7 +34,7 @@ TIMINGS = frozenset({"train/steps_per_s", "train/wait_share"})
 class Curves(Callback):
     """Keeps the training curves, across resumed runs, and reports each point.
 
-    Points hold ``train/loss`` (mean since the last point), ``train/lr``, ``train/grad_norm`` (before clipping),
+    Points hold ``train/loss`` (mean since the last point), ``train/lr`` (of AdamW), ``train/grad_norm`` (before clipping),
     ``train/steps_per_s`` and ``train/wait_share`` (share of the time spent waiting for data); whatever else is passed
     to ``add`` joins them.
 
@@ -82,12 +82,12 @@ class Curves(Callback):
             raise ConfigError(
                 f"train.lr = {pl_module.config.lr:g}: the loss is {loss} after step {trainer.global_step}",
                 expected="a finite loss",
-                remedy="lower train.lr or train.clip_norm, or lengthen train.warmup_steps",
+                remedy="lower train.lr, train.muon_lr or train.clip_norm, or lengthen train.warmup_steps",
             )
         now, waited = time.perf_counter(), _waited(trainer)
         values = {
             "train/loss": loss,
-            "train/lr": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "train/lr": float(trainer.optimizers[0].param_groups[-1]["lr"]),
             "train/grad_norm": float(pl_module.grad_norm),
             "train/steps_per_s": len(self._losses) / parts / (now - self._since),
             "train/wait_share": min(1.0, (waited - self._waited) / (now - self._since)),

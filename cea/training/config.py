@@ -30,10 +30,12 @@ class TrainConfig(Config):
 
     optimizer: Literal["muon", "adamw"] = "muon"
     """``muon``: Muon for the matrices that mix channels, AdamW for the rest; ``adamw``: AdamW for all."""
-    lr: float = Field(2e-3, gt=0, le=1)
-    """Peak learning rate of the optimiser."""
+    lr: float = Field(1e-3, gt=0, le=1)
+    """Peak learning rate of AdamW."""
+    muon_lr: float = Field(2e-3, gt=0, le=1)
+    """Peak learning rate of Muon, whose updates are scaled to the size of AdamW's."""
     lr_floor: float = Field(0.01, ge=0, le=1)
-    """The cosine ends at this share of ``lr``."""
+    """The cosine ends at this share of ``lr`` and ``muon_lr``."""
     warmup_steps: int = Field(100, ge=0, le=1_000_000)
     """Steps of linear warm-up."""
     weight_decay: float = Field(1e-4, ge=0, le=1)

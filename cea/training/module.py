@@ -90,7 +90,8 @@ class RestorationModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser of ``config.optimizer``, and the schedule, stepped per batch."""
-        groups = parameter_groups(self.network, self.config.weight_decay, muon=self.config.optimizer == "muon")
+        muon_lr = self.config.muon_lr if self.config.optimizer == "muon" else None
+        groups = parameter_groups(self.network, self.config.weight_decay, muon_lr)
         optimizer = MuonAdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
         schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,4 +1,4 @@
-"""Muon for the matrices of a network, AdamW for all the rest, as one optimiser with one learning rate.
+"""Muon for the matrices of a network, AdamW for all the rest, as one optimiser.
 
 Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") replaces the momentum M = U S V^T
 of a matrix by U V^T: all directions of an update get the same length, also those in which the gradient is weak. A
@@ -36,7 +36,7 @@ class MuonAdamW(AdamW):
             axes; the first are rows, the others together columns.
         momentum: of Muon, with Nesterov's look ahead.
         iterations: of the orthogonalisation.
-        options: of AdamW; ``lr`` and ``weight_decay`` mean the same to both.
+        options: of AdamW; ``weight_decay`` means the same to both.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ def orthogonalised(matrices: Tensor, iterations: int = 5) -> Tensor:
     return x
 
 
-def parameter_groups(network: nn.Module, weight_decay: float, *, muon: bool) -> list[dict[str, Any]]:
-    """The parameters of a network, by what an optimiser should do with them.
+def parameter_groups(network: nn.Module, weight_decay: float, muon_lr: float | None = None) -> list[dict[str, Any]]:
+    """The parameters of a network, by what an optimiser should do with them; no Muon without ``muon_lr``.
 
     Weight decay is for matrices and kernels. Muon is for those of them that mix channels: not for depth-wise kernels,
     which are one small filter per channel, nor for parameters of a module's own, such as the rank queries of CEA.
@@ -120,10 +120,10 @@ def parameter_groups(network: nn.Module, weight_decay: float, *, muon: bool) -> 
     kernels: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for parameter in network.parameters():
-        kind = vectors if parameter.ndim < 2 else muons if muon and parameter in mixing else kernels
+        kind = vectors if parameter.ndim < 2 else muons if muon_lr and parameter in mixing else kernels
         kind.append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": muons, "weight_decay": weight_decay, "muon": True},
+        {"params": muons, "weight_decay": weight_decay, "muon": True, "lr": muon_lr},
         {"params": kernels, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]

@@ -29,6 +29,7 @@ TRAIN = TrainConfig(
     batch=3,
     patch=16,
     warmup_steps=3,
+    muon_lr=5e-3,
     log_interval=5,
     val_crop=32,
     workers=0,
@@ -149,7 +150,7 @@ def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Pa
     others = [
         fingerprint(dataclasses.replace(job, seed=4), TRAIN, MODEL),
         fingerprint(dataclasses.replace(job, train=job.train[:1]), TRAIN, MODEL),
-        fingerprint(job, TRAIN.model_copy(update={"lr": 3e-3}), MODEL),
+        fingerprint(job, TRAIN.model_copy(update={"lr": 2e-3}), MODEL),
         fingerprint(job, TRAIN, MODEL.model_copy(update={"rank": 5})),
     ]
     assert len({mark, *others}) == 5
@@ -165,7 +166,7 @@ def test_state_of_another_run_is_not_resumed(shards: Path, undisturbed: FitResul
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        fit(job, TRAIN.model_copy(update={"lr": 3e-3}), MODEL, report=stop, progress=False)
+        fit(job, TRAIN.model_copy(update={"lr": 2e-3}), MODEL, report=stop, progress=False)
     assert (job.state / "resume.ckpt").is_file()
     assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
 

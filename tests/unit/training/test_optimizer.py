@@ -68,8 +68,8 @@ def test_the_rest_is_plain_adamw() -> None:
     networks = [build(ModelConfig(width=8, rank=2)) for _ in range(2)]
     gradients = [torch.randn_like(parameter) for parameter in networks[0].parameters()]
     options = {"lr": 1e-2, "betas": (0.9, 0.99)}
-    both = MuonAdamW(parameter_groups(networks[0], 0.1, muon=True), **options)
-    plain = torch.optim.AdamW(parameter_groups(networks[1], 0.1, muon=False), **options)
+    both = MuonAdamW(parameter_groups(networks[0], 0.1, 1e-2), **options)
+    plain = torch.optim.AdamW(parameter_groups(networks[1], 0.1), **options)
     for network, optimizer in zip(networks, (both, plain), strict=True):
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient.clone()
@@ -82,8 +82,8 @@ def test_the_rest_is_plain_adamw() -> None:
 
 def test_every_parameter_is_in_one_group() -> None:
     network = build(ModelConfig(width=8, rank=2))
-    for muon in (True, False):
-        groups = parameter_groups(network, 0.1, muon=muon)
+    for rate in (1e-2, None):
+        groups = parameter_groups(network, 0.1, rate)
         found = [id(parameter) for group in groups for parameter in group["params"]]
         assert sorted(found) == sorted(id(parameter) for parameter in network.parameters())
         assert all(p.ndim == 1 for group in groups if not group["weight_decay"] for p in group["params"])
@@ -91,17 +91,17 @@ def test_every_parameter_is_in_one_group() -> None:
 
 def test_muon_takes_what_mixes_channels() -> None:
     network = build(ModelConfig(width=8, rank=2))
-    muon = {id(p) for group in parameter_groups(network, 0.1, muon=True) if "muon" in group for p in group["params"]}
+    muon = {id(p) for group in parameter_groups(network, 0.1, 1e-2) if "muon" in group for p in group["params"]}
     names = {name for name, parameter in network.named_parameters() if id(parameter) in muon}
     assert {"backbone.stem.weight", "backbone.head.weight"} <= names
     assert not any("depthwise" in name or "queries" in name or name.endswith("bias") for name in names)
-    assert not any(group.get("muon") for group in parameter_groups(network, 0.1, muon=False))
+    assert not any(group.get("muon") for group in parameter_groups(network, 0.1))
 
 
 def test_goes_on_from_a_saved_state() -> None:
     torch.manual_seed(5)
     networks = [build(ModelConfig(width=8, rank=2)) for _ in range(2)]
-    optimizers = [MuonAdamW(parameter_groups(network, 0.1, muon=True), lr=1e-2) for network in networks]
+    optimizers = [MuonAdamW(parameter_groups(network, 0.1, 1e-2), lr=1e-2) for network in networks]
 
     def step(number: int, seed: int) -> None:
         torch.manual_seed(seed)
@@ -120,7 +120,7 @@ def test_goes_on_from_a_saved_state() -> None:
 
 def test_the_closure_makes_the_gradients() -> None:
     network = nn.Linear(3, 2)
-    optimizer = MuonAdamW(parameter_groups(network, 0.0, muon=True), lr=1e-2)
+    optimizer = MuonAdamW(parameter_groups(network, 0.0, 1e-2), lr=1e-2)
     before = network.weight.detach().clone()
 
     def closure() -> torch.Tensor:
