@@ -313,3 +313,14 @@ def test_a_name_too_long_for_a_tar_is_refused(tmp_path):
         pytest.raises(DataError, match="is 104 bytes long; expected at most 100"),
     ):
         tar.add("n" * 100 + ".png", b"")
+
+
+def test_work_is_cut_finer_than_tars(made, train, clean_folder, tmp_path, monkeypatch):
+    """One tar of all samples still keeps two workers busy, and the bytes do not show how work was cut."""
+    sizes, delayed = [], packing.delayed
+    monkeypatch.setattr(packing, "_TILES_PER_JOB", 2)
+    monkeypatch.setattr(packing, "delayed", lambda work: lambda job: sizes.append(len(job.rows)) or delayed(work)(job))
+    write_shards(tmp_path / "one", train, clean_folder, ShardConfig(samples_per_tar=100), workers=2)
+    assert sizes == [2, 2, 2, 2]
+    write_shards(tmp_path / "three", train, clean_folder, CONFIG, workers=2)
+    assert _digests(tmp_path / "three") == _digests(made)
