@@ -98,20 +98,20 @@ def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Fig
 
 
 def latency(config: ModelConfig, device: str = "cpu", side: int = 256) -> dict[str, float]:
-    """Time and peak memory of one forward pass at ``side`` x ``side``, as numbers to log beside a run.
+    """Time of one forward pass at ``side`` x ``side``, as numbers to log beside a run.
 
     On the CPU one thread and the processor's time, which other jobs on the machine distort least.
     ``forward_<side>_ratio`` is the time against the same network without adapters, in turns with it.
     """
+    image = torch.rand(1, 3, side, side, device=device)
+    configs = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
+    jobs = {name: _job(forward_job, build(one).to(device).eval(), image) for name, one in configs.items()}
     clock = time.perf_counter if device == "cuda" else time.process_time
-    plan = Plan(((side, side),), None, 5, device, clock)
-    networks = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
     with threads(1):
-        found = {(figure.network, figure.quantity): figure for task in measure(networks, plan) for figure in task}
+        seconds = in_turns(jobs, rounds=5, device=torch.device(device), clock=clock)
     return {
-        f"forward_{side}_ms": found["own", "ms"].value,
-        f"forward_{side}_ratio": found["own", "ms"].ratio,
-        f"forward_{side}_mb": found["own", "MB"].value,
+        f"forward_{side}_ms": 1e3 * median(seconds["own"]),
+        f"forward_{side}_ratio": ratio(seconds, "own", "none"),
     }
 
 

@@ -193,8 +193,6 @@ class TestCommand:
 def test_latency_to_log_stands_against_the_plain_network() -> None:
     config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
     found = latency(config, side=32)
-    assert set(found) == {"forward_32_ms", "forward_32_ratio", "forward_32_mb"}
+    assert set(found) == {"forward_32_ms", "forward_32_ratio"}
     assert found["forward_32_ms"] > 0
     assert 0.7 < found["forward_32_ratio"] < 30  # tiny maps: mostly the adapter's small operators
-    pixels = 32 * 32 * 3 * 4 / 1e6
-    assert found["forward_32_mb"] > pixels
