@@ -22,7 +22,7 @@ from cea.evaluation.examples import write_pictures
 from cea.evaluation.folder import Method
 from cea.evaluation.photographs import judge_photographs
 from cea.evaluation.routing import measure_routing, summarise_routing
-from cea.evaluation.summary import gain_table, summarise, to_json
+from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
 from cea.evaluation.table import evaluate
 from cea.imageio import write_bytes
 from cea.inference import restore, tile_for
@@ -34,7 +34,15 @@ from cea.training.tracking import Tracker, TrackingConfig, file_sha256
 from cea.types import ImageF, ImageU8
 from pipeline import stage
 
-ARTIFACTS = ("pictures", "images.parquet", "benchmarks.parquet", "photographs.parquet", "summary.json", "gains.csv")
+ARTIFACTS = (
+    "pictures",
+    "images.parquet",
+    "benchmarks.parquet",
+    "photographs.parquet",
+    "summary.json",
+    "gains.csv",
+    "severity.csv",
+)
 
 
 def main(paths: Namespace) -> None:
@@ -66,6 +74,7 @@ def main(paths: Namespace) -> None:
     for name, table in (("bins", tables.bins), ("benchmarks", pairs), ("photographs", scored)):
         write_table(paths.metrics / f"{name}.parquet", table)
     write_bytes(paths.metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
+    write_bytes(paths.metrics / "severity.csv", severity_table(summary).write_csv(float_precision=4).encode())
     write_bytes(paths.metrics / "summary.json", to_json(summary))
     tell(summary)
     tracker = Tracker(load(TrackingConfig, params, "tracking"))

@@ -102,6 +102,13 @@ def gain_table(images: pl.DataFrame) -> pl.DataFrame:
     return images.group_by("recipe", maintain_order=True).agg(*facts, *means)
 
 
+def severity_table(summary: Mapping[str, Any]) -> pl.DataFrame:
+    """The bins of local severity, a row each at its middle: the curves that ``dvc plots`` draws."""
+    columns = ("input_psnr", "output_psnr", "gain_psnr", "images")
+    rows = [((bin["low"] + bin["high"]) / 2, *(bin[name] for name in columns)) for bin in summary["severity"].values()]
+    return pl.DataFrame(rows, schema=["severity", *columns], orient="row")
+
+
 def spatial_gap(images: pl.DataFrame) -> float | None:
     """How much more (positive) is gained on non-uniform images than on uniform ones of equal input PSNR, in dB.
 

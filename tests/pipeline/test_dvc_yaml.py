@@ -97,7 +97,9 @@ def test_imports_follow_late_and_named_modules_but_not_type_checking(tmp_path: P
 def test_files_that_are_not_code_but_are_read_are_declared(stages):
     """The report's template, style and script lie beside its code."""
     beside = {
-        f"cea/report/{file.name}" for file in (ROOT / "cea/report").iterdir() if file.suffix in (".html", ".css", ".js", ".yaml")
+        f"cea/report/{file.name}"
+        for file in (ROOT / "cea/report").iterdir()
+        if file.suffix in (".html", ".css", ".js", ".yaml")
     }
     assert beside
     assert beside <= set(stages["report"]["deps"])

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from cea.errors import DataError
-from cea.evaluation.summary import gain_table, spatial_gap, summarise, to_json
+from cea.evaluation.summary import gain_table, severity_table, spatial_gap, summarise, to_json
 from cea.evaluation.table import BINS, IMAGES
 
 ROWS = [
@@ -162,6 +162,10 @@ def test_severity_bins_are_means_over_images_with_enough_pixels():
         **{"input_psnr": 30.0, "output_psnr": 30.0, "gain_psnr": 0.0},
     }
     assert severity["0_5-1"]["output_psnr"] == 100.0
+    curve = severity_table({"severity": severity})
+    assert curve["severity"].to_list() == [0.25, 0.75]
+    assert curve["gain_psnr"].to_list() == [0.0, 90.0]
+    assert severity_table({"severity": {}}).columns == curve.columns
 
 
 def test_json_is_finite_and_round_trips():
