@@ -68,8 +68,9 @@ def degrade(
     light: Annotated[Path | None, typer.Option(help="Illumination map (one photograph only).")] = None,
     params: Annotated[Path, typer.Option(help="File whose recipes may be named.")] = Path("params.yaml"),
 ) -> None:
-    """Degrade a photograph, or every one in a folder."""
+    """Degrade a photograph, or every one in a folder; broken ones are left out and named at the end."""
     from cea.degradations import files
+    from cea.errors import ImageError
 
     if photo.is_dir() and (depth or light):
         raise ConfigError(
@@ -82,10 +83,24 @@ def degrade(
         None if depth is None else _depth(depth, depth_convention),
         None if light is None else files.read_light(light),
     )
-    for source, target in files.targets(photo, out):
-        drawn, rendered = files.degrade(source, wish)
+    pairs, broken = files.targets(photo, out), []
+    for source, target in pairs:
+        try:
+            drawn, rendered = files.degrade(source, wish)
+        except ImageError as error:
+            if not photo.is_dir():
+                raise
+            broken.append(str(source.relative_to(photo)))
+            typer.echo(f"left out: {error}", err=True)
+            continue
         files.write(target, drawn, rendered, with_maps=maps, with_record=record)
         _describe(target, drawn, rendered)
+    if broken:
+        raise ImageError(
+            f"{photo}: {len(broken)} of {len(pairs)} images were left out: {', '.join(broken)}",
+            expected="images that can be read",
+            remedy="replace or remove them; the others are written",
+        )
 
 
 @app.command()

@@ -33,6 +33,7 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
         nodes: label -> settings, as under ``nodes`` of a recipe in params.yaml.
         order: ``physical``, ``cdd11`` or ``listed``.
         nonuniform: whether smooth fields drive the strengths.
+        input_psnr: bounds in dB on the degraded image against the clean one, or None; draws outside are drawn again.
         p: probability of being applied.
 
     Takes (H, W, 3) RGB, uint8 or float32 in [0, 1]; depth and light are procedural. Its draws come from the seed that
@@ -46,20 +47,34 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
         nodes: dict[str, Any]
         order: str
         nonuniform: bool
+        input_psnr: tuple[float, float] | None
 
     def __init__(
-        self, nodes: Mapping[str, Any], order: Order = "physical", nonuniform: bool = False, p: float = 0.5
+        self,
+        nodes: Mapping[str, Any],
+        order: Order = "physical",
+        nonuniform: bool = False,
+        input_psnr: tuple[float, float] | None = None,
+        p: float = 0.5,
     ) -> None:
         super().__init__(p=p)
-        self.nodes, self.order, self.nonuniform = dict(nodes), order, nonuniform
-        self._recipe = parse(RecipeConfig, {"nodes": self.nodes, "order": order}, "Degrade")
+        self.nodes, self.order, self.nonuniform, self.input_psnr = dict(nodes), order, nonuniform, input_psnr
+        settings = {"nodes": self.nodes, "order": order, "input_psnr": input_psnr}
+        self._recipe = parse(RecipeConfig, settings, "Degrade")
 
-    def get_params(self) -> dict[str, Any]:
-        """Draw a record."""
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw a record; the image itself is looked at only where ``input_psnr`` bounds the draws."""
         spelled = json.dumps([self.nodes, self.order], sort_keys=True)
         key = SampleKey(int(self.random_generator.integers(1 << 63)), spelled, "degrade", 0)
         record = draw(
-            "degrade", self._recipe, key, clean_id="image", split="train", crop=None, nonuniform=self.nonuniform
+            "degrade",
+            self._recipe,
+            key,
+            clean_id="image",
+            split="train",
+            crop=None,
+            nonuniform=self.nonuniform,
+            clean=lambda: data["image"],
         )
         return {"record": record.model_dump_json()}
 

@@ -49,7 +49,7 @@ def within_bounds(
     for attempt in range(ATTEMPTS):
         retry = Retry(key.root_seed, key.clean_sha256, key.recipe, key.variant, attempt)
         record = draw(retry if attempt else key)
-        scene = record.scene.model_copy(update={"depth_given": False})
+        scene = record.scene.model_copy(update={"depth_given": False, "depth_sha256": None, "light_sha256": None})
         rendered = render(record.model_copy(update={"scene": scene}), pixels)
         found.append(input_psnr(rendered.degraded, rendered.clean))
         if bounds[0] <= found[-1] <= bounds[1]:

@@ -59,7 +59,8 @@ def degrade(photo: Path, wish: Wish) -> tuple[Record, Rendered]:
         split="test",
         crop=None,
         nonuniform=wish.uneven,
-        depth_given=wish.inverse_depth is not None,
+        inverse_depth=wish.inverse_depth,
+        light=wish.light,
         clean=lambda: clean,
     )
     return record, render(record, clean, inverse_depth=wish.inverse_depth, light=wish.light, labels=True)

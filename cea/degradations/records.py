@@ -11,13 +11,14 @@ from cea.config import Config
 from cea.degradations.compose import choose, drive
 from cea.degradations.fields import FieldSpec
 from cea.degradations.recipes import Node, Order, RecipeConfig
-from cea.degradations.scene import SceneParams, draw_scene
+from cea.degradations.scene import SceneParams, draw_scene, map_sha256
 from cea.errors import RecordError
 from cea.rng import SampleKey
-from cea.types import Image, Split
+from cea.types import Image, Map, Split
 
-ENGINE_VERSION = "1.0"
-"""Of what a record means in pixels. The first number rises when the same record would give other pixels."""
+ENGINE_VERSION = "1.1"
+"""Of what a record means in pixels. The first number rises when the same record would give other pixels, the second
+when records say more than before (1.1: the digests of the maps that a sample was drawn for)."""
 
 
 class NodeRecord(Config):
@@ -76,6 +77,8 @@ def draw(  # what a sample is, by name
     crop: tuple[int, int, int, int] | None,
     nonuniform: bool,
     depth_given: bool = False,
+    inverse_depth: Map | None = None,
+    light: Map | None = None,
     clean: Callable[[], Image] | None = None,
 ) -> Record:
     """Draw one sample; a pure function of its arguments.
@@ -88,7 +91,9 @@ def draw(  # what a sample is, by name
         split: which side of the experiment it belongs to.
         crop: [top, left, height, width] in clean pixels, or None.
         nonuniform: whether smooth fields drive one or more of the nodes.
-        depth_given: whether it will be rendered with the image's own depth map; rendering then insists on it.
+        depth_given: whether it will be rendered with the image's own depth map; rendering then insists on one.
+        inverse_depth: that map, as ``render`` will get it, if it is at hand: rendering then insists on this very one.
+        light: the image's own illumination, likewise.
         clean: gives the clean pixels; called only for a recipe that bounds the input PSNR, whose draws are rendered
             (with procedural depth) and drawn again until they lie within.
 
@@ -96,8 +101,14 @@ def draw(  # what a sample is, by name
         ConfigError: the recipe bounds the input PSNR, and ``clean`` is missing or no draw was within.
     """
 
+    maps = {
+        "depth_given": depth_given or inverse_depth is not None,
+        "depth_sha256": None if inverse_depth is None else map_sha256(inverse_depth),
+        "light_sha256": None if light is None else map_sha256(light),
+    }
+
     def attempt(identity: SampleKey) -> Record:
-        return _draw_once(recipe_name, recipe, identity, (clean_id, split, crop), nonuniform, depth_given)
+        return _draw_once(recipe_name, recipe, identity, (clean_id, split, crop), nonuniform, maps)
 
     if recipe.input_psnr is None:
         return attempt(key)
@@ -112,7 +123,7 @@ def _draw_once(
     key: SampleKey,
     image: tuple[str, Split, tuple[int, int, int, int] | None],
     nonuniform: bool,
-    depth_given: bool,
+    maps: dict[str, Any],
 ) -> Record:
     clean_id, split, crop = image
     nodes = choose(recipe, key)
@@ -129,7 +140,7 @@ def _draw_once(
         uniform=not fields,
         engine_version=ENGINE_VERSION,
         order=recipe.order,
-        scene=draw_scene(key.generator("scene"), depth_given=depth_given),
+        scene=draw_scene(key.generator("scene")).model_copy(update=maps),
         nodes=tuple(_draw_node(node, fields.get(node.label), key) for node in nodes),
     )
 

@@ -20,7 +20,7 @@ from cea.degradations.maps import resized
 from cea.degradations.planes import as_rgb8, quantise, to_planes
 from cea.degradations.portable import portable
 from cea.degradations.records import NodeRecord, Record, check_version
-from cea.degradations.scene import Window, brightest, light_map, procedural_depth, shrunk
+from cea.degradations.scene import Window, brightest, light_map, own_map, procedural_depth, shrunk
 from cea.errors import ConfigError, ImageError, RecordError
 from cea.types import Image, ImageF, ImageU8, Map
 
@@ -64,7 +64,8 @@ def render(
         fields: the caller's maps for nodes whose field is an ``array``, by label, (h, w) of the crop.
 
     Raises:
-        RecordError: a record of another engine, of a family that is missing, or without its depth map or field.
+        RecordError: a record of another engine, of a family that is missing, without its depth map, light map or field,
+            or with another map than it was drawn for.
         ImageError: an image that is none, or too small for the record's crop.
     """
     check_version(record)
@@ -74,9 +75,11 @@ def render(
     image = to_planes(tile)
     bright = cache(lambda: brightest(image))
     small = cache(lambda: shrunk(bright()))
+    made = record.scene
     scene = Scene(
-        _own(inverse_depth, window, tile, "depth map") or _procedural(record, window, tile, small),
-        _own(light, window, tile, "light map") or (lambda: light_map(bright(), small(), record.scene.light_radius_px)),
+        _own(inverse_depth, "depth map", made.depth_sha256, window, tile) or _procedural(record, window, tile, small),
+        _own(light, "light map", made.light_sha256, window, tile)
+        or (lambda: light_map(bright(), small(), made.light_radius_px)),
     )
     chain = _Chain(record, scene, dict(fields or {}), {} if labels else None)
     degraded = chain.run(image)
@@ -171,30 +174,31 @@ def _crop(record: Record, whole: ImageU8) -> tuple[Window, ImageU8]:
     return window, np.ascontiguousarray(whole[top : top + rows, left : left + columns])
 
 
-def _own(given: Map | None, window: Window, tile: ImageU8, what: str) -> Callable[[], Map] | None:
+def _own(
+    given: Map | None, what: str, drawn_for: str | None, window: Window, tile: ImageU8
+) -> Callable[[], Map] | None:
     """A user's map of the whole frame, cut to the tile."""
     if given is None:
+        if drawn_for is not None:
+            raise _missing(what)
         return None
-    raw: NDArray[Any] = np.asarray(given)
-    values = raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max if raw.dtype.kind == "u" else 1)
-    if values.ndim != 2 or values.size == 0 or not (values.min() >= 0 and values.max() <= 1):
-        reach = f" with values in [{values.min():g}, {values.max():g}]" if values.size else ""
-        raise ImageError(
-            f"a {what} of shape {values.shape}{reach}",
-            expected="(H, W) values in [0, 1]" + (", near = 1" if "depth" in what else ""),
-            remedy="convert it first" + (", with cea.degradations.scene.as_inverse_depth" if "depth" in what else ""),
-        )
+    values = own_map(given, what, drawn_for)
     frame = resized(values, (window.height, window.width))
     rows, columns = tile.shape[:2]
     part = np.ascontiguousarray(frame[window.top : window.top + rows, window.left : window.left + columns])
     return lambda: part
 
 
+def _missing(what: str) -> RecordError:
+    argument = "inverse_depth" if "depth" in what else "light"
+    return RecordError(
+        f"the sample was drawn for the image's own {what}, and none was given",
+        expected=argument,
+        remedy=f"pass render(..., {argument}=...)",
+    )
+
+
 def _procedural(record: Record, window: Window, tile: ImageU8, small: Callable[[], Map]) -> Callable[[], Map]:
     if record.scene.depth_given:
-        raise RecordError(
-            f"sample {record.sample_id} was drawn for the image's own depth map, and none was given",
-            expected="inverse_depth",
-            remedy="pass render(..., inverse_depth=...)",
-        )
+        raise _missing("depth map")
     return lambda: procedural_depth(record.scene, small(), tile.shape[:2], window)

@@ -16,7 +16,8 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.fields import fractal
 from cea.degradations.maps import box_mean, resized
-from cea.errors import ImageError
+from cea.errors import ImageError, RecordError
+from cea.imageio import pixel_sha256
 from cea.types import ImageF, Map
 
 Convention = Literal["inverse", "metric"]
@@ -39,9 +40,13 @@ class SceneParams(Config):
     """Seed of the relief."""
     depth_given: bool = False
     """Whether the sample was drawn for a depth map of its image; the numbers above then make the light map only."""
+    depth_sha256: str | None = None
+    """Digest of that depth map (see ``map_sha256``) where the caller showed it when drawing; None: any will do."""
+    light_sha256: str | None = None
+    """Digest of the light map that the sample was drawn for; None: it was drawn for none of its own."""
 
 
-def draw_scene(rng: np.random.Generator, *, depth_given: bool = False) -> SceneParams:
+def draw_scene(rng: np.random.Generator) -> SceneParams:
     """Draw the numbers of the procedural maps."""
     return SceneParams(
         horizon=_between(rng, 0.0, 0.6),
@@ -50,7 +55,6 @@ def draw_scene(rng: np.random.Generator, *, depth_given: bool = False) -> SceneP
         cells=int(rng.integers(2, 6)),
         light_radius_px=int(rng.integers(15, 31)),
         stream=int(rng.integers(0, 1 << 63)),
-        depth_given=depth_given,
     )
 
 
@@ -131,6 +135,45 @@ def _self_guided(guide: Map, side: int, eps: float = 0.05) -> tuple[Map, Map]:
     variance = np.maximum(box_mean(guide * guide, side) - mean * mean, 0)
     slope = variance / (variance + np.float32(eps))
     return box_mean(slope, side), box_mean(mean * (1 - slope), side)
+
+
+def map_sha256(values: NDArray[Any]) -> str:
+    """Digest of a user's map as rendering takes it: the same for 8 or 16 bits, float32 and float64 of equal values."""
+    return pixel_sha256(_unit(values))
+
+
+def own_map(values: NDArray[Any], what: str, drawn_for: str | None) -> Map:
+    """A user's depth or light map as (H, W) float32.
+
+    Args:
+        values: (H, W), unsigned integers over their full range or floats in [0, 1].
+        what: ``depth map`` or ``light map``, for messages.
+        drawn_for: digest of the map that the record was drawn for, or None.
+
+    Raises:
+        ImageError: another shape or range.
+        RecordError: another map than the record was drawn for.
+    """
+    unit = _unit(values)
+    if unit.ndim != 2 or unit.size == 0 or not (unit.min() >= 0 and unit.max() <= 1):
+        reach = f" with values in [{unit.min():g}, {unit.max():g}]" if unit.size else ""
+        raise ImageError(
+            f"a {what} of shape {unit.shape}{reach}",
+            expected="(H, W) values in [0, 1]" + (", near = 1" if "depth" in what else ""),
+            remedy="convert it first" + (", with cea.degradations.scene.as_inverse_depth" if "depth" in what else ""),
+        )
+    if drawn_for is not None and map_sha256(unit) != drawn_for:
+        raise RecordError(
+            f"a {what} with the digest {map_sha256(unit)[:12]}",
+            expected=f"the one that the sample was drawn for, {drawn_for[:12]}",
+            remedy=f"pass that {what}, or draw the sample again",
+        )
+    return unit
+
+
+def _unit(values: NDArray[Any]) -> Map:
+    raw: NDArray[Any] = np.asarray(values)
+    return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max if raw.dtype.kind == "u" else 1)
 
 
 def as_inverse_depth(depth: NDArray[Any], convention: Convention) -> Map:

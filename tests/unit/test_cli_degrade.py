@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cea.cli import app
 from cea.degradations.conformance import picture
 from cea.degradations.records import Record
 from cea.degradations.render import render
+from cea.errors import RecordError
 from cea.imageio import read_rgb, to_uint8, write_image
 
 
@@ -63,15 +65,36 @@ def test_folder_keeps_its_structure_and_runs_twice(photo, tmp_path):
     assert written == ["a_bmp.png", "a_png.png", "deep/b.png"]
 
 
+def test_a_folder_goes_on_after_broken_files_and_names_them(photo, tmp_path):
+    folder, out = photo.parent, tmp_path / "out"
+    whole = photo.read_bytes()
+    (folder / "0_cut.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "deep").mkdir()
+    (folder / "deep" / "text.jpg").write_text("not an image")
+    result = cea("degrade", folder, "--recipe", "haze", "-o", out)
+    assert result.exit_code == 2
+    assert [path.name for path in out.rglob("*.png")] == ["a.png"]
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert f"2 of 3 images were left out: 0_cut.png, {Path('deep/text.jpg')}" in last
+    assert cea("degrade", folder / "0_cut.png", "--recipe", "haze", "-o", out / "b.png").exit_code == 2
+
+
 def test_own_depth_and_light(photo, tmp_path):
     depth = np.linspace(0, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
     np.save(tmp_path / "depth.npy", depth)
     write_image(tmp_path / "light.png", np.full((48, 64), 128, np.uint8))
     common = ("degrade", photo, "--recipe", "low_haze", "-o", tmp_path / "o.png", "--maps")
     result = cea(
-        *common, "--depth", tmp_path / "depth.npy", "--depth-convention", "inverse", "--light", tmp_path / "light.png"
-    )
+        *common, "--depth", tmp_path / "depth.npy", "--depth-convention", "inverse", "--light", tmp_path / "light.png",
+        "--record",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
+    record, light = Record.model_validate_json((tmp_path / "o.json").read_text()), np.full((48, 64), 128, np.uint8)
+    again = render(record, read_rgb(photo), inverse_depth=depth, light=light)
+    np.testing.assert_array_equal(again.degraded, read_rgb(tmp_path / "o.png"))
+    with pytest.raises(RecordError, match="a depth map with the digest"):
+        render(record, read_rgb(photo), inverse_depth=1 - depth, light=light)
     transmission = read_rgb(tmp_path / "o.haze.transmission.png")[..., 0].astype(int)
     assert transmission[0].max() < transmission[-1].min()  # far above, near below
 

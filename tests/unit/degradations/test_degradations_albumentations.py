@@ -10,6 +10,7 @@ import pytest
 from cea.config import parse
 from cea.degradations.albumentations_family import Albumentations, AlbumentationsRanges, library
 from cea.degradations.base import Context
+from cea.degradations.bounds import input_psnr
 from cea.degradations.conformance import DegradationContract, context, picture, scene_maps
 from cea.degradations.recipes import RecipeConfig
 from cea.degradations.records import Record, draw
@@ -135,6 +136,15 @@ def test_ours_keeps_floats_and_its_record_and_survives_serialisation():
     assert not record.uniform
     again = A.from_dict(A.to_dict(transform))
     assert (again.nodes, again.order, again.nonuniform) == (transform.nodes, "physical", True)
+
+
+def test_ours_keeps_the_input_psnr_within_bounds():
+    A = library()
+    image = to_uint8(picture((64, 80)))
+    bounded = degrade({"noise": {"sigma_255": [1, 60]}}, input_psnr=(20, 24), p=1)
+    found = [input_psnr(A.Compose([bounded], seed=seed)(image=image)["image"], image) for seed in range(8)]
+    assert 20 <= min(found) <= max(found) <= 24
+    assert A.from_dict(A.to_dict(bounded)).input_psnr == (20, 24)
 
 
 def test_ours_refuses_a_wrong_recipe():

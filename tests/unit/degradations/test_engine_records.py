@@ -263,3 +263,31 @@ def test_own_maps_of_any_depth_and_size_are_used() -> None:
     found = render(record, photo, inverse_depth=coarse).degraded.astype(int)
     assert np.abs(found - expected).max() <= 3
     assert np.abs(render(record, photo).degraded.astype(int) - expected).max() > 20
+
+
+def test_a_record_holds_to_the_maps_it_was_drawn_for() -> None:
+    photo, recipe = _photo(), _recipe({"low": {}, "haze": {}})
+    depth, light = (generator(seed).random((35, 45)) for seed in (1, 2))
+    record = _draw(recipe, inverse_depth=depth, light=light)
+    assert record == Record.model_validate_json(record.model_dump_json())
+    assert record.nodes == _draw(recipe).nodes  # maps do not move the draws
+    expected = render(record, photo, inverse_depth=depth, light=light).degraded
+    single = render(record, photo, inverse_depth=depth.astype(np.float32), light=light.astype(np.float32))
+    np.testing.assert_array_equal(single.degraded, expected)
+    for maps, message in (
+        ({"inverse_depth": depth, "light": depth}, "a light map with the digest .* draw the sample again"),
+        ({"inverse_depth": light, "light": light}, "a depth map with the digest .* pass that depth map"),
+        ({"inverse_depth": depth}, "own light map, and none was given"),
+        ({"light": light}, "own depth map, and none was given"),
+    ):
+        with pytest.raises(RecordError, match=message):
+            render(record, photo, **maps)
+
+
+def test_records_of_the_engine_before_map_digests_still_render() -> None:
+    record = _draw(_recipe())
+    older = json.loads(record.model_dump_json())
+    for key in ("depth_sha256", "light_sha256"):
+        del older["scene"][key]
+    again = Record.model_validate_json(json.dumps(older | {"engine_version": "1.0"}))
+    np.testing.assert_array_equal(render(again, _photo()).degraded, render(record, _photo()).degraded)
