@@ -34,9 +34,9 @@ TIMINGS = frozenset({"train/steps_per_s", "train/wait_share"})
 class Curves(Callback):
     """Keeps the training curves, across resumed runs, and reports each point.
 
-    Points hold ``train/loss`` (mean since the last point), ``train/lr`` (of AdamW), ``train/grad_norm`` (before clipping),
-    ``train/steps_per_s`` and ``train/wait_share`` (share of the time spent waiting for data); whatever else is passed
-    to ``add`` joins them.
+    Points hold ``train/loss`` (mean since the last point), ``train/lr`` (of AdamW), ``train/grad_norm`` (before
+    clipping), ``train/steps_per_s`` and ``train/wait_share`` (share of the time spent waiting for data); whatever else
+    is passed to ``add`` joins them.
 
     Args:
         interval: steps between points.
