@@ -158,7 +158,7 @@ def find_sets(folder: Path, layout: Layout = "auto") -> list[BenchmarkSet]:
         raise DataError(
             f"{folder}: no test set recognised (it holds {inside})",
             expected=_WANTED if layout == "auto" else f"the layout {layout!r} (docs/protocol.md shows it)",
-            remedy="pass the folder above the sets, or rename the folders",
+            remedy="pass the folder above the sets, or rename the folders; photographs without targets: --no-reference",
         )
     return found
 

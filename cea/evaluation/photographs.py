@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
+from cea.data.benchmarks import PLAIN
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restorer
 from cea.imageio import IMAGE_SUFFIXES, read_rgb, to_uint8
@@ -41,7 +42,10 @@ def judge_photographs(
 
 
 def score_folder(folder: Path, restore: Restorer, scores: Mapping[str, NoReference]) -> pl.DataFrame:
-    """Restore and score every image in ``folder`` and below; a set is the folder an image lies in.
+    """Restore and score every image in ``folder`` and below.
+
+    A set is the folder an image lies in, seen from ``folder``; folders called ``degraded``, ``input`` and the like
+    take the name above them.
 
     Raises:
         DataError: no such folder, no image in it, or one that cannot be read (naming it).
@@ -60,7 +64,7 @@ def score_folder(folder: Path, restore: Restorer, scores: Mapping[str, NoReferen
             output = restore(image)
         except ImageError as error:
             raise DataError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from error
-        head = {"set": path.parent.name, "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
+        head = {"set": _set(path, folder), "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
         rows += [{**head, "score": n, "input": score(image), "output": score(output)} for n, score in scores.items()]
     return pl.DataFrame(rows, schema=PHOTOGRAPHS)
 
@@ -72,6 +76,11 @@ def summarise_photographs(table: pl.DataFrame) -> dict[str, Any]:
         sets = part.partition_by("set", as_dict=True, maintain_order=True)
         summary[str(score)] = _means(part) | {"sets": {str(key[0]): _means(rows) for key, rows in sets.items()}}
     return summary
+
+
+def _set(path: Path, folder: Path) -> str:
+    parts = [part for part in path.parent.relative_to(folder).parts if part not in {name for name, _ in PLAIN}]
+    return "/".join(parts) or folder.resolve().name
 
 
 def _means(part: pl.DataFrame) -> dict[str, Any]:

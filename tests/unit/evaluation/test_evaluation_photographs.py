@@ -51,6 +51,16 @@ def test_every_photograph_has_a_row_per_score_and_sets_their_means(folder: Path)
     assert "arniqa" in missing or "arniqa" in summary["wild"]
 
 
+def test_sets_are_named_by_where_they_lie(folder: Path):
+    write_image(folder / "snow/degraded/7.png", picture(7))
+    write_image(folder / "8.png", picture(8))
+    _, rows, _ = judge_photographs({"wild": folder}, blur)
+    assert dict(rows.filter(score="blur_effect").select("name", "set").iter_rows()) == {
+        **{"0": "fog", "1": "rain", "2": "rain"},
+        **{"7": "snow", "8": "real"},
+    }
+
+
 def test_without_folders_nothing_is_loaded_or_said(monkeypatch):
     monkeypatch.setattr(photographs, "load_scores", lambda: pytest.fail("not needed"))
     summary, rows, missing = judge_photographs({}, blur)
