@@ -22,10 +22,11 @@ from typing import Any
 
 import polars as pl
 
-from cea.config import load, read_params
+from cea.config import Config, load, read_params
 from cea.data.tables import write_table
 from cea.errors import ConfigError, InputError
 from cea.evaluation.comparison import compare
+from cea.evaluation.config import EvaluationConfig
 from cea.imageio import write_bytes
 from cea.models.config import ModelSection
 from cea.models.cost import figures
@@ -50,6 +51,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Changes to section ``model``: every rival gets as many parameters as CEA; the plain network stands there twice."""
 
 
+SECTIONS: dict[str, type[Config]] = {"model": ModelSection, "train": TrainConfig, "evaluate": EvaluationConfig}
+"""What may differ from params.yaml, for all runs alike."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of the grid."""
@@ -64,20 +69,29 @@ def grid(variants: Mapping[str, Mapping[str, Any]], options: argparse.Namespace)
 
     ``train.seed`` changes the initial weights and the sequence of patches; the data stay as they are.
     """
-    steps = {} if options.steps is None else {"train.max_steps": options.steps}
-    size = {} if options.size is None else {"model.size": options.size}
+    common = settings(options)
     return [
-        Cell(
-            variant,
-            seed,
-            Experiment(
-                f"{options.name}-{variant}-s{seed}",
-                {**size, **{f"model.{key}": value for key, value in model.items()}, **steps, "train.seed": seed},
-            ),
-        )
+        Cell(variant, seed, Experiment(f"{options.name}-{variant}-s{seed}", {**common, **own, "train.seed": seed}))
         for seed in options.seeds
         for variant, model in variants.items()
+        for own in [{f"model.{key}": value for key, value in model.items()}]
     ]
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line changes for every run, as dotted key -> value."""
+    short = {"train.max_steps": options.steps, "model.size": options.size}
+    found = {key: value for key, value in short.items() if value is not None}
+    for word in options.set:
+        key, equals, value = word.partition("=")
+        if not equals or key.partition(".")[0] not in SECTIONS or "." not in key:
+            raise ConfigError(
+                f"--set {word}",
+                expected=f"key=value with a key of {', '.join(SECTIONS)}; other sections change the data",
+                remedy="for example: --set train.lr=0.002",
+            )
+        found[key] = experiments.parse_yaml(value)
+    return found
 
 
 def chosen(adapters: Sequence[str], extra: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
@@ -102,13 +116,13 @@ def chosen(adapters: Sequence[str], extra: Sequence[Sequence[str]]) -> dict[str,
 
 def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Cost by variant; a value that a stage would refuse, or parameters that cannot be matched, are found here."""
-    costs: dict[str, dict[str, float]] = {}
+    models: dict[str, ModelSection] = {}
     for cell in cells:
         params = cell.experiment.params(base)
-        load(TrainConfig, params, "train")
-        if cell.variant not in costs:
-            costs[cell.variant] = figures(resolve(load(ModelSection, params, "model")))
-    return costs
+        for key, section in SECTIONS.items():
+            load(section, params, key)
+        models[cell.variant] = load(ModelSection, params, "model")
+    return {variant: figures(resolve(model)) for variant, model in models.items()}
 
 
 def make_data() -> None:
@@ -194,6 +208,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="of each adapter")
     found.add_argument("--steps", type=int, help="train.max_steps; default: as in params.yaml")
     found.add_argument("--size", help="model.size; default: as in params.yaml")
+    found.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of model, train or evaluate, for all")
     found.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     found.add_argument("--name", default="cmp", help="in front of the experiments' names, and a tag in MLflow")
     found.add_argument("--output", type=Path, default=Path("comparison"), help="where the table goes")

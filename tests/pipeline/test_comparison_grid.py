@@ -43,9 +43,10 @@ class TestGrid:
         assert {cell.seed for cell in found[:8]} == {1}, "a grid that is cut short holds whole rounds"
         assert found[0].experiment.name == "cmp-cea-s1"
 
-    @pytest.mark.parametrize("size", ["tiny", "small", "base"])
-    def test_rivals_have_as_many_parameters(self, size: str) -> None:
-        costs = comparison.costs_of(cells("--seeds", "1", "--size", size), PARAMS)
+    @pytest.mark.slow
+    def test_rivals_have_as_many_parameters(self) -> None:
+        """At the default size; test_sizes holds the others to it."""
+        costs = comparison.costs_of(cells("--seeds", "1"), PARAMS)
         assert costs["none"]["parameters"] < costs["cea"]["parameters"]
         for name in set(costs) - {"none"}:
             assert costs[name]["parameters"] == pytest.approx(costs["cea"]["parameters"], rel=0.01), name
@@ -66,6 +67,11 @@ class TestGrid:
         assert found[2].experiment.changes["model.sites"] == ["middle"]
         assert "++model.sites=[middle]" in found[2].experiment.command()
 
+    def test_settings_of_all_runs(self) -> None:
+        for cell in cells("--adapters", "film", "--set", "train.lr=2e-3", "evaluate.check=false"):
+            params = cell.experiment.params(PARAMS)
+            assert (params["train"]["lr"], params["evaluate"]["check"]) == (0.002, False)
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
@@ -73,6 +79,9 @@ class TestGrid:
             (["--variant", "cea", "rank=4"], "a new name"),
             (["--variant", "x", "rank"], "key=value"),
             (["--variant", "x", "rnak=4"], "did you mean 'rank'"),
+            (["--set", "train.lrr=1"], "did you mean 'lr'"),
+            (["--set", "seed=1"], "other sections change the data"),
+            (["--set", "recipes.noise=1"], "other sections change the data"),
             (["--steps", "0"], r"train\.max_steps = 0"),
             (["--seeds", "-1"], r"train\.seed = -1"),
         ],
