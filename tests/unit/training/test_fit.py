@@ -138,7 +138,7 @@ def test_waiting_for_data_is_a_share_of_the_time(undisturbed: FitResult) -> None
 
 def test_a_slow_reader_is_seen(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = PatchDataset.__getitem__
-    monkeypatch.setattr(PatchDataset, "__getitem__", lambda self, order: (time.sleep(0.05), cut(self, order))[1])
+    monkeypatch.setattr(PatchDataset, "__getitem__", lambda self, order: (time.sleep(0.2), cut(self, order))[1])
     config = TRAIN.model_copy(update={"max_steps": 3})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
     assert result.history["train/wait_share"][-1][1] > 0.5
