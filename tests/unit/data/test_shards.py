@@ -269,11 +269,11 @@ import sys, time
 from pathlib import Path
 import polars as pl
 from cea.data import packing
-render = packing.render
-def slowly(*args, **kwargs):
+add = packing.TarWriter.add
+def slowly(*args):
     time.sleep(0.05)
-    return render(*args, **kwargs)
-packing.render = slowly
+    return add(*args)
+packing.TarWriter.add = slowly
 config = packing.ShardConfig(samples_per_tar=3)
 packing.write_shards(Path(sys.argv[2]), pl.read_parquet(sys.argv[1]), Path(sys.argv[3]), config)
 """
