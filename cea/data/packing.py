@@ -35,8 +35,8 @@ class ShardConfig(Config):
     """Samples in one tar; the unit of streaming."""
 
 
-_TILES_PER_JOB = 8
-"""Tiles that a worker renders at a time: 70 ms of work for 1 ms of sending. Whole images go singly."""
+_TILES_PER_JOB = 4
+"""Tiles that a worker renders at a time: 50 ms of work for 1 ms of sending. Whole images go singly."""
 
 
 @dataclass(frozen=True)

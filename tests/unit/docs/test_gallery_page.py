@@ -1,4 +1,4 @@
-"""docs/gallery.md names what exists."""
+"""docs/gallery.md and docs/engine.md name what exists."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def test_every_set_of_recipes_is_described_and_pictures_are_there(root):
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", page):
         assert (root / "docs" / picture).is_file()
     assert sum(path.stat().st_size for path in (root / "docs/gallery").iterdir()) < 900_000
+
+
+def test_every_family_has_its_cost(root):
+    page = (root / "docs/engine.md").read_text(encoding="utf-8")
+    costs = {name: row.split("|") for name, row in re.findall(r"^\| `(\w+)`[^|]*\|(.*)\|$", page, re.M)}
+    assert set(costs) == set(FAMILIES)
+    slow = {name for name, row in costs.items() if max(float(cell) for cell in row[:2]) > 60}
+    assert slow <= {"varying_blur"}  # the only family that may cost more: several kernels everywhere
