@@ -214,7 +214,9 @@ def test_quiet(shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 
 
 def test_divergence_is_one_clear_error(shards: Path, tmp_path: Path) -> None:
-    config = TRAIN.model_copy(update={"lr": 1.0, "clip_norm": 1000.0, "max_steps": 200, "val_interval": 200})
+    config = TRAIN.model_copy(
+        update={"lr": 1.0, "muon_lr": 1.0, "clip_norm": 1000.0, "max_steps": 200, "val_interval": 200}
+    )
     broken = MODEL.model_copy(update={"residual_scale": 100.0})
     with pytest.raises(ConfigError, match=r"train\.lr = 1: the loss is"):
         fit(make_job(shards, tmp_path), config, broken, progress=False)

@@ -58,7 +58,9 @@ def test_the_optimizer_is_a_choice(module: RestorationModule) -> None:
         module.config = TrainConfig(weight_decay=0.1, optimizer=choice)
         groups = module.configure_optimizers()["optimizer"].param_groups
         assert [group["weight_decay"] for group in groups] == [0.1] * (count - 1) + [0]
-        assert [group["lr"] for group in groups] == [module.config.muon_lr, module.config.lr, module.config.lr][-count:]
+        assert [group["initial_lr"] for group in groups] == [module.config.muon_lr, module.config.lr, module.config.lr][
+            -count:
+        ]
 
 
 def test_clipping_keeps_the_norm_it_clipped(module: RestorationModule) -> None:
