@@ -145,8 +145,14 @@ def collect(cells: Sequence[Cell], commits: Mapping[str, str], output: Path) -> 
 
 def facts_of(cell: Cell, commit: str) -> dict[str, Any]:
     """Budget and origin of a finished run."""
-    files = {name: json.loads(experiments.read(commit, f"metrics/{name}.json")) for name in ("training", "lineage")}
-    return {"variant": cell.variant, "seed": cell.seed, "experiment": cell.experiment.name, "commit": commit, **files}
+    return {
+        "variant": cell.variant,
+        "seed": cell.seed,
+        "experiment": cell.experiment.name,
+        "commit": commit,
+        "training": json.loads(experiments.read(commit, "metrics/training.json")),
+        "lineage": json.loads(experiments.read_output(commit, "metrics/lineage.json")),
+    }
 
 
 def write(output: Path, contest: Contest) -> None:
