@@ -14,14 +14,7 @@ from cea.degradations.conformance import picture, scene_maps
 from cea.degradations.convolution import convolve_codes, tiles
 from cea.degradations.motion_blur import LEVELS, MotionBlur, MotionBlurParams, MotionBlurRanges, trajectory
 from cea.rng import generator
-
-KERNELS = {
-    "disc": psf.disc(3.7),
-    "small disc": psf.disc(0.4),
-    "gaussian": psf.gaussian(4.0, 1.5, 0.6),
-    "trajectory": psf.trace(trajectory(generator(1), 0.5) * 40),
-    "point": psf.trace(np.zeros(5, np.complex128)),
-}
+from tests.blur_kernels import KERNELS
 
 
 def light_of(shape: tuple[int, int], seed: int = 3) -> transfer.Codes:

@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from cea.degradations import psf
 from cea.degradations.motion_blur import trajectory
 from cea.rng import generator
-
-KERNELS = {
-    "disc": psf.disc(3.7),
-    "small disc": psf.disc(0.4),
-    "gaussian": psf.gaussian(4.0, 1.5, 0.6),
-    "trajectory": psf.trace(trajectory(generator(1), 0.5) * 40),
-    "point": psf.trace(np.zeros(5, np.complex128)),
-}
+from tests.blur_kernels import KERNELS
 
 
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)

@@ -17,21 +17,15 @@ from cea.evaluation.journal import Journal
 from cea.evaluation.table import evaluate
 from cea.imageio import write_image
 from cea.metrics.protocol import PROTOCOLS
+from tests.toy_pairs import picture, write_plain_set
 
 CEA, PROMPTIR = PROTOCOLS["cea"], PROTOCOLS["promptir"]
-
-
-def picture(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Path:
     """A plain set of three pairs."""
-    for number in range(3):
-        write_image(tmp_path / f"mine/target/{number}.png", picture(number))
-        write_image(tmp_path / f"mine/input/{number}.png", picture(number) // 2)
-    return tmp_path / "mine"
+    return write_plain_set(tmp_path / "mine")
 
 
 def identity(image):

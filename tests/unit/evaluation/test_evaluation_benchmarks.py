@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -15,18 +14,13 @@ from cea.evaluation.benchmarks import BENCHMARK_IMAGES, judge_benchmarks
 from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.evaluation.folder import Method
 from cea.imageio import write_image
-
-
-def picture(seed: int, height: int = 40, width: int = 50) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+from tests.toy_pairs import picture, write_plain_set
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     """A plain set of three pairs, and a denoising set of two photographs in PromptIR's layout."""
-    for number in range(3):
-        write_image(tmp_path / f"mine/target/{number}.png", picture(number))
-        write_image(tmp_path / f"mine/input/{number}.png", picture(number) // 2)
+    write_plain_set(tmp_path / "mine")
     for number in range(2):
         write_image(tmp_path / f"aio/test/denoise/bsd68/{number}.png", picture(number))
     return tmp_path
