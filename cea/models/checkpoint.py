@@ -17,7 +17,7 @@ from cea.imageio import write_bytes
 from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
 
-FORMAT = "cea-weights-1"
+FORMAT = "cea-weights-2"
 _REMEDY = "train again, or pass a .safetensors file that `train` wrote"
 
 

@@ -35,15 +35,18 @@ class ModelConfig(Config):
     """d, the channels in which the rank queries attend to the feature map."""
     affinity: Affinity = "dot"
     """How a token is compared with a routing base: ``dot`` (the paper), ``layernorm`` (of the token), ``cosine``."""
-    key_grid: int = Field(16, ge=0, le=256)
-    """What the image defines (keys, values, local descriptors) is pooled to at most this many rows and columns;
-    0 keeps every token."""
+    key_cell: int = Field(4, ge=1, le=1024)
+    """What the image defines (keys, values, local descriptors) is averaged over cells of this many rows and columns
+    of tokens; 1 keeps every token."""
+    key_grid: int = Field(0, ge=0, le=256)
+    """At most this many rows and columns of cells, which then grow with the image; 0 for no limit."""
     constant: bool = False
     """Give each affinity a constant that the image defines: <x_n, a_k> + c_k."""
     gain: bool = False
     """Experts also scale the token's channels: dX = X * (S G) + S D, S the affinities."""
-    residual_scale: float = Field(1.0, gt=0, le=100)
-    """Constant factor of the assembled residual; not 0, or the head of D (zero at the start) would never move."""
+    residual_scale: float = Field(0.1, gt=0, le=100)
+    """Constant factor of the assembled residual; 1 is the bare formula, whose residual grows with C and r and learns
+    too fast beside the blocks. Not 0, or the head of D (zero at the start) would never move."""
     adapter_width: int = Field(16, ge=1, le=65536)
     """h, the inner width of a rival: rank of ``lora``, hidden channels of ``film``, ``film-local``, ``prompt`` and of
     each expert of ``moe``; ``cea.models.matching`` solves for it."""

@@ -154,7 +154,7 @@ class AdapterContract(_ComponentContract):
 
     def config(self) -> ModelConfig:
         """A small network with this adapter at every site."""
-        values = {"width": CHANNELS, "rank": 4, "hyper_width": 8, "adapter_width": 6, "key_grid": 4}
+        values = {"width": CHANNELS, "rank": 4, "hyper_width": 8, "adapter_width": 6, "key_cell": 2}
         return ModelConfig.model_validate({**values, **self.keys, "adapter": self.name})
 
     def make(self) -> Adapter:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cea.models.adapters.base import Adapter
+from cea.models.adapters.cells import Cells
 from cea.models.config import Affinity, ModelConfig
 
 
@@ -50,16 +51,16 @@ class HyperAdapter(nn.Module):
         channels: C of the feature map.
         rank: r.
         width: d, the channels of queries, keys and values.
-        key_grid: pool keys and values to at most this many rows and columns; 0 for none.
+        cells: keys and values are read off the means of these.
         constant: also read c off the tokens.
         gain: also read G off the tokens.
     """
 
     def __init__(
-        self, channels: int, *, rank: int, width: int, key_grid: int, constant: bool = False, gain: bool = False
+        self, channels: int, *, rank: int, width: int, cells: Cells, constant: bool = False, gain: bool = False
     ) -> None:
         super().__init__()
-        self.key_grid = key_grid
+        self.cells = cells
         self.queries = nn.Parameter(torch.empty(rank, width))
         self.norm_features = nn.LayerNorm(channels)
         self.to_keys_values = nn.Linear(channels, 2 * width)
@@ -89,8 +90,8 @@ class HyperAdapter(nn.Module):
         )
 
     def attend(self, x: Tensor) -> Tensor:
-        """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the (pooled) tokens."""
-        keys, values = self.to_keys_values(self.norm_features(as_tokens(self.pool(x)))).chunk(2, dim=-1)
+        """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the cells of the map."""
+        keys, values = self.to_keys_values(self.norm_features(as_tokens(self.cells.mean(x)))).chunk(2, dim=-1)
         queries = self.queries.expand(x.shape[0], -1, -1)
         return F.scaled_dot_product_attention(queries, keys, values)
 
@@ -98,13 +99,6 @@ class HyperAdapter(nn.Module):
         """LN(q + attn(q, X)), (B, r, d)."""
         tokens: Tensor = self.norm_tokens(self.queries + attended)
         return tokens
-
-    def pool(self, x: Tensor) -> Tensor:
-        """Means over at most ``key_grid`` x ``key_grid`` cells: the bases of a megapixel cost no more than a tile's."""
-        if not self.key_grid:
-            return x
-        height, width = (min(size, self.key_grid) for size in x.shape[-2:])
-        return x if (height, width) == x.shape[-2:] else F.adaptive_avg_pool2d(x, (height, width))
 
 
 class ContinuousExpertAssembly(Adapter):
@@ -120,7 +114,7 @@ class ContinuousExpertAssembly(Adapter):
             channels,
             rank=config.rank,
             width=config.hyper_width,
-            key_grid=config.key_grid,
+            cells=Cells.of(config),
             constant=config.constant,
             gain=config.gain,
         )

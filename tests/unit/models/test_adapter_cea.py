@@ -14,6 +14,7 @@ from cea.models.adapters.cea import (
     as_map,
     as_tokens,
 )
+from cea.models.adapters.cells import Cells
 from cea.models.config import ModelConfig
 from cea.models.diagnostics import effective_rank, varying_share
 
@@ -22,7 +23,7 @@ C, R = 12, 5
 
 def random_adapter(seed: int = 0, **changes: object) -> ContinuousExpertAssembly:
     """An adapter in float64 whose every weight is random (so not the identity)."""
-    config = ModelConfig.model_validate({"rank": R, "hyper_width": 8, "key_grid": 0} | changes)
+    config = ModelConfig.model_validate({"rank": R, "hyper_width": 8, "key_cell": 1, "residual_scale": 1} | changes)
     adapter = ContinuousExpertAssembly(C, config).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -130,14 +131,22 @@ class TestAdapter:
         adapter, x = random_adapter(), random_map(batch=3)
         torch.testing.assert_close(adapter(x)[1:2], adapter(x[1:2]), rtol=0, atol=1e-12)
 
-    def test_key_grid_bounds_the_keys_and_is_exact_below(self) -> None:
-        x = random_map(size=(8, 8))
-        pooled, whole = random_adapter(key_grid=4), random_adapter(key_grid=0)
-        assert pooled.hyper.pool(x).shape[-2:] == (4, 4)
-        assert pooled.hyper.pool(x[..., :3, :]).shape[-2:] == (3, 4)
-        flat = x.mean(dim=(2, 3), keepdim=True).expand_as(x).contiguous()
-        torch.testing.assert_close(pooled(flat), whole(flat))  # pooling a constant map loses nothing
-        torch.testing.assert_close(random_adapter(key_grid=8)(x), whole(x), rtol=0, atol=0)
+    def test_pooled_keys_of_a_flat_map_are_its_tokens(self) -> None:
+        """Averaging over cells, whole and partial ones, loses nothing where there is nothing to lose."""
+        flat = random_map(size=(7, 9)).mean(dim=(2, 3), keepdim=True).expand(-1, -1, 7, 9).contiguous()
+        torch.testing.assert_close(random_adapter(key_cell=4)(flat), random_adapter()(flat))
+
+    @pytest.mark.parametrize("changes", [{"key_cell": 4}, {"key_cell": 1}])
+    def test_experts_do_not_depend_on_the_size_of_the_image(self, changes: dict[str, int]) -> None:
+        """The same texture, more of it: a photograph gets the experts that its patches got in training."""
+        adapter, patch = random_adapter(**changes), random_map(size=(16, 16))
+        torch.testing.assert_close(adapter.hyper(patch.tile(1, 1, 5, 3)), adapter.hyper(patch))
+
+    def test_a_grid_of_so_many_cells_depends_on_the_size(self) -> None:
+        """What ``key_grid`` does, and why it is no default: larger cells average more noise away."""
+        adapter, patch = random_adapter(key_grid=4), random_map(size=(16, 16))
+        large, small = adapter.hyper(patch.tile(1, 1, 5, 5)).routing, adapter.hyper(patch).routing
+        assert (large - small).norm() / small.norm() > 0.05
 
     def test_bfloat16_agrees(self) -> None:
         adapter, x = random_adapter(), random_map() / 4
@@ -168,7 +177,7 @@ def trained_effective_ranks(kind: type[HyperAdapter], rank: int = 8, steps: int 
     with torch.random.fork_rng():
         torch.manual_seed(0)
         adapter = ContinuousExpertAssembly(C, ModelConfig(rank=rank))
-        adapter.hyper = kind(C, rank=rank, width=16, key_grid=0)
+        adapter.hyper = kind(C, rank=rank, width=16, cells=Cells(1))
     colour = torch.randn(16, C, 1, 1, generator=draw)
     x = colour + 0.5 * nn.functional.avg_pool2d(torch.randn(16, C, 8, 8, generator=draw), 3, 1, 1)
     mix = torch.randn(C, C, generator=draw) / C**0.5

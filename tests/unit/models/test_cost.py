@@ -37,10 +37,10 @@ class TestCounting:
         """r x C products per token for S and for S D; keys and values of the pooled tokens; two heads."""
         values = {"stem": 1, "width": 8, "encoder_blocks": [], "decoder_blocks": [], "rank": 4, "hyper_width": 16}
         own, plain = (
-            cost(ModelConfig.model_validate({**values, "key_grid": 4, "adapter": name}), 16, 24).macs
+            cost(ModelConfig.model_validate({**values, "key_cell": 4, "adapter": name}), 16, 24).macs
             for name in ("cea", "none")
         )
-        pixels, keys, c, r, d = 16 * 24, 4 * 4, 8, 4, 16
+        pixels, keys, c, r, d = 16 * 24, 4 * 6, 8, 4, 16
         assert own - plain == 2 * pixels * r * c + keys * c * 2 * d + 2 * r * d * keys + 2 * r * d * c
 
     @pytest.mark.parametrize("adapter", list(ADAPTERS))
