@@ -6,6 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cea.config import parse
 from cea.errors import ConfigError
@@ -13,6 +14,7 @@ from cea.models.adapters.base import Adapter
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.nafnet import ChannelAttention, NafnetBlock, gate
 from cea.models.blocks.registry import BLOCKS
+from cea.models.blocks.restormer import GatedFeedForward, RestormerBlock, TransposedAttention
 from cea.models.config import ModelConfig
 from cea.models.layers import ChannelNorm, Pointwise
 from cea.models.network import Restorer, build
@@ -145,6 +147,37 @@ def test_block_is_two_residual_halves() -> None:
         block.scale_spatial.zero_()
         block.scale_channel.zero_()
     assert torch.equal(block(x), x)
+
+
+def test_channel_attention_of_restormer_is_equation_1() -> None:
+    """V softmax(K Q temperature), the heads one by one, queries and keys of unit length along the pixels."""
+    channels, x = 64, torch.randn(2, 64, 5, 7, generator=torch.Generator().manual_seed(0))
+    attention = TransposedAttention(channels)
+    with torch.no_grad():
+        attention.temperature.copy_(torch.tensor([0.5, 3.0])[:, None, None])
+    assert attention.heads == 2
+    query, key, value = attention.depthwise(attention.to_qkv(x)).flatten(2).chunk(3, dim=1)
+    heads = []
+    for head in range(2):
+        own = slice(32 * head, 32 * head + 32)
+        q, k = F.normalize(query[:, own], dim=-1), F.normalize(key[:, own], dim=-1)
+        weights = torch.softmax(q @ k.mT * attention.temperature[head], dim=2)  # over the keys
+        heads.append(weights @ value[:, own])
+    expected = attention.project(torch.cat(heads, dim=1).view_as(x))
+    torch.testing.assert_close(attention(x), expected)
+
+
+def test_feed_forward_of_restormer_is_gated_by_gelu() -> None:
+    network, x = GatedFeedForward(8, 2.66), torch.randn(2, 8, 5, 7, generator=torch.Generator().manual_seed(0))
+    wide = network.depthwise(network.widen(x))
+    assert wide.shape[1] == 2 * 22  # ceil(2.66 * 8) in each half
+    torch.testing.assert_close(network(x), network.narrow(F.gelu(wide[:, :22]) * wide[:, 22:]))
+
+
+def test_block_of_restormer_is_two_residual_halves() -> None:
+    block, x = RestormerBlock(8, 2.0), torch.randn(2, 8, 5, 7, generator=torch.Generator().manual_seed(0))
+    middle = x + block.attention(block.norm_attention(x))
+    torch.testing.assert_close(block(x), middle + block.forward_network(block.norm_forward(middle)))
 
 
 @pytest.mark.parametrize(
