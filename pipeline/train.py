@@ -20,7 +20,7 @@ from cea.imageio import write_bytes
 from cea.models.config import ModelSection
 from cea.models.cost import figures
 from cea.models.matching import resolve
-from cea.models.overhead import latency
+from cea.models.overhead import passes
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fit, uses_gpu
@@ -54,7 +54,7 @@ def main(paths: Namespace) -> None:
         tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(result.weights)})
         tracker.log_files(run_id, {result.weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         tracker.log_text(run_id, uncommitted_changes(), "uncommitted.diff")
-        cost = figures(model) | latency(model, "cuda" if uses_gpu(config) else "cpu")
+        cost = figures(model) | passes(model, config.cost_images, "cuda" if uses_gpu(config) else "cpu")
         write_results(paths, result, facts, cost)
         tracker.log_summary(run_id, {"training": speed(result), "cost": cost})
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, affinities, as_tokens
+from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, as_tokens
 from cea.models.images import image_tensor
 from cea.models.network import Restorer
 from cea.types import Image
@@ -52,7 +52,7 @@ def adapter_statistics(model: Restorer, images: Iterable[Image]) -> dict[str, di
 
 
 def affinity_maps(model: Restorer, image: Image) -> dict[str, NDArray[np.float32]]:
-    """Where each expert acts: the signed coefficients <x_n, a_k> of every token, as maps.
+    """Where each expert acts: the signed coefficients <x_n, a_k> (+ c_k) of every token, as maps.
 
     Args:
         model: a network.
@@ -63,9 +63,12 @@ def affinity_maps(model: Restorer, image: Image) -> dict[str, NDArray[np.float32
         width are rounded up to the network's size multiple, then divided by the site's stride.
     """
     maps: dict[str, NDArray[np.float32]] = {}
+    adapters = model.backbone.adapters()
 
     def keep(site: str, x: Tensor, experts: Experts) -> None:
-        coefficients = affinities(as_tokens(x), experts.routing, model.config.affinity)[0]
+        adapter = adapters[site]
+        assert isinstance(adapter, ContinuousExpertAssembly)
+        coefficients = adapter.coefficients(as_tokens(x), experts)[0]
         maps[site] = coefficients.T.reshape(-1, *x.shape[-2:]).float().cpu().numpy()
 
     with _watching(model, keep):

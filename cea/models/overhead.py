@@ -17,6 +17,9 @@ from cea.models.matching import match
 from cea.models.network import Restorer, build
 from cea.models.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job, threads
 
+LARGE = 512 * 512
+"""Pixels above which two rounds have to do."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -97,22 +100,34 @@ def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Fig
         yield _figures(f"step {batch}x{side}x{side}", jobs, plan)
 
 
-def latency(config: ModelConfig, device: str = "cpu", side: int = 256) -> dict[str, float]:
-    """Time of one forward pass at ``side`` x ``side``, as numbers to log beside a run.
+def passes(config: ModelConfig, images: Sequence[tuple[int, int]], device: str = "cpu") -> dict[str, float]:
+    """Time and peak memory of one forward pass, as numbers to log beside a run.
 
     On the CPU one thread and the processor's time, which other jobs on the machine distort least.
-    ``forward_<side>_ratio`` is the time against the same network without adapters, in turns with it.
+
+    Args:
+        config: of the network.
+        images: (height, width) in pixels.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        For each size ``forward_<size>_ms``, ``forward_<size>_ratio`` (of the time to that of the same network without
+        adapters, in turns with it) and ``forward_<size>_mb``; ``<size>`` is 256 or 1080x1920.
     """
-    image = torch.rand(1, 3, side, side, device=device)
     configs = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
-    jobs = {name: _job(forward_job, build(one).to(device).eval(), image) for name, one in configs.items()}
     clock = time.perf_counter if device == "cuda" else time.process_time
-    with threads(1):
-        seconds = in_turns(jobs, rounds=5, device=torch.device(device), clock=clock)
-    return {
-        f"forward_{side}_ms": 1e3 * median(seconds["own"]),
-        f"forward_{side}_ratio": ratio(seconds, "own", "none"),
-    }
+    found: dict[str, float] = {}
+    for height, width in images:
+        plan = Plan(((height, width),), None, 5 if height * width <= LARGE else 2, device, clock)
+        with threads(1):
+            (own,) = (
+                {figure.quantity: figure for figure in task if figure.network == "own"}
+                for task in measure(configs, plan)
+            )
+        name = f"forward_{height if height == width else f'{height}x{width}'}"
+        found[f"{name}_ms"], found[f"{name}_ratio"] = own["ms"].value, own["ms"].ratio
+        found[f"{name}_mb"] = own["MB"].value
+    return found
 
 
 def lines(figures: list[Figure]) -> list[str]:

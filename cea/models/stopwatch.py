@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +17,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 Job = Callable[[], object]
+
+STDERR = 2
+"""The file descriptor."""
 
 
 def in_turns(
@@ -77,7 +82,7 @@ def peak_bytes(job: Job, device: torch.device) -> int:
         job()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+    with _silence(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         job()
     held = peak = 0
     for change in _allocations(trace):
@@ -95,6 +100,20 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing goes to standard error, not from C++ either: the profiler says there that it starts and stops."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), STDERR)
+    try:
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
 
 
 def _seconds(job: Job, device: torch.device, clock: Callable[[], float]) -> float:

@@ -106,7 +106,7 @@ def shrink(params: dict[str, Any]) -> None:
     for split in ("train", "val", "test"):
         params["synthesize"][split] |= {"photograph": 2, "leaves": 1}
     params["train"] |= {"max_steps": 12, "val_interval": 4, "val_images": 1, "val_crop": 64, "warmup_steps": 2}
-    params["train"] |= {"batch": 4, "patch": 32, "workers": 0, "log_interval": 2}
+    params["train"] |= {"batch": 4, "patch": 32, "workers": 0, "log_interval": 2, "cost_images": [[32, 32], [16, 48]]}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,9 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
     assert run["tags"]["git.dirty"] == "false"
     assert {"versions.torch", "hardware.cpu"} <= set(run["tags"])
     assert run["metrics"]["gain_psnr"] == project.summary()["gain_psnr"]
+    for site, components in project.summary()["routing"].items():
+        for name, figures in components.items():
+            assert run["metrics"][f"routing.{site}.{name}.images"] == figures["images"]
     assert {"params.yaml", "dvc.lock", "pictures", "report.html"} <= set(run["artifacts"])
     assert run["model"] == ["model/best.safetensors"]
     trained = {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
@@ -253,7 +256,9 @@ print(json.dumps({run.info.run_name: [run.data.params["train.seed"], sorted(run.
     logged = json.loads(project.run(sys.executable, "-c", script).stdout.splitlines()[-1])
     assert {name: seed for name, (seed, _) in logged.items()} == {"cmp-cea-s1": "1", "cmp-film-s1": "1"}
     for _, metrics in logged.values():
-        assert {"cost.parameters", "cost.gmacs_224", "cost.forward_256_ms", "gain_psnr"} <= set(metrics)
+        assert {"cost.parameters", "cost.gmacs_224", "cost.forward_32_ms", "cost.forward_16x48_mb", "gain_psnr"} <= set(
+            metrics
+        )
     shutil.rmtree(project.folder / "comparison")
 
 

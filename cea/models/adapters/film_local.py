@@ -16,7 +16,8 @@ EACH_TOKEN = Cells(1)
 class LocalFilm(Adapter):
     """FiLM with a descriptor for each cell of a grid, its scales and shifts interpolated between the cells.
 
-    As many parameters as ``film`` of the same width; ``key_cell`` sets the cells, 1 makes each token its own.
+    As many parameters as ``film`` of the same width; ``key_cell`` sets the cells, 1 makes each token its own. Cells
+    at the end that are cut by the map are interpolated as if they were whole: off by less than half a cell, there.
     """
 
     def __init__(self, channels: int, config: ModelConfig) -> None:

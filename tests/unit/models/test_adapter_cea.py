@@ -108,9 +108,10 @@ class TestAdapter:
             adapter.hyper.queries.copy_(adapter.hyper.queries[torch.tensor([4, 2, 0, 1, 3])])
         torch.testing.assert_close(adapter(x), before, rtol=0, atol=1e-12)
 
+    @pytest.mark.parametrize("cell", [1, 2])
     @pytest.mark.parametrize("kind", ["dot", "layernorm", "cosine"])
-    def test_gradients(self, kind: str) -> None:
-        adapter = random_adapter(affinity=kind)
+    def test_gradients(self, kind: str, cell: int) -> None:
+        adapter = random_adapter(affinity=kind, key_cell=cell)
         x = random_map(batch=1, size=(2, 3)).requires_grad_()
         names, values = zip(*adapter.named_parameters(), strict=True)
 

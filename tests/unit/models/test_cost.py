@@ -17,7 +17,7 @@ from cea.models.config import ModelConfig
 from cea.models.cost import cost, figures
 from cea.models.matching import parameters
 from cea.models.network import build
-from cea.models.overhead import Plan, against_none, count, latency, lines, measure
+from cea.models.overhead import Plan, against_none, count, lines, measure, passes
 from cea.models.stopwatch import forward_job, in_turns, peak_bytes, ratio, step_job, threads
 
 CPU = torch.device("cpu")
@@ -190,9 +190,11 @@ class TestCommand:
         assert done.stderr == ""
 
 
-def test_latency_to_log_stands_against_the_plain_network() -> None:
+def test_passes_to_log_stand_against_the_plain_network(capfd: pytest.CaptureFixture[str]) -> None:
     config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-    found = latency(config, side=32)
-    assert set(found) == {"forward_32_ms", "forward_32_ratio"}
+    found = passes(config, [(32, 32), (64, 96)])
+    assert set(found) == {f"forward_{size}_{what}" for size in ("32", "64x96") for what in ("ms", "ratio", "mb")}
     assert found["forward_32_ms"] > 0
     assert 0.7 < found["forward_32_ratio"] < 30  # tiny maps: mostly the adapter's small operators
+    assert found["forward_64x96_mb"] == pytest.approx(6 * found["forward_32_mb"], rel=0.2)
+    assert capfd.readouterr().err == ""  # the profiler likes to talk

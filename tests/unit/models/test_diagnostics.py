@@ -15,9 +15,9 @@ CONFIG = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,))
 SITES = ["encoder_0", "middle", "decoder_0"]
 
 
-@pytest.fixture
-def network() -> Restorer:
-    network = build(CONFIG)
+@pytest.fixture(params=[False, True], ids=["dot", "constant"])
+def network(request: pytest.FixtureRequest) -> Restorer:
+    network = build(CONFIG.model_copy(update={"constant": request.param}))
     for name, parameter in network.named_parameters():
         if "to_directions" in name:
             nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
