@@ -9,6 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from cea.config import load
+from cea.models.config import ModelSection
+from cea.training.config import TrainConfig
+
 SURE = "*"
 
 
@@ -18,7 +22,7 @@ class Contest:
 
     Attributes:
         table: columns `cea.evaluation.comparison.COMPARISON`.
-        settings: params.yaml of one of the runs.
+        settings: params.yaml of a run of the reference.
         costs: `cea.models.cost.figures` by variant.
         runs: ``variant``, ``seed``, ``training`` and ``lineage`` of each run.
         reference: the variant that the others are compared with.
@@ -46,18 +50,25 @@ def page(contest: Contest) -> str:
 
 def _budget(contest: Contest) -> str:
     """What every run had in common."""
-    train, lineage = contest.settings["train"], contest.runs[0]["lineage"]
+    train, model = load(TrainConfig, contest.settings, "train"), load(ModelSection, contest.settings, "model")
+    lineage = contest.runs[0]["lineage"]
     minutes = fmean(run["training"]["seconds"] for run in contest.runs) / 60
     seeds = sorted({run["seed"] for run in contest.runs})
     commits = sorted({run["lineage"]["git"]["commit"][:8] for run in contest.runs})
     hardware = lineage["hardware"]
     return (
         f"{len(contest.runs)} runs: {len(contest.costs)} variants, seeds {_listed(seeds)}, "
-        f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.get('batch', 8)} patches of "
-        f"{train.get('patch', 64)} px; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
+        f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.batch} patches of "
+        f"{train.patch} px by {train.optimizer} (rates {_rates(train)}); network {model.size}, {model.block}; "
+        f"CEA: rank {model.rank}, affinity {model.affinity}, residual scale {model.residual_scale:g}, cells of "
+        f"{model.key_cell}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
         f"{hardware.get('accelerator', hardware.get('cpu', 'unknown'))}, PyTorch {lineage['versions'].get('torch')}; "
         f"{minutes:.1f} minutes of training per run."
     )
+
+
+def _rates(train: TrainConfig) -> str:
+    return f"{train.muon_lr:g}, {train.lr:g}" if train.optimizer == "muon" else f"{train.lr:g}"
 
 
 def _overall(contest: Contest) -> str:

@@ -242,9 +242,19 @@ def test_page() -> None:
     ]
     costs = {name: {"parameters": 250e3, "gmacs_224": 0.4} for name in ("cea", "film", "none")}
     text = page(
-        Contest(compare(pl.DataFrame(rows), "cea"), {"seed": 7, "train": {"batch": 4, "patch": 32}}, costs, runs, "cea")
+        Contest(
+            compare(pl.DataFrame(rows), "cea"),
+            {"seed": 7, "train": {"batch": 4, "patch": 32}, "model": {"rank": 4, "key_cell": 2}},
+            costs,
+            runs,
+            "cea",
+        )
     )
-    assert "seeds 1, 2, 3, 10 steps of 4 patches of 32 px; data of seed 7; commit 01234567; a processor" in text
+    assert "seeds 1, 2, 3, 10 steps of 4 patches of 32 px by muon (rates 0.002, 0.001); network tiny, nafnet" in text
+    assert (
+        "CEA: rank 4, affinity dot, residual scale 0.1, cells of 2; data of seed 7; commit 01234567; a processor"
+        in text
+    )
     assert "| film | 0.25 M | 0.4 | 3 | +1.53 | 0.01 | 0.5000 | 0% | +0.53 | +0.51 to +0.55 | +0.52 to +0.54 |" in text
     assert "| all | all | 3 | +1.00 | +0.53 * | +0.00 |" in text
     assert "None" not in text

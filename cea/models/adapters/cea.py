@@ -8,7 +8,8 @@ D in R^(r x C) the residual directions. A cross-attention hyper-adapter reads A 
 a dense, signed mixture: no softmax over experts, no Top-k, no prompt, no label. The same function reads as linear
 attention (queries X, keys A, values D) and as an instance's own weight, dX = X (A^T D), of rank r.
 
-Two extensions that are not the paper's, off by default: a constant c_k beside each affinity, <x_n, a_k> + c_k, and gain
+What is ours and not the paper's: a factor before the residual (``residual_scale``), and keys and values read off the
+means of small cells (``key_cell``). Off by default: a constant c_k beside each affinity, <x_n, a_k> + c_k, and gain
 directions G in R^(r x C), with which the experts scale as well as shift: dX = X * (S G) + S D, S in R^(N x r).
 """
 
