@@ -38,6 +38,9 @@ from pipeline.scoreboard import Contest, page
 
 REFERENCE = "cea"
 
+RAW = "data/raw"
+"""Where users put their photographs; what dvc.yaml watches."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "cea": {"adapter": "cea", "equal_to": None},
     "none": {"adapter": "none", "equal_to": None},
@@ -64,14 +67,20 @@ class Cell:
     experiment: Experiment
 
 
-def grid(variants: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> list[Cell]:
+def grid(
+    variants: Mapping[str, Mapping[str, Any]], options: argparse.Namespace, carried: tuple[str, ...] = ()
+) -> list[Cell]:
     """Every variant with every seed, all variants of one seed before the next.
 
     ``train.seed`` changes the initial weights and the sequence of patches; the data stay as they are.
     """
     common = settings(options)
     return [
-        Cell(variant, seed, Experiment(f"{options.name}-{variant}-s{seed}", {**common, **own, "train.seed": seed}))
+        Cell(
+            variant,
+            seed,
+            Experiment(f"{options.name}-{variant}-s{seed}", {**common, **own, "train.seed": seed}, carried),
+        )
         for seed in options.seeds
         for variant, model in variants.items()
         for own in [{f"model.{key}": value for key, value in model.items()}]
@@ -125,6 +134,12 @@ def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[s
     return {variant: figures(resolve(model)) for variant, model in models.items()}
 
 
+def images_on_disk(params: Mapping[str, Any]) -> list[str]:
+    """Folders that stages read and git ignores: photographs to train on, and to be judged on."""
+    found = load(EvaluationConfig, params, "evaluate")
+    return [RAW, *(str(one.path) for one in found.benchmarks.values()), *map(str, found.photographs.values())]
+
+
 def make_data() -> None:
     """The shards, once, before several runs need them at the same time."""
     if subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "shard"], check=False).returncode:
@@ -172,7 +187,7 @@ def main(options: argparse.Namespace) -> int:
     """
     experiments.require_clean(options.output)
     base = read_params()
-    cells = grid(chosen(options.adapters, options.variant), options)
+    cells = grid(chosen(options.adapters, options.variant), options, experiments.untracked(images_on_disk(base)))
     costs = costs_of(cells, base)
     wanted = [cell.experiment for cell in cells]
     there = experiments.finished(wanted, base)
@@ -186,7 +201,8 @@ def main(options: argparse.Namespace) -> int:
         return 1
     table = compare(collect(done, commits, options.output), REFERENCE)
     runs = [facts_of(cell, commits[cell.experiment.name]) for cell in done]
-    write(options.output, Contest(table, done[0].experiment.params(base), costs, runs, REFERENCE))
+    reference = next(cell for cell in done if cell.variant == REFERENCE)
+    write(options.output, Contest(table, reference.experiment.params(base), costs, runs, REFERENCE))
     logging.info("%s", options.output / "comparison.md")
     return 1 if failed else 0
 

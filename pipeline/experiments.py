@@ -38,10 +38,12 @@ class Experiment:
     Attributes:
         name: of the experiment, unique for a commit.
         changes: dotted key of params.yaml -> value; a number, a word, a flag or None.
+        carried: files and folders of the working tree that git does not have and a stage needs.
     """
 
     name: str
     changes: Mapping[str, Any]
+    carried: tuple[str, ...] = ()
 
     def params(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """``base`` with the changes made."""
@@ -57,7 +59,8 @@ class Experiment:
     def command(self) -> list[str]:
         """What runs it: ``++`` sets a key whether or not params.yaml spells it out."""
         changes = [word for key, value in self.changes.items() for word in ("-S", f"++{key}={_spelled(value)}")]
-        return [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", self.name, *changes]
+        carried = [word for path in self.carried for word in ("--copy-paths", path)]
+        return [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", self.name, *carried, *changes]
 
 
 def git(*arguments: str) -> bytes:
@@ -67,6 +70,19 @@ def git(*arguments: str) -> bytes:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise DataError(f"git {arguments[0]}: {' '.join(reason)}", expected="a git repository", remedy="see above")
     return done.stdout
+
+
+def untracked(paths: Sequence[str]) -> tuple[str, ...]:
+    """What lies under these paths of the working tree and not in git, as few folders as possible.
+
+    A run in a folder of its own has what git has; DVC would find its photographs gone and make the data again.
+
+    Raises:
+        DataError: a path that leads out of the working tree and is not absolute.
+    """
+    inside = [path for path in paths if not Path(path).is_absolute()]
+    listed = git("ls-files", "--others", "--directory", "-z", "--", *inside).decode() if inside else ""
+    return tuple(path.rstrip("/") for path in listed.split("\0") if path)
 
 
 def require_clean(apart: Path) -> None:

@@ -60,11 +60,18 @@ def _budget(contest: Contest) -> str:
         f"{len(contest.runs)} runs: {len(contest.costs)} variants, seeds {_listed(seeds)}, "
         f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.batch} patches of "
         f"{train.patch} px by {train.optimizer} (rates {_rates(train)}); network {model.size}, {model.block}; "
-        f"CEA: rank {model.rank}, affinity {model.affinity}, residual scale {model.residual_scale:g}, cells of "
-        f"{model.key_cell}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
+        f"CEA: {_options(model)}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
         f"{hardware.get('accelerator', hardware.get('cpu', 'unknown'))}, PyTorch {lineage['versions'].get('torch')}; "
         f"{minutes:.1f} minutes of training per run."
     )
+
+
+def _options(model: ModelSection) -> str:
+    """What CEA is, and every key of it that is not at its default."""
+    default = ModelSection.model_validate({"size": model.size, "block": model.block})
+    named = ("rank", "affinity", "residual_scale", "key_cell")
+    others = [key for key, value in model if key not in (*named, "sites") and value != getattr(default, key)]
+    return ", ".join([*(f"{key} {getattr(model, key)}" for key in (*named, *others)), f"sites {'+'.join(model.sites)}"])
 
 
 def _rates(train: TrainConfig) -> str:

@@ -6,6 +6,8 @@ import os
 
 # Before PyTorch starts its threads: idle ones must sleep, or a small shared machine slows down up to tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before PyTorch is loaded, too: its profiler does not report that it starts and stops.
+os.environ.setdefault("KINETO_LOG_LEVEL", "9")
 
 import json
 from argparse import Namespace
@@ -48,13 +50,14 @@ def main(paths: Namespace) -> None:
         tags[COMPARISON_TAG] = os.environ[COMPARISON]
     with tracker.training_run(name, params, tags) as run_id:
         tracker.log_datasets({path: digest for path, digest in digests.items() if path.startswith("data")}, "training")
+        # In front of the training: should the memory not be there, nothing is lost.
+        cost = figures(model) | passes(model, config.cost_images, "cuda" if uses_gpu(config) else "cpu")
         live = LiveCurves(tracker, run_id)
         result = fit(job, config, model, report=live)
         live.complete(result.history)
         tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(result.weights)})
         tracker.log_files(run_id, {result.weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         tracker.log_text(run_id, uncommitted_changes(), "uncommitted.diff")
-        cost = figures(model) | passes(model, config.cost_images, "cuda" if uses_gpu(config) else "cpu")
         write_results(paths, result, facts, cost)
         tracker.log_summary(run_id, {"training": speed(result), "cost": cost})
 

@@ -27,7 +27,7 @@ class ModelConfig(Config):
 
     adapter: str = "cea"
     """Name in ``cea.models.adapters.registry``: ``cea``, ``none``, ``lora``, ``film`` ..., or ``module:Name``."""
-    sites: Annotated[tuple[str, ...], Strict(False)] = ("encoder", "middle", "decoder")
+    sites: Annotated[tuple[str, ...], Strict(False)] = ("encoder", "middle")
     """Where adapters sit, after a stage's blocks: ``encoder``, ``middle``, ``decoder``, or one level: ``encoder_0``."""
     rank: int = Field(8, ge=1, le=256)
     """r, the experts of each adapter: rank queries of ``cea``, prompts of ``prompt``, static experts of ``moe``."""
@@ -35,9 +35,8 @@ class ModelConfig(Config):
     """d, the channels in which the rank queries attend to the feature map."""
     affinity: Affinity = "dot"
     """How a token is compared with a routing base: ``dot`` (the paper), ``layernorm`` (of the token), ``cosine``."""
-    key_cell: int = Field(4, ge=1, le=1024)
-    """What the image defines (keys, values, local descriptors) is averaged over cells of this many rows and columns
-    of tokens; 1 keeps every token."""
+    key_cell: int = Field(1, ge=1, le=1024)
+    """Keys and values of ``cea`` are means over cells of this many rows and columns of tokens; 1 keeps every token."""
     key_grid: int = Field(0, ge=0, le=256)
     """At most this many rows and columns of cells, which then grow with the image; 0 for no limit."""
     constant: bool = False
@@ -50,6 +49,8 @@ class ModelConfig(Config):
     adapter_width: int = Field(16, ge=1, le=65536)
     """h, the inner width of a rival: rank of ``lora``, hidden channels of ``film``, ``film-local``, ``prompt`` and of
     each expert of ``moe``; ``cea.models.matching`` solves for it."""
+    local_cell: int = Field(4, ge=1, le=1024)
+    """Descriptors of ``film-local`` are means over cells of this many rows and columns of tokens."""
     top_k: int = Field(2, ge=1, le=256)
     """Experts that ``moe`` gives each token."""
     prompt_grid: int = Field(4, ge=1, le=64)

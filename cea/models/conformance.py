@@ -154,8 +154,9 @@ class AdapterContract(_ComponentContract):
 
     def config(self) -> ModelConfig:
         """A small network with this adapter at every site."""
-        values = {"width": CHANNELS, "rank": 4, "hyper_width": 8, "adapter_width": 6, "key_cell": 2}
-        return ModelConfig.model_validate({**values, **self.keys, "adapter": self.name})
+        values = {"width": CHANNELS, "rank": 4, "hyper_width": 8, "adapter_width": 6, "key_cell": 2, "local_cell": 2}
+        sites = ["encoder", "middle", "decoder"]
+        return ModelConfig.model_validate({**values, "sites": sites, **self.keys, "adapter": self.name})
 
     def make(self) -> Adapter:
         """The adapter alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -112,19 +113,26 @@ def passes(config: ModelConfig, images: Sequence[tuple[int, int]], device: str =
 
     Returns:
         For each size ``forward_<size>_ms``, ``forward_<size>_ratio`` (of the time to that of the same network without
-        adapters, in turns with it) and ``forward_<size>_mb``; ``<size>`` is 256 or 1080x1920.
+        adapters, in turns with it) and ``forward_<size>_mb``; ``<size>`` is 256 or 1080x1920. A size for which the
+        memory does not suffice is left out, with a warning.
     """
     configs = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
     clock = time.perf_counter if device == "cuda" else time.process_time
     found: dict[str, float] = {}
     for height, width in images:
         plan = Plan(((height, width),), None, 5 if height * width <= LARGE else 2, device, clock)
-        with threads(1):
-            (own,) = (
-                {figure.quantity: figure for figure in task if figure.network == "own"}
-                for task in measure(configs, plan)
-            )
         name = f"forward_{height if height == width else f'{height}x{width}'}"
+        try:
+            with threads(1):
+                (own,) = (
+                    {figure.quantity: figure for figure in task if figure.network == "own"}
+                    for task in measure(configs, plan)
+                )
+        except RuntimeError as error:  # that is what PyTorch raises on the CPU
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            logging.warning("%s: not measured, memory does not suffice for %d x %d pixels", name, height, width)
+            continue
         found[f"{name}_ms"], found[f"{name}_ratio"] = own["ms"].value, own["ms"].ratio
         found[f"{name}_mb"] = own["MB"].value
     return found

@@ -4,7 +4,8 @@ A module that looks further than its own neighbourhood does so in a method of on
 
 * ``measure(...)`` gives a value for the image, of a size that does not depend on the image's (channel means, the
   attention between channels); the hyper-adapter of CEA, a feature map in and experts out, is one as a whole;
-* ``survey(x)`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map.
+* ``survey(x)`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map: evenly,
+  or as its attribute ``cells`` says.
 
 With these fixed a network is a local operator: a part of an image, with a margin, gives the same pixels as the image.
 """
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cea.models.adapters.cea import HyperAdapter
+from cea.models.adapters.cells import Cells
 
 Statistics = dict[str, Any]
 """By the name of the module: what it measured."""
@@ -44,20 +46,41 @@ class Window(NamedTuple):
 WHOLE = Window(top=0.0, height=1.0, left=0.0, width=1.0)
 
 
+class Survey(NamedTuple):
+    """A coarse map of an image.
+
+    Attributes:
+        coarse: (B, C, h, w).
+        height, width: of the area under it, as shares of the image's; above 1 where its last cells reach beyond.
+    """
+
+    coarse: Tensor
+    height: float
+    width: float
+
+
+def _survey(module: nn.Module, coarse: Tensor, x: Tensor) -> Survey:
+    cells = getattr(module, "cells", None)
+    return Survey(coarse, *(cells.extent(x.shape[-2:]) if isinstance(cells, Cells) else (1.0, 1.0)))
+
+
 @contextmanager
 def recorded(model: nn.Module, methods: Collection[str] = METHODS) -> Iterator[Statistics]:
     """Collect what the forward pass inside the block measures, by these ``methods``."""
     found: Statistics = {}
 
-    def keeping(name: str, measure: Measure) -> Measure:
+    def keeping(name: str, module: nn.Module, method: str) -> Measure:
+        measure = getattr(module, method)
+
         def measured(*inputs: Any) -> Any:
-            found[name] = measure(*inputs)
-            return found[name]
+            value = measure(*inputs)
+            found[name] = _survey(module, value, *inputs) if method == "survey" else value
+            return value
 
         return measured
 
     def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
-        return None if method not in methods else keeping(name, getattr(module, method))
+        return None if method not in methods else keeping(name, module, method)
 
     with _replaced(model, wrap):
         yield found
@@ -116,18 +139,19 @@ def _measuring(module: nn.Module) -> str | None:
     return next((name for name in ("measure", "survey") if callable(getattr(module, name, None))), None)
 
 
-def _within(coarse: Tensor, window: Window, x: Tensor) -> Tensor:
-    """The window of a coarse map over the image, (B, C, h, w), interpolated bilinearly to the size of ``x``.
+def _within(survey: Survey, window: Window, x: Tensor) -> Tensor:
+    """The window of a coarse map, interpolated bilinearly to the size of ``x``.
 
-    For the whole image it is what ``F.interpolate(coarse, size, mode="bilinear", align_corners=False)`` gives.
+    For the whole image it is what `cea.models.adapters.cells.Cells.stretched` gives.
     """
     across, down = (
-        2 * (start + extent * (torch.arange(size, device=x.device, dtype=torch.float32) + 0.5) / size) - 1
-        for start, extent, size in (
-            (window.left, window.width, x.shape[-1]),
-            (window.top, window.height, x.shape[-2]),
+        2 * (start + extent * (torch.arange(size, device=x.device, dtype=torch.float32) + 0.5) / size) / covered - 1
+        for start, extent, size, covered in (
+            (window.left, window.width, x.shape[-1], survey.width),
+            (window.top, window.height, x.shape[-2], survey.height),
         )
     )
+    coarse = survey.coarse
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None].expand(coarse.shape[0], -1, -1, -1)
     found = F.grid_sample(coarse.float(), places, padding_mode="border", align_corners=False)
     return found.to(coarse.dtype).contiguous(memory_format=torch.channels_last)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +15,6 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 Job = Callable[[], object]
-
-STDERR = 2
-"""The file descriptor."""
 
 
 def in_turns(
@@ -74,7 +69,8 @@ def step_job(model: nn.Module, batch: torch.Tensor) -> Job:
 def peak_bytes(job: Job, device: torch.device) -> int:
     """Most memory that ``job`` holds at once beyond what was held before it (weights, optimizer, input).
 
-    On a GPU from the caching allocator's own statistics; on the CPU from the allocations that PyTorch's profiler sees.
+    On a GPU from the caching allocator's own statistics; on the CPU from the allocations that PyTorch's profiler sees,
+    which says on standard error that it starts and stops unless KINETO_LOG_LEVEL is set before PyTorch is loaded.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -82,7 +78,7 @@ def peak_bytes(job: Job, device: torch.device) -> int:
         job()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    with _silence(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         job()
     held = peak = 0
     for change in _allocations(trace):
@@ -100,20 +96,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Nothing goes to standard error, not from C++ either: the profiler says there that it starts and stops."""
-    sys.stderr.flush()
-    kept = os.dup(STDERR)
-    with Path(os.devnull).open("wb") as nothing:
-        os.dup2(nothing.fileno(), STDERR)
-    try:
-        yield
-    finally:
-        os.dup2(kept, STDERR)
-        os.close(kept)
 
 
 def _seconds(job: Job, device: torch.device, clock: Callable[[], float]) -> float:

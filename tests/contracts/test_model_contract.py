@@ -26,7 +26,7 @@ _register("block_restormer_odd_expansion", BlockContract, name="restormer", expa
 _register("adapter_cea_all_options", AdapterContract, name="cea", keys={"constant": True, "gain": True})
 _register("adapter_cea_layernorm", AdapterContract, name="cea", keys={"affinity": "layernorm", "key_cell": 1})
 _register("adapter_cea_cosine", AdapterContract, name="cea", keys={"affinity": "cosine", "residual_scale": 0.5})
-_register("adapter_film_local_per_token", AdapterContract, name="film-local", keys={"key_cell": 1})
+_register("adapter_film_local_per_token", AdapterContract, name="film-local", keys={"local_cell": 1})
 _register("adapter_moe_one_expert", AdapterContract, name="moe", keys={"top_k": 1}, bfloat16_tolerance=0.2)
 
 

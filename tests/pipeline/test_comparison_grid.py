@@ -19,7 +19,7 @@ from cea.config import read_params
 from cea.errors import ConfigError, DataError, InputError
 from cea.evaluation.comparison import compare
 from pipeline import compare as comparison
-from pipeline.experiments import Experiment, finished, only_one, require_clean, run_all
+from pipeline.experiments import Experiment, finished, only_one, require_clean, run_all, untracked
 from pipeline.scoreboard import Contest, page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ class TestGrid:
             assert {key: params[key] for key in params if key not in ("train", "model")} == {
                 key: PARAMS[key] for key in PARAMS if key not in ("train", "model")
             }
-        assert "seed" not in PARAMS["train"], "the base is left alone"
+        assert PARAMS["train"]["seed"] is None, "the base is left alone"
 
     def test_variants_spelled_out(self) -> None:
         found = cells("--adapters", "film", "--variant", "cea-cos", "affinity=cosine", "sites=[middle]", "--seeds", "1")
@@ -109,6 +109,26 @@ class TestExperiment:
         values = {"a.none": None, "a.flag": True, "a.word": "film-local", "a.list": ["x", 2]}
         words = [word for word in Experiment("n", values).command() if word.startswith("++")]
         assert words == ["++a.none=null", "++a.flag=true", "++a.word=film-local", "++a.list=[x,2]"]
+
+    def test_what_git_lacks_is_carried(self, repository: Path) -> None:
+        (repository / ".gitignore").write_text("/data/raw/*\n!/data/raw/README.md\n")
+        for name in (
+            "data/raw/README.md",
+            "data/raw/one/a.png",
+            "data/raw/b.png",
+            "sets/lol/high/c.png",
+            "other/d.png",
+        ):
+            (repository / name).parent.mkdir(parents=True, exist_ok=True)
+            (repository / name).touch()
+        in_git(repository, "add", ".gitignore", "data/raw/README.md")
+        carried = untracked(["data/raw", "sets/lol", "/somewhere/else"])
+        assert sorted(carried) == ["data/raw/b.png", "data/raw/one", "sets/lol"]
+        words = Experiment("n", {}, carried).command()
+        assert [words[at + 1] for at, word in enumerate(words) if word == "--copy-paths"] == list(carried)
+        assert untracked(["/somewhere/else"]) == ()
+        with pytest.raises(DataError, match="outside"):
+            untracked(["../lol"])
 
 
 def in_git(folder: Path, *words: str) -> str:
@@ -181,11 +201,11 @@ class TestRunning:
         monkeypatch.chdir(tmp_path)
 
     def test_a_failure_stops_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
-        good = [Script(name, {}, "import os; print(os.environ['MARK'])") for name in "ac"]
+        good = [Script(name, {}, code="import os; print(os.environ['MARK'])") for name in "ac"]
         caplog.set_level("INFO")
         done: list[str] = []
         failed = run_all(
-            [good[0], Script("b", {}, "raise SystemExit('the reason')"), good[1]], 1, {"MARK": "x"}, done.append
+            [good[0], Script("b", {}, code="raise SystemExit('the reason')"), good[1]], 1, {"MARK": "x"}, done.append
         )
         assert (failed, sorted(done)) == (["b"], ["a", "c"])
         assert "the reason" in caplog.text
@@ -195,7 +215,7 @@ class TestRunning:
         meet = (
             "import pathlib, time\npathlib.Path('{0}').touch()\nwhile not pathlib.Path('{1}').exists(): time.sleep(.01)"
         )
-        pair = [Script("a", {}, meet.format("a", "b")), Script("b", {}, meet.format("b", "a"))]
+        pair = [Script("a", {}, code=meet.format("a", "b")), Script("b", {}, code=meet.format("b", "a"))]
         assert run_all(pair, 2, {}, lambda _: None) == []
 
     def test_an_interrupt_ends_what_runs_and_what_waits(self) -> None:
@@ -205,7 +225,7 @@ class TestRunning:
         child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            run_all([Script("a", {}, ""), *(Script(name, {}, child) for name in "bcd")], 2, {}, interrupt)
+            run_all([Script("a", {}, code=""), *(Script(name, {}, code=child) for name in "bcd")], 2, {}, interrupt)
         assert time.monotonic() - start < 30
         with only_one():
             """The lock is free: nobody who inherited it is alive."""
@@ -244,7 +264,7 @@ def test_page() -> None:
     text = page(
         Contest(
             compare(pl.DataFrame(rows), "cea"),
-            {"seed": 7, "train": {"batch": 4, "patch": 32}, "model": {"rank": 4, "key_cell": 2}},
+            {"seed": 7, "train": {"batch": 4, "patch": 32}, "model": {"rank": 4, "key_grid": 9, "adapter": "cea"}},
             costs,
             runs,
             "cea",
@@ -252,8 +272,8 @@ def test_page() -> None:
     )
     assert "seeds 1, 2, 3, 10 steps of 4 patches of 32 px by muon (rates 0.002, 0.001); network tiny, nafnet" in text
     assert (
-        "CEA: rank 4, affinity dot, residual scale 0.1, cells of 2; data of seed 7; commit 01234567; a processor"
-        in text
+        "CEA: rank 4, affinity dot, residual_scale 0.1, key_cell 1, key_grid 9, sites encoder+middle; data of seed 7; "
+        "commit 01234567; a processor" in text
     )
     assert "| film | 0.25 M | 0.4 | 3 | +1.53 | 0.01 | 0.5000 | 0% | +0.53 | +0.51 to +0.55 | +0.52 to +0.54 |" in text
     assert "| all | all | 3 | +1.00 | +0.53 * | +0.00 |" in text

@@ -120,6 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
+    shutil.copy2(ROOT / "metrics/example.jpg", folder / "data/raw")  # which git ignores and DVC watches
     project = Project(folder)
     project.params(shrink)
     project.run("pipeline.wire")
@@ -199,7 +200,9 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
     assert run["tags"]["git.dirty"] == "false"
     assert {"versions.torch", "hardware.cpu"} <= set(run["tags"])
     assert run["metrics"]["gain_psnr"] == project.summary()["gain_psnr"]
+    assert set(project.summary()["routing"]) == {"encoder_0", "encoder_1", "middle"}
     for site, components in project.summary()["routing"].items():
+        assert components
         for name, figures in components.items():
             assert run["metrics"][f"routing.{site}.{name}.images"] == figures["images"]
     assert {"params.yaml", "dvc.lock", "pictures", "report.html"} <= set(run["artifacts"])

@@ -115,7 +115,7 @@ class ContinuousExpertAssembly(Adapter):
             channels,
             rank=config.rank,
             width=config.hyper_width,
-            cells=Cells.of(config),
+            cells=Cells(config.key_cell, config.key_grid),
             constant=config.constant,
             gain=config.gain,
         )

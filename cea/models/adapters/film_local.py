@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from cea.models.adapters.base import Adapter
 from cea.models.adapters.cells import Cells
@@ -16,13 +15,12 @@ EACH_TOKEN = Cells(1)
 class LocalFilm(Adapter):
     """FiLM with a descriptor for each cell of a grid, its scales and shifts interpolated between the cells.
 
-    As many parameters as ``film`` of the same width; ``key_cell`` sets the cells, 1 makes each token its own. Cells
-    at the end that are cut by the map are interpolated as if they were whole: off by less than half a cell, there.
+    As many parameters as ``film`` of the same width; ``local_cell`` sets the cells, 1 makes each token its own.
     """
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__(channels, config)
-        self.cells = Cells.of(config)
+        self.cells = Cells(config.local_cell)
         self.modulation = Modulation(channels, config.adapter_width)
 
     def survey(self, x: Tensor) -> Tensor:
@@ -34,5 +32,5 @@ class LocalFilm(Adapter):
         """(B, C, H, W) to the same shape."""
         modulation = self.modulation(x) if self.cells == EACH_TOKEN else self.survey(x)
         if modulation.shape[-2:] != x.shape[-2:]:
-            modulation = F.interpolate(modulation, size=x.shape[-2:], mode="bilinear", align_corners=False)
+            modulation = self.cells.stretched(modulation, x.shape[-2:])
         return modulate(x, modulation)

@@ -149,7 +149,7 @@ def test_a_network_has_a_figure_for_each_site_and_component() -> None:
     model = build(ModelConfig(width=8, rank=3))
     routing = measure_routing(CASES[:3], lambda image: affinity_maps(model, image), RoutingConfig())
     figures = summarise_routing(routing)
-    assert set(figures) == {"encoder_0", "encoder_1", "middle", "decoder_1", "decoder_0"}
+    assert set(figures) == {"encoder_0", "encoder_1", "middle"}
     assert all(set(parts) == {"haze", "rain"} for parts in figures.values())
     assert len(figures["middle"]["haze"]["ranks"]) == 3
 

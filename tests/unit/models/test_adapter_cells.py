@@ -35,3 +35,23 @@ def test_limit_bounds_the_cells_of_a_large_map_and_leaves_a_small_one() -> None:
 def test_cells_of_one_token_are_the_map() -> None:
     x = feature_map(5, 6)
     assert torch.equal(Cells(1).mean(x), x)
+
+
+@pytest.mark.parametrize("size", [(12, 8), (9, 10), (1, 3)])
+def test_stretched_cells_stay_in_place(size: tuple[int, int]) -> None:
+    """A ramp over the rows comes back as the same ramp, but for the half cells at the ends."""
+    height, width = size
+    ramp = torch.arange(height, dtype=torch.float64)[None, None, :, None].expand(1, 1, height, width)
+    cells = Cells(4)
+    whole = height // 4 * 4
+    coarse = torch.arange(-(-height // 4), dtype=torch.float64)[None, None, :, None] * 4 + 1.5
+    found = cells.stretched(coarse.expand(1, 1, -1, -(-width // 4)), torch.Size(size))
+    assert found.shape == (1, 1, *size)
+    inner = slice(2, max(2, whole - 2))
+    torch.testing.assert_close(found[..., inner, :], ramp[..., inner, :])
+    if whole == height:
+        torch.testing.assert_close(cells.mean(ramp)[0, 0, :, 0], coarse[0, 0, :, 0])
+
+
+def test_extent_is_that_of_whole_cells() -> None:
+    assert Cells(4).extent(torch.Size((8, 9))) == (1.0, 12 / 9)

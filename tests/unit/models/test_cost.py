@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from torch import nn
 from typer.testing import CliRunner
 
 from cea.cli import app
+from cea.models import overhead
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.config import ModelConfig
 from cea.models.cost import cost, figures
 from cea.models.matching import parameters
 from cea.models.network import build
-from cea.models.overhead import Plan, against_none, count, lines, measure, passes
+from cea.models.overhead import Figure, Plan, against_none, count, lines, measure, passes
 from cea.models.stopwatch import forward_job, in_turns, peak_bytes, ratio, step_job, threads
 
 CPU = torch.device("cpu")
@@ -190,11 +192,33 @@ class TestCommand:
         assert done.stderr == ""
 
 
-def test_passes_to_log_stand_against_the_plain_network(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA"), RuntimeError("can't allocate memory: 9 bytes")])
+def test_passes_that_do_not_fit_are_left_out(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = overhead.measure
+
+    def measure(configs: Mapping[str, ModelConfig], plan: Plan) -> Iterator[list[Figure]]:
+        if plan.images == ((64, 96),):
+            raise error
+        return whole(configs, plan)
+
+    monkeypatch.setattr(overhead, "measure", measure)
+    config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
+    assert {name.split("_")[1] for name in passes(config, [(64, 96), (32, 32)])} == {"32"}
+    assert "forward_64x96: not measured" in caplog.text
+
+
+def test_other_errors_of_passes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overhead, "measure", lambda configs, plan: (_ for _ in ()).throw(RuntimeError("shape")))
+    with pytest.raises(RuntimeError, match="shape"):
+        passes(ModelConfig(), [(32, 32)])
+
+
+def test_passes_to_log_stand_against_the_plain_network() -> None:
     config = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
     found = passes(config, [(32, 32), (64, 96)])
     assert set(found) == {f"forward_{size}_{what}" for size in ("32", "64x96") for what in ("ms", "ratio", "mb")}
     assert found["forward_32_ms"] > 0
     assert 0.7 < found["forward_32_ratio"] < 30  # tiny maps: mostly the adapter's small operators
     assert found["forward_64x96_mb"] == pytest.approx(6 * found["forward_32_mb"], rel=0.2)
-    assert capfd.readouterr().err == ""  # the profiler likes to talk

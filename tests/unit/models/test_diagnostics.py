@@ -11,8 +11,8 @@ from cea.models.config import ModelConfig
 from cea.models.diagnostics import adapter_statistics, affinity_maps, effective_rank
 from cea.models.network import Restorer, build
 
-CONFIG = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,))
 SITES = ["encoder_0", "middle", "decoder_0"]
+CONFIG = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), sites=tuple(SITES))
 
 
 @pytest.fixture(params=[False, True], ids=["dot", "constant"])

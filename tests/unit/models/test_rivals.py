@@ -25,7 +25,7 @@ AnyAdapter = TypeVar("AnyAdapter", bound=Adapter)
 
 def awake(kind: type[AnyAdapter], **changes: object) -> AnyAdapter:
     """An adapter in float64 whose every parameter is random (so not the identity)."""
-    values = {"rank": 4, "adapter_width": 5, "key_cell": 4, "prompt_grid": 3, "residual_scale": 1} | changes
+    values = {"rank": 4, "adapter_width": 5, "local_cell": 4, "prompt_grid": 3, "residual_scale": 1} | changes
     adapter = kind(C, ModelConfig.model_validate(values)).double().eval()
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -69,15 +69,16 @@ class TestFilm:
         torch.testing.assert_close(tokens_of(adapter(x)), expected)
 
     def test_per_token_where_every_token_is_a_cell(self) -> None:
-        adapter, x = awake(LocalFilm, key_cell=1), feature_map()
+        adapter, x = awake(LocalFilm, local_cell=1), feature_map()
         torch.testing.assert_close(tokens_of(adapter(x)), modulated(tokens_of(x), tokens_of(x), adapter.modulation))
 
-    def test_in_the_middle_of_a_flat_cell_the_cell_alone_counts(self) -> None:
-        """Cells of 3: the token in the middle needs no interpolation."""
-        adapter, x = awake(LocalFilm, key_cell=3), feature_map(9, 9)
+    @pytest.mark.parametrize("size", [(9, 9), (7, 8)])
+    def test_in_the_middle_of_a_cell_the_cell_alone_counts(self, size: tuple[int, int]) -> None:
+        """Cells of 3: the token in the middle needs no interpolation, also where the map cuts the last cells off."""
+        adapter, x = awake(LocalFilm, local_cell=3), feature_map(*size)
         adapted = adapter(x)
-        for row in range(3):
-            for column in range(3):
+        for row in range(size[0] // 3):
+            for column in range(size[1] // 3):
                 means = x[..., 3 * row : 3 * row + 3, 3 * column : 3 * column + 3].mean(dim=(2, 3))
                 at = (..., 3 * row + 1, 3 * column + 1)
                 torch.testing.assert_close(adapted[at], modulated(x[at], means, adapter.modulation))
@@ -91,7 +92,7 @@ class TestFilm:
         assert not torch.allclose(whole(changed)[..., :8, :8], whole(x)[..., :8, :8])
 
     def test_cells_come_from_the_configuration(self) -> None:
-        assert awake(LocalFilm, key_cell=2, key_grid=7).cells == Cells(2, 7)
+        assert awake(LocalFilm, local_cell=2, key_cell=3, key_grid=7).cells == Cells(2)
 
 
 class TestPromptBank:

@@ -12,18 +12,22 @@ from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
 from cea.models.statistics import Window, recorded, reused
 
+EVERYWHERE = ["encoder", "middle", "decoder"]
 CONFIGS = [{"adapter": name} for name in ADAPTERS]
 CONFIGS += [{"adapter": "none", "block": name} for name in BLOCKS]
 CONFIGS += [
-    {"adapter": "cea", "key_cell": 1, "affinity": "layernorm"},
+    {"adapter": "cea", "key_cell": 4, "affinity": "layernorm"},
     {"adapter": "cea", "constant": True, "gain": True},
-    {"adapter": "film-local", "key_cell": 1},
+    {"adapter": "film-local", "local_cell": 1},
+    {"adapter": "film-local", "local_cell": 3},
 ]
 
 
 def network(**keys: object) -> Restorer:
     """A small network whose adapters and head do something: they start as the identity."""
-    model = build(ModelConfig.model_validate({"width": 8, "middle_blocks": 1, **keys})).double().eval()
+    model = (
+        build(ModelConfig.model_validate({"width": 8, "middle_blocks": 1, "sites": EVERYWHERE, **keys})).double().eval()
+    )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -67,7 +67,7 @@ def test_result_says_what_came_out(undisturbed: FitResult) -> None:
     assert [step for step, _ in undisturbed.history["val/gain_psnr"]] == [10, 20, 25]
     assert [step for step, _ in undisturbed.history["train/loss"]] == [5, 10, 15, 20, 25]
     assert undisturbed.best_gain_psnr == max(gain for _, gain in undisturbed.history["val/gain_psnr"])
-    assert set(undisturbed.adapters) == {"encoder_0", "middle", "decoder_0"}
+    assert set(undisturbed.adapters) == {"encoder_0", "middle"}
     _, metadata = load_weights(undisturbed.weights)
     assert metadata == {"step": undisturbed.best_step, "val_gain_psnr": undisturbed.best_gain_psnr}
     assert not (undisturbed.weights.parents[1] / "state").exists()
@@ -155,7 +155,8 @@ def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Pa
     ]
     assert len({mark, *others}) == 5
     assert fingerprint(dataclasses.replace(job, output=tmp_path / "elsewhere"), TRAIN, MODEL) == mark
-    assert fingerprint(job, TRAIN.model_copy(update={"workers": 3}), MODEL) == mark
+    for changes in ({"workers": 3}, {"cache_mb": 1}, {"log_interval": 7}, {"cost_images": ((64, 64),)}):
+        assert fingerprint(job, TRAIN.model_copy(update=changes), MODEL) == mark
 
 
 def test_state_of_another_run_is_not_resumed(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
