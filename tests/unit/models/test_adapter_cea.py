@@ -169,18 +169,20 @@ class Collapsing(HyperAdapter):
         return tokens
 
 
-def trained_effective_ranks(kind: type[HyperAdapter], rank: int = 8, steps: int = 60) -> tuple[float, float]:
+def trained_effective_ranks(kind: type[HyperAdapter], cell: int = 1, steps: int = 60) -> tuple[float, float]:
     """Effective ranks of A and D after fitting an adapter to a full-rank map whose strength follows the image's colour.
+
+    The map has 8 x 8 cells.
 
     As in features of photographs, the tokens of an image share most of their energy (its colour).
     """
     draw = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        adapter = ContinuousExpertAssembly(C, ModelConfig(rank=rank))
-        adapter.hyper = kind(C, rank=rank, width=16, cells=Cells(1))
+        adapter = ContinuousExpertAssembly(C, ModelConfig())
+        adapter.hyper = kind(C, rank=8, width=16, cells=Cells(cell))
     colour = torch.randn(16, C, 1, 1, generator=draw)
-    x = colour + 0.5 * nn.functional.avg_pool2d(torch.randn(16, C, 8, 8, generator=draw), 3, 1, 1)
+    x = colour + 0.5 * nn.functional.avg_pool2d(torch.randn(16, C, 8 * cell, 8 * cell, generator=draw), 3, 1, 1)
     mix = torch.randn(C, C, generator=draw) / C**0.5
     target = x + torch.einsum("bchw,ce->behw", x, mix) * (1 + colour.mean(1, keepdim=True))
     optimizer = torch.optim.Adam(adapter.parameters(), lr=1e-2)
@@ -194,8 +196,9 @@ def trained_effective_ranks(kind: type[HyperAdapter], rank: int = 8, steps: int 
 
 
 class TestCollapse:
-    def test_experts_stay_different_in_training(self) -> None:
-        rank_a, rank_d = trained_effective_ranks(HyperAdapter)
+    @pytest.mark.parametrize("cell", [1, 4])
+    def test_experts_stay_different_in_training(self, cell: int) -> None:
+        rank_a, rank_d = trained_effective_ranks(HyperAdapter, cell)
         assert rank_a >= 4
         assert rank_d >= 4
 

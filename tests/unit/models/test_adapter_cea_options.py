@@ -176,9 +176,10 @@ class TestCompilers:
         torch.testing.assert_close(exported(image(13, 18)), model(image(13, 18)))
 
     @pytest.mark.slow
-    def test_export_of_any_batch_and_size(self) -> None:
+    @pytest.mark.parametrize("keys", [{}, {"key_cell": 4}, {"key_grid": 3}, {"adapter": "film-local"}])
+    def test_export_of_any_batch_and_size(self, keys: dict[str, object]) -> None:
         """One exported program for all images whose sides are multiples of the network's."""
-        model = network()
+        model = network(**keys)
         multiple = model.contract.size_multiple
         batch, rows, columns = (torch.export.Dim(name, min=low) for name, low in (("b", 2), ("h", 5), ("w", 5)))
         dynamic = ({0: batch, 2: multiple * rows, 3: multiple * columns},)
