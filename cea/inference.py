@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from math import ceil, sqrt
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from cea.errors import ConfigError
 from cea.models.images import check_shape, image_tensor
-from cea.models.statistics import VALUES, Statistics, Window, averaged, recorded, reused
+from cea.models.statistics import Gathered, Inside, Statistics, Window, averaged, gathered, merged, recorded, reused
 from cea.types import Image, ImageF
 
 OVERLAP = 64
@@ -32,10 +33,11 @@ WHOLE_PIXELS = 2_100_000
 def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: int | None = None) -> ImageF:
     """Restore one image.
 
-    In tiles, all that the network measures over the whole image (the experts of CEA, channel attention) is taken once,
-    from every k-th pixel of every k-th row (k = 2, or more where that would exceed four tiles), and used in each tile.
-    Skipping pixels keeps the noise as strong as it is; averaging would not. Memory is that of the tile, beside the
-    input and the output.
+    In tiles, all that the network measures over the whole image (the experts of CEA, channel attention) is taken in
+    front and used in each tile: first from every k-th pixel of every k-th row (k = 2, or more where that would exceed
+    four tiles), for skipping pixels keeps the noise as strong as it is and averaging would not; then, with these in
+    use, from every tile, of which the image's are the weighted means. Memory is that of the tile, beside the input and
+    the output; time that of two restorations.
 
     Args:
         model: a network from ``cea.models`` (evaluated in its own precision, on its own device).
@@ -122,16 +124,48 @@ def _restore_tiles(model: nn.Module, image: Image, tile: int, fixed: Statistics)
     multiple = _multiple(model)
     height, width = image.shape[:2]
     side = ceil(tile / multiple) * multiple
+    tiles = list(_tiles(height, width, side, multiple))
     statistics = _measured(model, image, most=4 * side**2) | fixed
+    if not fixed:
+        found: Gathered = {}
+        for one in tiles:
+            with gathered(model, statistics, one.window, one.inside, found):
+                model(_on_device(model, image[one.place]))
+        statistics |= merged(found)
     restored = np.zeros((height, width, 3), np.float32)
-    for down in spans(height, side, multiple):
-        for across in spans(width, side, multiple):
-            place = slice(down.start, down.stop), slice(across.start, across.stop)
-            window = Window(*_share(down, height, multiple), *_share(across, width, multiple))
-            with reused(model, statistics, window):
-                part = _as_image(model(_on_device(model, image[place])))
-            restored[place] += down.weight[:, None, None] * across.weight[:, None] * part
+    for one in tiles:
+        with reused(model, statistics, one.window):
+            part = _as_image(model(_on_device(model, image[one.place])))
+        restored[one.place] += one.weight * part
     return restored
+
+
+class _Tile(NamedTuple):
+    place: tuple[slice, slice]
+    window: Window
+    inside: Inside
+    weight: NDArray[np.float32]
+
+
+def _tiles(height: int, width: int, side: int, multiple: int) -> Iterator[_Tile]:
+    """All tiles of an image; ``weight`` is (h, w, 1), ``inside`` reaches to the middle of each overlap."""
+    rows, columns = spans(height, side, multiple), spans(width, side, multiple)
+    for down, (top, bottom) in zip(rows, _insides(rows, multiple), strict=True):
+        for across, (left, right) in zip(columns, _insides(columns, multiple), strict=True):
+            yield _Tile(
+                (slice(down.start, down.stop), slice(across.start, across.stop)),
+                Window(*_share(down, height, multiple), *_share(across, width, multiple)),
+                Inside(top, bottom, left, right),
+                down.weight[:, None, None] * across.weight[:, None],
+            )
+
+
+def _insides(spans: Sequence[Span], multiple: int) -> Iterator[tuple[float, float]]:
+    """Where the inside of each span begins and ends, as shares of the span as the network pads it."""
+    middles = [(span.stop + later.start) / 2 for span, later in pairwise(spans)]
+    for span, begin, end in zip(spans, [0.0, *middles], [*middles, float("inf")], strict=True):
+        padded = ceil((span.stop - span.start) / multiple) * multiple
+        yield (begin - span.start) / padded if begin else 0.0, min((end - span.start) / padded, 1.0)
 
 
 def _measured(model: nn.Module, image: Image, most: int) -> Statistics:
@@ -149,7 +183,7 @@ def _measured_in_parts(model: nn.Module, image: Image, side: int) -> Statistics:
         count = min(_PARTS, max(1, length // side))
         starts.append(np.linspace(0, max(0, length - side), count).astype(int))
     places = [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
-    with recorded(model, VALUES) as statistics:
+    with recorded(model, ["measure"]) as statistics:
         model(torch.cat([_on_device(model, image[place]) for place in places]))
     return averaged(statistics)
 

@@ -2,12 +2,13 @@
 
 A module that looks further than its own neighbourhood does so in a method of one of two names:
 
-* ``measure(...)`` gives a value for the image, of a size that does not depend on the image's (channel means, the
-  attention between channels); the hyper-adapter of CEA, a feature map in and experts out, is one as a whole;
+* ``measure(...)`` takes feature maps, (B, C, H, W), and gives means over their tokens, as a tensor or a named tuple of
+  tensors. Where these are weighted means, ``log_mass(...)`` gives the logarithm of the weights' sum;
 * ``survey(x)`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map: evenly,
   or as its attribute ``cells`` says.
 
 With these fixed a network is a local operator: a part of an image, with a margin, gives the same pixels as the image.
+And because they are means, those of an image follow from those of its parts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cea.models.adapters.cea import HyperAdapter
 from cea.models.adapters.cells import Cells
 
 Statistics = dict[str, Any]
@@ -28,10 +28,7 @@ Statistics = dict[str, Any]
 
 Measure = Callable[..., Any]
 
-VALUES = ("measure", "forward")
-"""Methods that measure a value; ``forward`` is that of the hyper-adapter."""
-
-METHODS = (*VALUES, "survey")
+METHODS = ("measure", "survey")
 
 
 class Window(NamedTuple):
@@ -97,6 +94,86 @@ def _mean(value: Any) -> Any:
     return type(value)(*map(_mean, value)) if isinstance(value, tuple) else value
 
 
+class Inside(NamedTuple):
+    """What of a part of an image is no other part's, as shares of its own height and width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+
+    def of(self, x: Tensor) -> Tensor:
+        """Of a feature map of the part, (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        rows = slice(round(self.top * height), round(self.bottom * height))
+        return x[..., rows, round(self.left * width) : round(self.right * width)]
+
+
+Gathered = dict[str, tuple[Any, Tensor]]
+"""By the name of the module: the mean over the parts so far, and the logarithm of what they count for."""
+
+
+@contextmanager
+def gathered(
+    model: nn.Module, statistics: Statistics, window: Window, inside: Inside, found: Gathered
+) -> Iterator[None]:
+    """As ``reused``, while ``found`` takes up what the modules would measure on the ``inside`` of this part."""
+
+    def gathering(name: str, module: nn.Module) -> Measure:
+        measure, mass = getattr(module, "measure"), getattr(module, "log_mass", _log_tokens)  # noqa: B009 (mypy)
+
+        def measured(*maps: Tensor) -> Any:
+            own = [inside.of(x) for x in maps]
+            fresh[name] = measure(*own), mass(*own)
+            return statistics[name]
+
+        return measured
+
+    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
+        if name not in statistics:
+            return None
+        return gathering(name, module) if method == "measure" else _fixed(statistics[name], method, window)
+
+    fresh: Gathered = {}
+    with _replaced(model, wrap):
+        yield
+    for name, (value, mass) in fresh.items():
+        if name in found:
+            _take_up(found[name], (value, mass))
+        else:
+            found[name] = _copied(value), mass.clone()
+
+
+def merged(found: Gathered) -> Statistics:
+    """What the modules measure on an image all of whose parts were gathered."""
+    return {name: value for name, (value, _) in found.items()}
+
+
+def _take_up(mean: tuple[Any, Tensor], part: tuple[Any, Tensor]) -> None:
+    """In place: what is kept from tile to tile would lie scattered among large maps, and hold their memory."""
+    total = torch.logaddexp(mean[1], part[1])
+    _blend(mean[0], part[0], (mean[1] - total).exp(), (part[1] - total).exp())
+    mean[1].copy_(total)
+
+
+def _blend(mean: Any, part: Any, share: Tensor, other: Tensor) -> None:
+    """``mean`` times ``share`` plus ``part`` times ``other``, which count for all dimensions that they lack."""
+    if isinstance(mean, tuple):
+        for own, new in zip(mean, part, strict=True):
+            _blend(own, new, share, other)
+    else:
+        share, other = (one.reshape(one.shape + (1,) * (mean.ndim - one.ndim)) for one in (share, other))
+        mean.mul_(share).add_(part * other)
+
+
+def _copied(value: Any) -> Any:
+    return type(value)(*map(_copied, value)) if isinstance(value, tuple) else value.clone()
+
+
+def _log_tokens(x: Tensor, *_: Tensor) -> Tensor:
+    return torch.tensor(float(x.shape[-2] * x.shape[-1]), device=x.device).log()
+
+
 @contextmanager
 def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> Iterator[None]:
     """Inside the block ``model`` measures nothing, but uses ``statistics`` of an image, of which it is given a part.
@@ -107,13 +184,18 @@ def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> 
         window: which part of the image that is.
     """
 
-    def fixed(name: str, method: str) -> Measure:
-        if method == "survey":
-            return lambda x: _within(statistics[name], window, x)
-        return lambda *_: statistics[name]
+    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
+        return _fixed(statistics[name], method, window) if name in statistics else None
 
-    with _replaced(model, lambda name, _, method: fixed(name, method) if name in statistics else None):
+    with _replaced(model, wrap):
         yield
+
+
+def _fixed(value: Any, method: str, window: Window) -> Measure:
+    """A method that gives ``value`` whatever it is given."""
+    if method == "survey":
+        return lambda x: _within(value, window, x)
+    return lambda *_: value
 
 
 @contextmanager
@@ -134,9 +216,7 @@ def _replaced(model: nn.Module, wrap: Callable[[str, nn.Module, str], Measure | 
 
 
 def _measuring(module: nn.Module) -> str | None:
-    if isinstance(module, HyperAdapter):
-        return "forward"
-    return next((name for name in ("measure", "survey") if callable(getattr(module, name, None))), None)
+    return next((name for name in METHODS if callable(getattr(module, name, None))), None)
 
 
 def _within(survey: Survey, window: Window, x: Tensor) -> Tensor:

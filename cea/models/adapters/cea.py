@@ -82,7 +82,7 @@ class HyperAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Experts:
         """(B, C, H, W) to A and D, (B, r, C) each, and to c and G where there are any."""
-        tokens = self.instance_tokens(self.attend(x))
+        tokens = self.instance_tokens(self.measure(x))
         return Experts(
             self.to_routing(tokens),
             self.to_directions(tokens),
@@ -90,11 +90,19 @@ class HyperAdapter(nn.Module):
             None if self.to_gains is None else self.to_gains(tokens),
         )
 
-    def attend(self, x: Tensor) -> Tensor:
+    def measure(self, x: Tensor) -> Tensor:
         """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the cells of the map."""
-        keys, values = self.to_keys_values(self.norm_features(as_tokens(self.cells.mean(x)))).chunk(2, dim=-1)
+        keys, values = self._keys_values(x)
         queries = self.queries.expand(x.shape[0], -1, -1)
         return F.scaled_dot_product_attention(queries, keys, values)
+
+    def log_mass(self, x: Tensor) -> Tensor:
+        """Logarithm of the sum that attn(q, X) is divided by, (B, r): what a part of an image counts for in it."""
+        keys, _ = self._keys_values(x)
+        return torch.logsumexp(self.queries @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5, dim=-1)
+
+    def _keys_values(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.to_keys_values(self.norm_features(as_tokens(self.cells.mean(x)))).chunk(2, dim=-1)
 
     def instance_tokens(self, attended: Tensor) -> Tensor:
         """LN(q + attn(q, X)), (B, r, d)."""

@@ -5,6 +5,7 @@ feed-forward network (section 3.2)."""
 from __future__ import annotations
 
 from math import ceil
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,19 @@ from cea.models.layers import ChannelNorm, Pointwise
 
 CHANNELS_PER_HEAD = 32
 """A head has at least this many channels: 48 at every level of the paper's network."""
+
+
+class Moments(NamedTuple):
+    """Means over the pixels.
+
+    Attributes:
+        products: of a query channel and a key channel, (B, heads, c, c).
+        queries, keys: of the squares, (B, heads, c).
+    """
+
+    products: Tensor
+    queries: Tensor
+    keys: Tensor
 
 
 class TransposedAttention(nn.Module):
@@ -39,18 +53,22 @@ class TransposedAttention(nn.Module):
         """Temperature 1."""
         nn.init.ones_(self.temperature)
 
-    def measure(self, query: Tensor, key: Tensor) -> Tensor:
-        """The image's global statistic: attention of channel to channel, (B, heads, c, c), from (B, heads, c, N)."""
-        lengths = (
-            torch.linalg.vector_norm(query, dim=-1)[..., :, None] * torch.linalg.vector_norm(key, dim=-1)[..., None, :]
-        )
-        cosine = query @ key.transpose(-2, -1) / lengths.clamp_min(1e-6)
-        return torch.softmax(cosine * self.temperature, dim=-1)
+    def measure(self, query: Tensor, key: Tensor) -> Moments:
+        """The image's global statistic, from (B, C, H, W) each."""
+        queries, keys = self._split(query), self._split(key)
+        root = queries.shape[-1] ** 0.5
+        products = (queries / root) @ (keys / root).transpose(-2, -1)
+        return Moments(products, queries.square().mean(-1), keys.square().mean(-1))
+
+    def attention(self, moments: Moments) -> Tensor:
+        """Of channel to channel, (B, heads, c, c)."""
+        lengths = moments.queries.sqrt()[..., :, None] * moments.keys.sqrt()[..., None, :]
+        return torch.softmax(moments.products / lengths.clamp_min(1e-12) * self.temperature, dim=-1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         query, key, value = self.depthwise(self.to_qkv(x)).chunk(3, dim=1)
-        attended = self.measure(self._split(query), self._split(key)) @ self._split(value)
+        attended = self.attention(self.measure(query, key)) @ self._split(value)
         return self.project(attended.reshape(x.shape).contiguous(memory_format=torch.channels_last))
 
     def _split(self, x: Tensor) -> Tensor:

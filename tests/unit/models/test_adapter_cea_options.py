@@ -120,15 +120,18 @@ class TestFusion:
 
 class TestMemory:
     @pytest.mark.slow
-    def test_memory_is_linear_up_to_a_million_tokens(self) -> None:
+    @pytest.mark.parametrize("cell", [1, 4])
+    def test_memory_is_linear_up_to_a_million_tokens(self, cell: int) -> None:
         """A C x C weight per token, or attention of all tokens to all, would take gigabytes."""
         channels, rank = 16, 8
-        adapter = ContinuousExpertAssembly(channels, ModelConfig(rank=rank)).eval()
+        config = ModelConfig(rank=rank, key_cell=cell)
+        adapter = ContinuousExpertAssembly(channels, config).eval()
         peaks = {}
         for side in (128, 1024):
             x = torch.randn(1, channels, side, side).contiguous(memory_format=torch.channels_last)
             peaks[side] = peak_bytes(forward_job(adapter, x), CPU)
         token = 4 * (channels + rank)  # bytes: the output, and r coefficients
+        token += 4 * 2 * config.hyper_width // cell**2  # keys and values
         assert peaks[1024] < 1024**2 * token * 1.1
         assert peaks[1024] / peaks[128] == pytest.approx(64, rel=0.1)
 

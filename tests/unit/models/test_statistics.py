@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
-from cea.models.statistics import Window, recorded, reused
+from cea.models.statistics import Gathered, Inside, Statistics, Survey, Window, gathered, merged, recorded, reused
 
 EVERYWHERE = ["encoder", "middle", "decoder"]
 CONFIGS = [{"adapter": name} for name in ADAPTERS]
@@ -65,6 +67,31 @@ def test_recording_and_reusing_on_the_whole_image_change_nothing(keys: dict[str,
         with reused(model, statistics):
             torch.testing.assert_close(model(image), plain, atol=2e-6, rtol=0)
         assert torch.equal(model(image), plain)  # nothing is left behind
+
+
+@pytest.mark.parametrize("keys", CONFIGS, ids=lambda keys: "-".join(map(str, keys.values())))
+def test_what_an_image_measures_follows_from_its_parts(keys: dict[str, object]) -> None:
+    """Two parts that overlap by 128 rows, each of which counts up to the middle; the second is the smaller one."""
+    model, image = network(**keys), photo(240, 56)
+    with torch.no_grad(), recorded(model) as whole:
+        model(image)
+    found: Gathered = {}
+    first: Statistics = {}
+    for start, stop, begin, end in ((0, 192, 0, 128), (64, 240, 128, 240)):
+        size = stop - start
+        window = Window(start / 240, size / 240, 0, 1)
+        inside = Inside((begin - start) / size, (end - start) / size, 0, 1)
+        with torch.no_grad(), gathered(model, whole, window, inside, found):
+            model(image[..., start:stop, :])
+        first = first or deepcopy(merged(found))
+    values = {name: value for name, value in whole.items() if not isinstance(value, Survey)}
+    assert found.keys() == values.keys()
+    parts = merged(found)
+    for name, value in values.items():
+        torch.testing.assert_close(parts[name], value, atol=1e-6, rtol=1e-6)
+    with pytest.raises(AssertionError):  # one part alone would not do
+        for name, value in values.items():
+            torch.testing.assert_close(first[name], value, atol=1e-4, rtol=0)
 
 
 def test_an_independent_part_differs() -> None:
