@@ -86,12 +86,9 @@ def test_what_an_image_measures_follows_from_its_parts(keys: dict[str, object]) 
         first = first or deepcopy(merged(found))
     values = {name: value for name, value in whole.items() if not isinstance(value, Survey)}
     assert found.keys() == values.keys()
-    parts = merged(found)
-    for name, value in values.items():
-        torch.testing.assert_close(parts[name], value, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(merged(found), values, atol=1e-6, rtol=1e-6)
     with pytest.raises(AssertionError):  # one part alone would not do
-        for name, value in values.items():
-            torch.testing.assert_close(first[name], value, atol=1e-4, rtol=0)
+        torch.testing.assert_close(first, values, atol=1e-4, rtol=0)
 
 
 def test_an_independent_part_differs() -> None:
