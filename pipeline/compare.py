@@ -1,7 +1,7 @@
 """Adapters against CEA at equal parameters, steps and data: one DVC experiment per adapter and seed, then one table.
 
-What is there already is not run again, so a comparison that was killed is simply started again. Commits its results to
-no one: ``comparison/comparison.md`` is to be read, ``.csv`` and ``.json`` hold every number, ``images/`` each run's
+What is there already is not run again, so a comparison that was killed is simply started again. Nothing is committed to
+a branch: ``comparison/comparison.md`` is to be read, ``.csv`` and ``.json`` hold every number, ``images/`` each run's
 images. See docs/comparison.md.
 """
 
@@ -58,6 +58,10 @@ SECTIONS: dict[str, type[Config]] = {"model": ModelSection, "train": TrainConfig
 """What may differ from params.yaml, for all runs alike."""
 
 
+OWN = {"train.seed": "--seeds", "model.adapter": "--adapters or --variant", "model.equal_to": "--adapters or --variant"}
+"""Keys that differ from run to run, and what sets them."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of the grid."""
@@ -81,7 +85,7 @@ def grid(
             seed,
             Experiment(f"{options.name}-{variant}-s{seed}", {**common, **own, "train.seed": seed}, carried),
         )
-        for seed in options.seeds
+        for seed in dict.fromkeys(options.seeds)
         for variant, model in variants.items()
         for own in [{f"model.{key}": value for key, value in model.items()}]
     ]
@@ -98,6 +102,10 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
                 f"--set {word}",
                 expected=f"key=value with a key of {', '.join(SECTIONS)}; other sections change the data",
                 remedy="for example: --set train.lr=0.002",
+            )
+        if key in OWN:
+            raise ConfigError(
+                f"--set {word}", expected="a key that the grid does not set itself", remedy=f"use {OWN[key]}"
             )
         found[key] = experiments.parse_yaml(value)
     return found
@@ -225,12 +233,24 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m pipeline.compare", description=__doc__)
     found.add_argument("--adapters", nargs="+", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
     found.add_argument(
-        "--variant", nargs="+", action="append", default=[], metavar="NAME KEY=VALUE", help="one more, keys of model"
+        "--variant",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "KEY=VALUE"),
+        help="one more, by keys of model; may be repeated",
     )
     found.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="of each adapter")
     found.add_argument("--steps", type=int, help="train.max_steps; default: as in params.yaml")
     found.add_argument("--size", help="model.size; default: as in params.yaml")
-    found.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of model, train or evaluate, for all")
+    found.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of model, train or evaluate, for all; may be repeated",
+    )
     found.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     found.add_argument("--name", default="cmp", help="in front of the experiments' names, and a tag in MLflow")
     found.add_argument("--output", type=Path, default=Path("comparison"), help="where the table goes")

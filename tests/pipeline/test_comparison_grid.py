@@ -68,9 +68,11 @@ class TestGrid:
         assert "++model.sites=[middle]" in found[2].experiment.command()
 
     def test_settings_of_all_runs(self) -> None:
-        for cell in cells("--adapters", "film", "--set", "train.lr=2e-3", "evaluate.check=false"):
+        words = ("--set", "train.lr=2e-3", "evaluate.check=false", "--set", "train.threads=1")
+        for cell in cells("--adapters", "film", "--seeds", "1", "1", *words):
             params = cell.experiment.params(PARAMS)
-            assert (params["train"]["lr"], params["evaluate"]["check"]) == (0.002, False)
+            assert (params["train"]["lr"], params["evaluate"]["check"], params["train"]["threads"]) == (0.002, False, 1)
+        assert len(cells("--adapters", "film", "--seeds", "1", "1")) == 2
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -81,6 +83,8 @@ class TestGrid:
             (["--variant", "x", "rnak=4"], "did you mean 'rank'"),
             (["--set", "train.lrr=1"], "did you mean 'lr'"),
             (["--set", "seed=1"], "other sections change the data"),
+            (["--set", "train.seed=5"], "use --seeds"),
+            (["--set", "model.adapter=film"], "use --adapters or --variant"),
             (["--set", "recipes.noise=1"], "other sections change the data"),
             (["--steps", "0"], r"train\.max_steps = 0"),
             (["--seeds", "-1"], r"train\.seed = -1"),
