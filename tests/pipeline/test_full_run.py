@@ -95,7 +95,7 @@ class Project:
 
     def wipe(self) -> None:
         """Everything the pipeline made, and DVC's cache."""
-        self.run("git", "clean", "-fdxq", "data", "metrics", ".dvc")
+        self.run("git", "clean", "-fdxq", "-e", "/data/raw", "data", "metrics", ".dvc")
         (self.folder / "dvc.lock").unlink(missing_ok=True)
 
 
