@@ -81,6 +81,13 @@ def untracked(paths: Sequence[str]) -> tuple[str, ...]:
         DataError: a path that leads out of the working tree and is not absolute.
     """
     inside = [path for path in paths if not Path(path).is_absolute()]
+    for path in inside:
+        if os.path.normpath(path).startswith(os.pardir):
+            raise DataError(
+                f"{path} lies outside the project",
+                expected="a folder in it, or an absolute path: a run has a copy of the project elsewhere",
+                remedy="give its absolute path in params.yaml",
+            )
     listed = git("ls-files", "--others", "--directory", "-z", "--", *inside).decode() if inside else ""
     return tuple(path.rstrip("/") for path in listed.split("\0") if path)
 

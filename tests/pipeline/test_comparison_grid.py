@@ -131,7 +131,7 @@ class TestExperiment:
         words = Experiment("n", {}, carried).command()
         assert [words[at + 1] for at, word in enumerate(words) if word == "--copy-paths"] == list(carried)
         assert untracked(["/somewhere/else"]) == ()
-        with pytest.raises(DataError, match="outside"):
+        with pytest.raises(DataError, match=r"\.\./lol lies outside the project.*absolute path in params.yaml"):
             untracked(["../lol"])
 
 
