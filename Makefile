@@ -18,7 +18,7 @@ repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc rep
 
 compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
 	@python -m pipeline.check
-	@python -m pipeline.compare $(ARGS)
+	@python -m pipeline.comparison.compare $(ARGS)
 
 test: $(VENV)/.ready  ## set up if needed, then run all tests
 	python -m pytest

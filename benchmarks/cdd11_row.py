@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from cea.config import load, read_params
-from cea.degradations.cdd11 import COMPOSITIONS
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import draw
-from cea.degradations.render import render
-from cea.imageio import IMAGE_SUFFIXES, pixel_sha256, read_rgb
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.render import render
+from cea.degradations.tools.cdd11 import COMPOSITIONS
+from cea.io.images import IMAGE_SUFFIXES, pixel_sha256, read_rgb
 from cea.metrics.psnr import psnr
 from cea.metrics.ssim import ssim
 from cea.rng import SampleKey

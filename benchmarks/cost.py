@@ -19,9 +19,9 @@ from statistics import median
 
 import torch
 
-from cea.models.allocator import keep_freed_memory
 from cea.models.config import ModelConfig
-from cea.models.overhead import Figure, Plan, against_none, count, lines, measure
+from cea.models.measure.allocator import keep_freed_memory
+from cea.models.measure.overhead import Figure, Plan, against_none, count, lines, measure
 
 TARGETS = {"parameters": 1.05, "GMACs@224": 1.02, "step": 1.08, "forward": 1.08}
 """Most that CEA with 8 experts may cost, by quantity where counted and by task where timed."""

@@ -19,15 +19,15 @@ import numpy as np
 from PIL import Image as PilImage
 
 from cea.config import parse
-from cea.degradations.base import Context, Scene
-from cea.degradations.families import FAMILIES
-from cea.degradations.normal import noise_planes
-from cea.degradations.planes import to_planes
-from cea.degradations.portable import portable
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import draw
-from cea.degradations.render import render
-from cea.imageio import encode_png, read_rgb
+from cea.degradations.contract.base import Context, Scene
+from cea.degradations.contract.registry import FAMILIES
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.render import render
+from cea.degradations.exact.normal import noise_planes
+from cea.degradations.exact.planes import to_planes
+from cea.degradations.exact.portable import portable
+from cea.io.images import encode_png, read_rgb
 from cea.rng import SampleKey
 
 HEIGHT, WIDTH = 720, 1080

@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cea.data.benchmarks import find_sets
-from cea.evaluation.benchmark import benchmark_cases, with_outputs
+from cea.data.testsets import find_sets
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.table import evaluate
-from cea.imageio import read_rgb, write_image
+from cea.evaluation.testset import benchmark_cases, with_outputs
+from cea.io.images import read_rgb, write_image
 from cea.metrics.protocol import PROTOCOLS
 
 HEIGHT, WIDTH = 1080, 1920

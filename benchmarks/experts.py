@@ -24,8 +24,8 @@ from cea.evaluation.cases import Case, shard_cases
 from cea.inference import restore
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
+from cea.models.global_context import Statistics, averaged, recorded, reused
 from cea.models.network import Restorer
-from cea.models.statistics import Statistics, averaged, recorded, reused
 
 SEED = 0
 """Of the draws."""

@@ -33,8 +33,8 @@ from cea.data.archive import TarWriter
 from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler
 from cea.data.shards import FORMAT, INDEX, PARTS
 from cea.data.sources.bundled import Bundled, BundledConfig
-from cea.data.tables import write_table
-from cea.imageio import encode_png, pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.images import encode_png, pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.tables import write_table
 from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.config import TrainConfig

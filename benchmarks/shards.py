@@ -26,8 +26,8 @@ import polars as pl
 from cea.data.clean import SCHEMA
 from cea.data.packing import ShardConfig, select, write_shards
 from cea.data.records import SynthesizeConfig, Variants, draw_table
-from cea.degradations.recipes import RecipeConfig
-from cea.imageio import pixel_sha256, write_image
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.io.images import pixel_sha256, write_image
 
 SIDE = 512
 ROUNDS = 3

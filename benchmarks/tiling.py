@@ -22,13 +22,13 @@ import torch
 from numpy.typing import NDArray
 
 from cea.evaluation.cases import shard_cases
-from cea.imageio import read_rgb, to_uint8
 from cea.inference import restore
+from cea.io.images import read_rgb, to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
-from cea.models.images import image_tensor
+from cea.models.global_context import recorded, reused
 from cea.models.network import Restorer
-from cea.models.statistics import recorded, reused
+from cea.models.tensors import image_tensor
 from cea.types import Image, ImageF, ImageU8
 
 SIDES = (64, 128, 256, 512)

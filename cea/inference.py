@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cea.errors import ConfigError
-from cea.models.images import check_shape, image_tensor
-from cea.models.statistics import Gathered, Inside, Statistics, Window, averaged, gathered, merged, recorded, reused
+from cea.models.global_context import Gathered, Inside, Statistics, Window, averaged, gathered, merged, recorded, reused
+from cea.models.tensors import check_shape, image_tensor
 from cea.types import Image, ImageF
 
 OVERLAP = 64

@@ -12,13 +12,13 @@ from cea.config import Config, load, parse, read_params, section
 from cea.data.ingest import IngestConfig
 from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
-from cea.degradations.recipes import RecipeConfig
+from cea.degradations.engine.recipes import RecipeConfig
 from cea.errors import ConfigError, InputError
 from cea.evaluation.config import EvaluationConfig, check_folders
+from cea.lineage.tracking import TrackingConfig
 from cea.models.config import ModelSection
 from cea.report.config import ReportConfig
 from cea.training.config import TrainConfig
-from cea.training.tracking import TrackingConfig
 from pipeline.wire import wired
 
 SECTIONS: dict[str, type[Config]] = {

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from cea.config import load, read_params
-from cea.data.tables import write_table
-from cea.evaluation.benchmarks import judge_benchmarks
 from cea.evaluation.cases import Case, clean_cases, shard_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.examples import write_pictures
@@ -24,13 +22,15 @@ from cea.evaluation.photographs import judge_photographs
 from cea.evaluation.routing import measure_routing, summarise_routing
 from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
 from cea.evaluation.table import evaluate
-from cea.imageio import write_bytes
+from cea.evaluation.testsets import judge_benchmarks
 from cea.inference import restore, tile_for
+from cea.io.images import write_bytes
+from cea.io.tables import write_table
+from cea.lineage.facts import as_tags, lineage
+from cea.lineage.tracking import Tracker, TrackingConfig, file_sha256
 from cea.models.checkpoint import load_weights
 from cea.models.diagnostics import adapter_statistics, affinity_maps
 from cea.models.network import Restorer, build
-from cea.training.lineage import as_tags, lineage
-from cea.training.tracking import Tracker, TrackingConfig, file_sha256
 from cea.types import ImageF, ImageU8
 from pipeline import stage
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 
 from cea.config import load, read_params
-from cea.data.benchmarks import find_sets
 from cea.data.clean import read_clean
 from cea.data.leaks import check_leaks
+from cea.data.testsets import find_sets
 from cea.evaluation.config import EvaluationConfig
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
 from pipeline import stage
 
 VERDICT = b'{"leaks": 0}\n'

@@ -8,13 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cea.config import load, read_params
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
+from cea.lineage.facts import as_tags
+from cea.lineage.tracking import Tracker, TrackingConfig
 from cea.report.config import ReportConfig
 from cea.report.inputs import ReportFiles
 from cea.report.page import build_report
 from cea.report.strip import example_strip
-from cea.training.lineage import as_tags
-from cea.training.tracking import Tracker, TrackingConfig
 from pipeline import stage
 
 

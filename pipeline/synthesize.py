@@ -8,8 +8,8 @@ from argparse import Namespace
 from cea.config import load, read_params, section
 from cea.data.clean import load_clean, read_clean
 from cea.data.records import SynthesizeConfig, draw_table
-from cea.data.tables import write_table
-from cea.degradations.recipes import RecipeConfig
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.io.tables import write_table
 from pipeline import stage
 
 

@@ -17,17 +17,17 @@ from typing import Any
 import polars as pl
 
 from cea.config import load, read_params
-from cea.data.tables import write_table
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
+from cea.io.tables import write_table
+from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
+from cea.lineage.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
 from cea.models.config import ModelSection
-from cea.models.cost import figures
-from cea.models.matching import resolve
-from cea.models.overhead import passes
+from cea.models.measure.cost import figures
+from cea.models.measure.matching import resolve
+from cea.models.measure.overhead import passes
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, Job, fit, uses_gpu
-from cea.training.lineage import as_tags, dependency_digests, lineage, uncommitted_changes
-from cea.training.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
 from pipeline import stage
 
 COMPARISON, COMPARISON_TAG = "CEA_COMPARISON", "comparison"

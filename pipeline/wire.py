@@ -17,9 +17,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import FoldedScalarString
 
 from cea.config import load, read_params, section
-from cea.degradations.recipes import RecipeConfig, modules_of
+from cea.degradations.engine.recipes import RecipeConfig, modules_of
 from cea.evaluation.config import EvaluationConfig
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
 from pipeline.imports import closure
 
 PER_RECIPE = ("synthesize", "shard")

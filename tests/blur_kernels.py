@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cea.degradations import psf
-from cea.degradations.motion_blur import trajectory
+from cea.degradations.exact import psf
+from cea.degradations.families.motion_blur import trajectory
 from cea.rng import generator
 
 KERNELS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cea.imageio import write_image
+from cea.io.images import write_image
 from cea.types import ImageU8
 
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from cea.data.archive import TarWriter
 from cea.data.shards import FORMAT, INDEX, PARTS
-from cea.data.tables import write_table
-from cea.imageio import encode_png, pixel_sha256
+from cea.io.images import encode_png, pixel_sha256
+from cea.io.tables import write_table
 from cea.rng import generator, stream
 from cea.types import ImageU8
 

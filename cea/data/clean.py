@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cea.data.tables import read_table
 from cea.errors import DataError
-from cea.imageio import decode_png, pixel_sha256
+from cea.io.images import decode_png, pixel_sha256
+from cea.io.tables import read_table
 from cea.types import ImageU8, Map
 
 TABLE = "clean.parquet"

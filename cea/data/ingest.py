@@ -18,16 +18,16 @@ from pydantic import Field
 
 from cea.config import Config, parse
 from cea.data.clean import SCHEMA, TABLE
+from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
-from cea.data.folders import atomic_folder
-from cea.data.leaves import LeavesConfig
 from cea.data.sources.base import Item, Loaded
 from cea.data.sources.leaves import leaves
 from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig, assign
-from cea.data.tables import write_table
 from cea.errors import DataError, ImageError, InputError
-from cea.imageio import pixel_sha256, to_uint8, write_bytes, write_image
+from cea.io.folders import atomic_folder
+from cea.io.images import pixel_sha256, to_uint8, write_bytes, write_image
+from cea.io.tables import write_table
 from cea.types import Split
 
 _LONGEST_STEM = 32

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cea.data.benchmarks import BenchmarkSet
 from cea.data.duplicates import groups, thumbnail
+from cea.data.testsets import BenchmarkSet
 from cea.errors import DataError
-from cea.imageio import read_rgb, to_uint8
+from cea.io.images import read_rgb, to_uint8
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from pydantic import Field
 from cea.config import Config
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
-from cea.data.folders import atomic_folder
 from cea.data.records import to_record
 from cea.data.shards import FORMAT, INDEX, PARTS, Part
-from cea.data.tables import write_table
-from cea.degradations.records import Record
-from cea.degradations.render import Rendered, render
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
-from cea.imageio import encode_png, pixel_sha256, write_bytes
+from cea.io.folders import atomic_folder
+from cea.io.images import encode_png, pixel_sha256, write_bytes
+from cea.io.tables import write_table
 
 
 class ShardConfig(Config):

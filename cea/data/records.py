@@ -12,8 +12,9 @@ import polars as pl
 from pydantic import Field
 
 from cea.config import Config
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import Record, draw
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.records import Record
 from cea.errors import DataError
 from cea.rng import SampleKey
 from cea.types import SPLITS, ImageU8, Split

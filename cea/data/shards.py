@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cea.data.tables import read_table
 from cea.errors import DataError, ImageError
-from cea.imageio import decode_png, pixel_sha256
+from cea.io.images import decode_png, pixel_sha256
+from cea.io.tables import read_table
 from cea.types import ImageU8
 
 Part = Literal["clean", "degraded", "severity", "record"]

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, Strict, field_validator
 
 from cea.config import Config
-from cea.data.benchmarks import Layout
+from cea.data.testsets import Layout
 from cea.errors import DataError
 from cea.metrics.protocol import find_protocol
 

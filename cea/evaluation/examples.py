@@ -19,7 +19,7 @@ from cea.evaluation.cases import Case
 from cea.evaluation.config import ExamplesConfig
 from cea.evaluation.pictures import INDEX, Picture
 from cea.evaluation.table import Restorer
-from cea.imageio import to_uint8, write_bytes, write_image
+from cea.io.images import to_uint8, write_bytes, write_image
 from cea.types import Image, ImageU8
 
 Affinity = Callable[[ImageU8], Mapping[str, NDArray[Any]]]

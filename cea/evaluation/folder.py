@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cea.data.benchmarks import BenchmarkSet, Layout, check_complete, describe, find_sets
 from cea.data.leaks import check_leaks
-from cea.data.tables import write_table
+from cea.data.testsets import BenchmarkSet, Layout, check_complete, describe, find_sets
 from cea.errors import DataError
-from cea.evaluation.benchmark import benchmark_cases, with_outputs
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise, to_json
 from cea.evaluation.table import Evaluation, Restorer, evaluate
-from cea.imageio import IMAGE_SUFFIXES, write_bytes
+from cea.evaluation.testset import benchmark_cases, with_outputs
+from cea.io.images import IMAGE_SUFFIXES, write_bytes
+from cea.io.tables import write_table
 from cea.metrics.protocol import find_protocol
 
 Tell = Callable[[str], None]
@@ -31,7 +31,7 @@ class Method:
     Attributes:
         digest: SHA-256 of the weights; empty for outputs.
         restore: None where ``outputs`` is given.
-        outputs: see `cea.evaluation.benchmark.with_outputs`.
+        outputs: see `cea.evaluation.testset.with_outputs`.
     """
 
     digest: str = ""
@@ -44,7 +44,7 @@ class FolderJob:
     """Which sets to judge, and where the results go.
 
     Attributes:
-        data: folder of the benchmark (`cea.data.benchmarks.find_sets`).
+        data: folder of the benchmark (`cea.data.testsets.find_sets`).
         out: folder for ``summary.json``, ``images.parquet`` and, until these are there, ``journal.jsonl``.
         train: images trained on, or their folder; refused where they occur in a test set. None skips the check.
         skip_missing: whether to judge sets whose targets are incomplete.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cea.errors import ConfigError, DataError, ImageError, InputError
 from cea.evaluation.cases import Case, Pixels
 from cea.evaluation.config import EvaluationConfig
-from cea.metrics.pairs import as_unit, check_pair
+from cea.metrics.inputs import as_unit, check_pair
 from cea.metrics.perceptual import Lpips
 from cea.metrics.protocol import Protocol, Score, centre_crop, judged, luma, score
 from cea.types import Image, ImageF, Map

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from cea.data.benchmarks import PLAIN
+from cea.data.testsets import PLAIN
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restorer
-from cea.imageio import IMAGE_SUFFIXES, read_rgb, to_uint8
+from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
 from cea.metrics.no_reference import NoReference, load_scores
 
 PHOTOGRAPHS: dict[str, Any] = {

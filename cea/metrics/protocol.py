@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from cea.errors import ConfigError
-from cea.imageio import to_uint8
-from cea.metrics.pairs import as_unit, check_pair
+from cea.io.images import to_uint8
+from cea.metrics.inputs import as_unit, check_pair
 from cea.metrics.psnr import psnr
 from cea.metrics.ssim import Window, ssim
 from cea.types import Image, ImageF, ImageU8, Map

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cea.errors import ImageError
-from cea.metrics.pairs import as_unit, check_pair
+from cea.metrics.inputs import as_unit, check_pair
 from cea.types import Image, Map
 
 _ROWS = 64

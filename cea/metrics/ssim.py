@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from cea.errors import ImageError
-from cea.metrics.pairs import UnitArray, as_unit, check_pair
+from cea.metrics.inputs import UnitArray, as_unit, check_pair
 from cea.types import Image, Map
 
 Window = Literal["uniform", "gaussian", "gaussian-sample"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cea.config import parse
 from cea.errors import ConfigError, DataError
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
 from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
 

@@ -48,7 +48,7 @@ class ModelConfig(Config):
     too fast beside the blocks. Not 0, or the head of D (zero at the start) would never move."""
     adapter_width: int = Field(16, ge=1, le=65536)
     """h, the inner width of a rival: rank of ``lora``, hidden channels of ``film``, ``film-local``, ``prompt`` and of
-    each expert of ``moe``; ``cea.models.matching`` solves for it."""
+    each expert of ``moe``; ``cea.models.measure.matching`` solves for it."""
     local_cell: int = Field(4, ge=1, le=1024)
     """Descriptors of ``film-local`` are means over cells of this many rows and columns of tokens."""
     top_k: int = Field(2, ge=1, le=256)

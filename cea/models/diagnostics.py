@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, as_tokens
-from cea.models.images import image_tensor
 from cea.models.network import Restorer
+from cea.models.tensors import image_tensor
 from cea.types import Image
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cea.errors import DataError
 from cea.evaluation.pictures import Picture, read_pictures
-from cea.imageio import read_rgb
+from cea.io.images import read_rgb
 from cea.report.charts import Curve
 from cea.types import ImageU8
 

@@ -48,7 +48,7 @@ class PublishedTable(Config):
     columns: list[str]
     """Its sets."""
     sets: list[list[str]]
-    """For each column, the names under which `cea.data.benchmarks` finds that set."""
+    """For each column, the names under which `cea.data.testsets` finds that set."""
     rows: list[PublishedRow]
     """By rising mean."""
 

@@ -10,7 +10,7 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from cea.errors import ConfigError, DataError
-from cea.imageio import atomic_path
+from cea.io.images import atomic_path
 from cea.report.config import StripConfig
 from cea.report.inputs import Strip, read_strips
 from cea.report.page import signed, words

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cea.errors import ConfigError
-from cea.imageio import atomic_path
+from cea.io.images import atomic_path
 from cea.models.checkpoint import save_weights
 from cea.models.diagnostics import adapter_statistics
 from cea.training.data import TimedLoader

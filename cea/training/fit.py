@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from cea.errors import ConfigError, DataError
-from cea.imageio import write_bytes
+from cea.io.images import write_bytes
 from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint

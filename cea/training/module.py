@@ -14,7 +14,7 @@ from cea.models.network import Restorer
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
-from cea.training.shares import Shares
+from cea.training.thread_parallel import Shares
 
 COMPILER = "inductor"
 """Backend of ``torch.compile``."""

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks import cost, loader, tiling
-from cea.imageio import to_uint8, write_image
-from cea.models.overhead import Figure
+from cea.io.images import to_uint8, write_image
+from cea.models.measure.overhead import Figure
 
 pytestmark = pytest.mark.slow
 

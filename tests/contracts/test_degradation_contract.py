@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cea.degradations.conformance import DegradationContract
-from cea.degradations.families import FAMILIES
+from cea.degradations.contract.registry import FAMILIES
+from cea.testing.degradations import DegradationContract
 
 for _name in FAMILIES:
     _title = f"Test_{_name}"

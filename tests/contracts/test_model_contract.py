@@ -10,7 +10,7 @@ from cea.models.adapters.base import Adapter
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
-from cea.models.conformance import AdapterContract, BlockContract
+from cea.testing.models import AdapterContract, BlockContract
 
 
 def _register(title: str, contract: type, **facts: object) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cea.degradations import cdd11
-from cea.degradations.records import ENGINE_VERSION, NodeRecord, Record
-from cea.degradations.render import render
-from cea.degradations.scene import SceneParams
+from cea.degradations.engine.records import ENGINE_VERSION, NodeRecord, Record
+from cea.degradations.engine.render import render
+from cea.degradations.engine.scene import SceneParams
+from cea.degradations.tools import cdd11
 from cea.errors import ConfigError
 
 COMPOSITIONS = ("low", "haze", "rain", "snow", "low_haze", "low_snow", "haze_rain", "low_haze_rain")

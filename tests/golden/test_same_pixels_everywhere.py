@@ -16,11 +16,11 @@ import hashlib, json, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from cea.config import parse
-from cea.degradations.families import FAMILIES
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import draw
-from cea.degradations.render import render
-from cea.imageio import encode_png, pixel_sha256
+from cea.degradations.contract.registry import FAMILIES
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.render import render
+from cea.io.images import encode_png, pixel_sha256
 from cea.rng import SampleKey, generator
 
 clean = (generator(3).random((150, 211, 3)) ** 2 * 255).astype(np.uint8)

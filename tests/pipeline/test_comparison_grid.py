@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from cea.config import read_params
 from cea.errors import ConfigError, DataError, InputError
 from cea.evaluation.comparison import compare
-from pipeline import compare as comparison
-from pipeline.experiments import Experiment, finished, only_one, require_clean, run_all, untracked
-from pipeline.scoreboard import Contest, page
+from pipeline.comparison import compare as comparison
+from pipeline.comparison.experiments import Experiment, finished, only_one, require_clean, run_all, untracked
+from pipeline.comparison.scoreboard import Contest, page
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = read_params(ROOT / "params.yaml")

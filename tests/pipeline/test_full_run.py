@@ -182,7 +182,7 @@ def test_test_photographs_are_never_trained_on(project: Project):
 def test_lineage_is_in_the_store(project: Project):
     script = """
 import json
-from cea.training.tracking import Tracker, TrackingConfig
+from cea.lineage.tracking import Tracker, TrackingConfig
 tracker = Tracker(TrackingConfig())
 (run,) = tracker.client.search_runs([tracker.experiment_id])
 artifacts = [f.path for f in tracker.client.list_artifacts(run.info.run_id)]
@@ -235,7 +235,18 @@ def test_nothing_to_do_the_second_time(project: Project):
 
 def test_comparison_runs_each_cell_once_on_the_same_data(project: Project):
     """Two adapters, one seed; then again, with nothing repeated."""
-    command = ("pipeline.compare", "--steps", "4", "--jobs", "2", "--seeds", "1", "--adapters", "cea", "film")
+    command = (
+        "pipeline.comparison.compare",
+        "--steps",
+        "4",
+        "--jobs",
+        "2",
+        "--seeds",
+        "1",
+        "--adapters",
+        "cea",
+        "film",
+    )
     assert "0 of 2 runs are there" in project.run(*command).stdout
     assert "2 of 2 runs are there" in project.run(*command).stdout
     found = json.loads((project.folder / "comparison/comparison.json").read_text())
@@ -251,7 +262,7 @@ def test_comparison_runs_each_cell_once_on_the_same_data(project: Project):
         assert {name: stages[name] for name in project.data_lock()} == project.data_lock()
     script = """
 import json
-from cea.training.tracking import Tracker, TrackingConfig
+from cea.lineage.tracking import Tracker, TrackingConfig
 tracker = Tracker(TrackingConfig())
 runs = tracker.client.search_runs([tracker.experiment_id], "tags.comparison = 'cmp'")
 print(json.dumps({run.info.run_name: [run.data.params["train.seed"], sorted(run.data.metrics)] for run in runs}))
@@ -291,9 +302,9 @@ def test_another_unseen_composition_trains_nothing_anew(project: Project):
 
 
 def test_editing_a_degradation_touches_its_recipes_alone(project: Project):
-    file = project.folder / "cea/degradations/noise.py"
+    file = project.folder / "cea/degradations/families/noise.py"
     before = file.read_text()
-    lowlight = project.folder / "cea/degradations/lowlight.py"
+    lowlight = project.folder / "cea/degradations/families/lowlight.py"
     for edited, recipes in ((file, {"noise", "haze_noise"}), (lowlight, {"low_haze"})):
         before = edited.read_text()
         edited.write_text(before + "\n# another word\n")

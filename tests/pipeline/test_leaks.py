@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cea.data.clean import SCHEMA, TABLE
-from cea.imageio import pixel_sha256, write_image
+from cea.io.images import pixel_sha256, write_image
 
 ROOT = Path(__file__).resolve().parents[2]
 

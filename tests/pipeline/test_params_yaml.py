@@ -9,11 +9,11 @@ import yaml
 
 from cea.config import Config, parse
 from cea.evaluation.config import EvaluationConfig
+from cea.lineage.tracking import TrackingConfig
 from cea.models.config import ModelSection
 from cea.models.sizes import preset
 from cea.report.config import ReportConfig
 from cea.training.config import TrainConfig
-from cea.training.tracking import TrackingConfig
 
 OF_THE_SIZE = {"width", "stem", "expansion", "encoder_blocks", "middle_blocks", "decoder_blocks"}
 """A value given for one of these in the file would override ``size``."""

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cea.cli import app
-from cea.degradations.conformance import picture
-from cea.degradations.records import Record
-from cea.degradations.render import render
+from cea.cli.main import app
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import render
 from cea.errors import RecordError
-from cea.imageio import read_rgb, to_uint8, write_image
+from cea.io.images import read_rgb, to_uint8, write_image
+from cea.testing.degradations import picture
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_recipes_of_the_parameter_file_come_first(photo, tmp_path, monkeypatch):
 
 def test_every_line_fits_sixty_columns(photo, tmp_path):
     # In a process of its own: the test runner fixes the width at 80.
-    command = "import cea.cli as c, sys; [c.app(a.split(), standalone_mode=False) for a in sys.argv[1:]]"
+    command = "import cea.cli.main as c, sys; [c.app(a.split(), standalone_mode=False) for a in sys.argv[1:]]"
     calls = ("degrade --help", "gallery --help", f"degrade {photo} --recipe real/mixed -o o.png --uneven")
     environment = {**os.environ, "COLUMNS": "60"}
     printed = subprocess.run(

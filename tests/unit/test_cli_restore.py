@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cea.cli import app
-from cea.imageio import encode_png, read_rgb, write_image
+from cea.cli.main import app
 from cea.inference import restore
+from cea.io.images import encode_png, read_rgb, write_image
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build

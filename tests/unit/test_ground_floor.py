@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PilImage
 
 from cea.errors import ConfigError, DataError, ImageError, InputError
-from cea.imageio import atomic_path, decode_png, encode_png, pixel_sha256, read_rgb, to_uint8, write_bytes
+from cea.io.images import atomic_path, decode_png, encode_png, pixel_sha256, read_rgb, to_uint8, write_bytes
 from cea.registry import Registry
 from cea.rng import SampleKey, generator, stream
 

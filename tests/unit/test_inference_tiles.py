@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from cea.errors import ConfigError, ImageError
 from cea.inference import DEFAULT_TILE, OVERLAP, SMALLEST_TILE, restore, spans, tile_for
 from cea.metrics.psnr import psnr
-from cea.models import statistics
+from cea.models import global_context
 from cea.models.adapters.cea import HyperAdapter
 from cea.models.config import ModelConfig
-from cea.models.images import image_tensor
+from cea.models.global_context import recorded, reused
 from cea.models.network import Restorer, build
-from cea.models.statistics import recorded, reused
+from cea.models.tensors import image_tensor
 
 
 class Blur(nn.Module):
@@ -120,8 +120,8 @@ def test_experts_of_each_tile_would_not_do(monkeypatch: pytest.MonkeyPatch) -> N
     model, image = network(), scene(900, 1200)
     whole = restore(model, image)
     agreement = psnr(restore(model, image, tile=256), whole)
-    known = statistics._measuring
-    monkeypatch.setattr(statistics, "_measuring", lambda one: None if isinstance(one, HyperAdapter) else known(one))
+    known = global_context._measuring
+    monkeypatch.setattr(global_context, "_measuring", lambda one: None if isinstance(one, HyperAdapter) else known(one))
     assert psnr(restore(model, image, tile=256), whole) < agreement - 6
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.data.sources.base import Item, Loaded, Source
 from cea.errors import ConfigError, DataError
-from cea.imageio import read_rgb
+from cea.io.images import read_rgb
 
 _NASA = "public domain (NASA)"
 _PLACES = {

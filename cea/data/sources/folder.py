@@ -11,7 +11,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.data.sources.base import Item, Loaded, Source
 from cea.errors import DataError
-from cea.imageio import IMAGE_SUFFIXES, read_rgb
+from cea.io.images import IMAGE_SUFFIXES, read_rgb
 
 
 @dataclass(frozen=True)

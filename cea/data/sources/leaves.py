@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cea.data.leaves import VERSION, LeavesConfig, generate
+from cea.data.dead_leaves.images import VERSION, LeavesConfig, generate
 from cea.data.sources.base import Item, Kind, Loaded
 from cea.types import Split
 

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from cea.data.clean import SCHEMA, TABLE
-from cea.data.leaves import LeavesConfig, generate
-from cea.data.tables import write_table
-from cea.imageio import pixel_sha256, write_image
+from cea.data.dead_leaves.images import LeavesConfig, generate
+from cea.io.images import pixel_sha256, write_image
+from cea.io.tables import write_table
 
 
 @pytest.fixture(scope="session")

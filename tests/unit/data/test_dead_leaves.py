@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from cea.data import leaves as module
-from cea.data.leaves import LeavesConfig, generate
-from cea.data.textures import SIDE, atlas, soften
+from cea.data.dead_leaves import images as module
+from cea.data.dead_leaves.images import LeavesConfig, generate
+from cea.data.dead_leaves.textures import SIDE, atlas, soften
 from cea.rng import generator
 
 CONFIG = LeavesConfig(size=192)
@@ -40,7 +40,7 @@ def test_same_index_same_image_other_index_another(images):
 
 _PROGRAM = """
 import hashlib
-from cea.data.leaves import LeavesConfig, generate
+from cea.data.dead_leaves.images import LeavesConfig, generate
 made = generate(LeavesConfig(size=192), 3)
 print(hashlib.sha256(made.rgb.tobytes() + made.inverse_depth.tobytes()).hexdigest())
 """

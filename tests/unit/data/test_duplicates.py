@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cea.data.dead_leaves.images import LeavesConfig, generate
 from cea.data.duplicates import difference_hash, groups, thumbnail
-from cea.data.leaves import LeavesConfig, generate
 
 
 @pytest.fixture(scope="module")

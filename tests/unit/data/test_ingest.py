@@ -18,13 +18,13 @@ from cea.config import parse
 from cea.data import clean as clean_module
 from cea.data import ingest as module
 from cea.data.clean import load_clean, read_clean
+from cea.data.dead_leaves.images import LeavesConfig, generate
 from cea.data.ingest import IngestConfig, ingest
-from cea.data.leaves import LeavesConfig, generate
 from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig
 from cea.errors import ConfigError, DataError
-from cea.imageio import pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.images import pixel_sha256, read_rgb, to_uint8, write_image
 
 
 def _picture(index: int, size: int = 96) -> np.ndarray:

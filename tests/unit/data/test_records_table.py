@@ -17,11 +17,11 @@ from cea.config import parse
 from cea.data import records as module
 from cea.data.clean import load_clean, read_clean
 from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_table, is_nonuniform, to_record
-from cea.data.tables import write_table
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import Record
-from cea.degradations.render import render
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import render
 from cea.errors import ConfigError, DataError
+from cea.io.tables import write_table
 from cea.metrics.psnr import psnr
 from cea.rng import SampleKey
 
@@ -133,8 +133,8 @@ import hashlib, sys
 from pathlib import Path
 from cea.data.clean import load_clean, read_clean
 from cea.data.records import *
-from cea.data.tables import write_table
-from cea.degradations.recipes import RecipeConfig
+from cea.io.tables import write_table
+from cea.degradations.engine.recipes import RecipeConfig
 config = SynthesizeConfig(train=Variants(photograph=5, leaves=2), val=Variants(photograph=2, leaves=0),
     test=Variants(photograph=3, leaves=1), tile=48)
 recipe = RecipeConfig(order="cdd11", nodes={"low": {}, "haze": {}})

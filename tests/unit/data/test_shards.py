@@ -25,10 +25,10 @@ from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
 from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, verify
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.render import render
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.render import render
 from cea.errors import DataError
-from cea.imageio import pixel_sha256
+from cea.io.images import pixel_sha256
 
 CONFIG = ShardConfig(samples_per_tar=3)
 

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from cea.config import parse
-from cea.degradations.albumentations_family import Albumentations, AlbumentationsRanges, library
-from cea.degradations.base import Context
-from cea.degradations.bounds import input_psnr
-from cea.degradations.conformance import DegradationContract, context, picture, scene_maps
-from cea.degradations.recipes import RecipeConfig
-from cea.degradations.records import Record, draw
-from cea.degradations.render import render
+from cea.degradations.contract.base import Context
+from cea.degradations.engine.bounds import input_psnr
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import render
+from cea.degradations.families.albumentations import Albumentations, AlbumentationsRanges, library
 from cea.errors import ConfigError
-from cea.imageio import to_uint8
+from cea.io.images import to_uint8
 from cea.rng import SampleKey
+from cea.testing.degradations import DegradationContract, context, picture, scene_maps
 
 
 class TestGaussNoise(DegradationContract):
@@ -96,7 +97,7 @@ def test_transform_that_changes_the_type_is_refused():
 
 
 def degrade(*args, **kwargs):
-    from cea.degradations.albumentations_transform import Degrade
+    from cea.degradations.tools.albumentations import Degrade
 
     return Degrade(*args, **kwargs)
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cea.config import parse
-from cea.degradations.base import Context
-from cea.degradations.conformance import check_shapes, picture, ramp, scene_maps
-from cea.degradations.families import FAMILIES
-from cea.degradations.ranges import Within
+from cea.degradations.contract.base import Context
+from cea.degradations.contract.ranges import Within
+from cea.degradations.contract.registry import FAMILIES
 from cea.errors import ConfigError
 from cea.rng import generator
+from cea.testing.degradations import check_shapes, picture, ramp, scene_maps
 
 NAMES = [name for name in FAMILIES if name != "albumentations"]
 SIDES = st.one_of(st.integers(1, 9), st.integers(1, 150))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations import jpeg, webp
-from cea.degradations.base import Context
-from cea.degradations.conformance import context, picture, scene_maps
-from cea.degradations.resize import Resize, ResizeParams, ResizeRanges
+from cea.degradations.contract.base import Context
+from cea.degradations.families import jpeg, webp
+from cea.degradations.families.resize import Resize, ResizeParams, ResizeRanges
 from cea.errors import ImageError
-from cea.imageio import to_uint8
+from cea.io.images import to_uint8
+from cea.testing.degradations import context, picture, scene_maps
 
 QUALITIES = (10, 20, 35, 50, 65, 80, 95)
 

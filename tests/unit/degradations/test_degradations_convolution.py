@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve as reference
 
-from cea.degradations import convolution, psf, strength, transfer
-from cea.degradations.base import Context
-from cea.degradations.conformance import picture, scene_maps
-from cea.degradations.convolution import convolve_codes, tiles
-from cea.degradations.motion_blur import LEVELS, MotionBlur, MotionBlurParams, MotionBlurRanges, trajectory
+from cea.degradations.contract import strength
+from cea.degradations.contract.base import Context
+from cea.degradations.exact import convolution, psf, transfer
+from cea.degradations.exact.convolution import convolve_codes, tiles
+from cea.degradations.families.motion_blur import LEVELS, MotionBlur, MotionBlurParams, MotionBlurRanges, trajectory
 from cea.rng import generator
+from cea.testing.degradations import picture, scene_maps
 from tests.blur_kernels import KERNELS
 
 

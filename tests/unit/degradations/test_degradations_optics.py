@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations import transfer
-from cea.degradations.base import Context, Scene
-from cea.degradations.conformance import context, picture, scene_maps
-from cea.degradations.defocus import Defocus, DefocusParams, DefocusRanges
-from cea.degradations.glare import Glare, GlareParams, GlareRanges
-from cea.degradations.motion_blur import MotionBlur, MotionBlurParams, MotionBlurRanges
-from cea.degradations.raindrop import Raindrop, RaindropParams, RaindropRanges
-from cea.degradations.varying_blur import VaryingBlur, VaryingBlurParams, VaryingBlurRanges, partition
-from cea.degradations.vignetting import Vignetting, VignettingParams, VignettingRanges, loss
+from cea.degradations.contract.base import Context, Scene
+from cea.degradations.exact import transfer
+from cea.degradations.families.defocus import Defocus, DefocusParams, DefocusRanges
+from cea.degradations.families.glare import Glare, GlareParams, GlareRanges
+from cea.degradations.families.motion_blur import MotionBlur, MotionBlurParams, MotionBlurRanges
+from cea.degradations.families.raindrop import Raindrop, RaindropParams, RaindropRanges
+from cea.degradations.families.varying_blur import VaryingBlur, VaryingBlurParams, VaryingBlurRanges, partition
+from cea.degradations.families.vignetting import Vignetting, VignettingParams, VignettingRanges, loss
 from cea.rng import generator
+from cea.testing.degradations import context, picture, scene_maps
 
 
 def with_depth(inverse_depth, stream=3):

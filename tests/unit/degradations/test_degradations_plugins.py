@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations.base import Applied, Context
-from cea.degradations.conformance import DegradationContract, context, make, picture, scene_maps
-from cea.degradations.families import FAMILIES
-from cea.degradations.functions import family
+from cea.degradations.contract.base import Applied, Context
+from cea.degradations.contract.functions import family
+from cea.degradations.contract.registry import FAMILIES
 from cea.errors import ConfigError
 from cea.registry import Registry
+from cea.testing.degradations import DegradationContract, context, make, picture, scene_maps
 
 
 def draw(rng):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cea.degradations import psf
-from cea.degradations.motion_blur import trajectory
+from cea.degradations.exact import psf
+from cea.degradations.families.motion_blur import trajectory
 from cea.rng import generator
 from tests.blur_kernels import KERNELS
 

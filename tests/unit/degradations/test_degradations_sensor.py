@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations import transfer
-from cea.degradations.conformance import context
-from cea.degradations.correlated_noise import CorrelatedNoise, CorrelatedNoiseParams, CorrelatedNoiseRanges, grain
-from cea.degradations.poisson_gaussian import PoissonGaussian, PoissonGaussianParams, PoissonGaussianRanges
+from cea.degradations.exact import transfer
+from cea.degradations.families.correlated_noise import (
+    CorrelatedNoise,
+    CorrelatedNoiseParams,
+    CorrelatedNoiseRanges,
+    grain,
+)
+from cea.degradations.families.poisson_gaussian import PoissonGaussian, PoissonGaussianParams, PoissonGaussianRanges
 from cea.rng import generator
+from cea.testing.degradations import context
 
 
 @pytest.mark.parametrize("level", [0.45, 0.6, 0.8])

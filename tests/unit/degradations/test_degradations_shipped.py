@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations.conformance import picture
-from cea.degradations.records import draw
-from cea.degradations.render import render
-from cea.degradations.shipped import find, settings
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.render import render
+from cea.degradations.engine.shipped import find, settings
 from cea.errors import ConfigError
-from cea.imageio import to_uint8
+from cea.io.images import to_uint8
 from cea.rng import SampleKey
+from cea.testing.degradations import picture
 
 CLEAN = to_uint8(picture((72, 96)))
 
@@ -61,7 +61,7 @@ def test_real_web_degrades_twice():
 
 def test_real_mixed_is_in_the_order_of_formation_and_varied():
     stages = ("scene", "weather", "optics", "sensor", "codec")
-    from cea.degradations.families import FAMILIES
+    from cea.degradations.contract.registry import FAMILIES
 
     seen = set()
     for record in samples("real/mixed", 40):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cea.degradations import strength, transfer
-from cea.degradations.channels import each
+from cea.degradations.contract import strength
+from cea.degradations.exact import transfer
+from cea.degradations.exact.channels import each
 from cea.rng import generator
 
 

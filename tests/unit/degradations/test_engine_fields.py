@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cea.degradations.fields import ADAPTER, DRAWN, KINDS, Array, HalfPlane, ImageFile, draw_field, field_map, fractal
-from cea.degradations.scene import (
+from cea.degradations.engine.fields import (
+    ADAPTER,
+    DRAWN,
+    KINDS,
+    Array,
+    HalfPlane,
+    ImageFile,
+    draw_field,
+    field_map,
+    fractal,
+)
+from cea.degradations.engine.scene import (
     Window,
     as_inverse_depth,
     draw_scene,
@@ -19,7 +29,7 @@ from cea.degradations.scene import (
     sign_warning,
 )
 from cea.errors import ImageError, RecordError
-from cea.imageio import pixel_sha256, write_image
+from cea.io.images import pixel_sha256, write_image
 from cea.rng import generator
 
 SHAPE = (90, 140)

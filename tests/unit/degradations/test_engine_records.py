@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cea.config import parse
-from cea.degradations.bounds import input_psnr
-from cea.degradations.recipes import RecipeConfig, modules_of
-from cea.degradations.records import ENGINE_VERSION, Record, draw
-from cea.degradations.render import render
+from cea.degradations.engine.bounds import input_psnr
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig, modules_of
+from cea.degradations.engine.records import ENGINE_VERSION, Record
+from cea.degradations.engine.render import render
 from cea.errors import ConfigError, ImageError, RecordError
 from cea.rng import SampleKey, generator
 
@@ -145,10 +146,13 @@ def test_mistakes_in_a_recipe_are_named(nodes: dict[str, Any], message: str) -> 
 
 
 def test_a_recipe_imports_its_own_families_only() -> None:
-    assert modules_of(_recipe({"haze": {}, "rain": {}})) == ["cea.degradations.haze", "cea.degradations.rain"]
+    assert modules_of(_recipe({"haze": {}, "rain": {}})) == [
+        "cea.degradations.families.haze",
+        "cea.degradations.families.rain",
+    ]
     code = (
-        "import sys; from cea.config import parse; from cea.degradations.recipes import RecipeConfig;"
-        "import cea.degradations.records, cea.degradations.render;"
+        "import sys; from cea.config import parse; from cea.degradations.engine.recipes import RecipeConfig;"
+        "import cea.degradations.engine.records, cea.degradations.engine.render;"
         "parse(RecipeConfig, {'nodes': {'haze': {}}}, 'r');"
         "print(sorted(n.split('.')[-1] for n in sys.modules if n.startswith('cea.degradations.')))"
     )

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from cea.degradations.base import Context, Scene
-from cea.degradations.noise import Noise, NoiseParams
-from cea.degradations.normal import noise_planes, normal_table, random_bits, standard_normal
-from cea.degradations.particles import smear, specks, tapered
-from cea.degradations.tables import cos_sin, exp, log, lookup, power, table
+from cea.degradations.contract.base import Context, Scene
+from cea.degradations.exact.elementary import cos_sin, exp, log, lookup, power, table
+from cea.degradations.exact.normal import noise_planes, normal_table, random_bits, standard_normal
+from cea.degradations.exact.particles import smear, specks, tapered
+from cea.degradations.families.noise import Noise, NoiseParams
 
 
 def test_exp_log_power_agree_with_libm() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cea.degradations.base import Context, Degradation, Scene
-from cea.degradations.haze import Haze, HazeParams, distance, transmit, veil
-from cea.degradations.lowlight import LowLight, LowLightParams, gain_of, illumination
-from cea.degradations.rain import Rain, RainParams, Streaks, rain_layer
-from cea.degradations.snow import Snow, cover, snow_mask
+from cea.degradations.contract.base import Context, Degradation, Scene
+from cea.degradations.families.haze import Haze, HazeParams, distance, transmit, veil
+from cea.degradations.families.lowlight import LowLight, LowLightParams, gain_of, illumination
+from cea.degradations.families.rain import Rain, RainParams, Streaks, rain_layer
+from cea.degradations.families.snow import Snow, cover, snow_mask
 from cea.rng import generator
 
 FAMILIES: tuple[type[Degradation[Any, Any]], ...] = (LowLight, Haze, Rain, Snow)

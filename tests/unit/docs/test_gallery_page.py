@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cea.degradations.families import FAMILIES
-from cea.degradations.shipped import settings
+from cea.degradations.contract.registry import FAMILIES
+from cea.degradations.engine.shipped import settings
 
 
 def test_every_family_is_described_with_its_ranges(root):

@@ -11,7 +11,7 @@ import pytest
 
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.config import ModelConfig, ModelSection
-from cea.models.cost import cost
+from cea.models.measure.cost import cost
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image as PilImage
 from ruamel.yaml import YAML
 
-from cea.degradations.conformance import picture
-from cea.degradations.records import Record
-from cea.imageio import read_rgb, to_uint8
+from cea.degradations.engine.records import Record
+from cea.io.images import read_rgb, to_uint8
+from cea.testing.degradations import picture
 
 pytestmark = pytest.mark.slow
 

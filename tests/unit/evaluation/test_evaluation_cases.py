@@ -11,10 +11,10 @@ import pytest
 
 from cea.data.archive import TarWriter
 from cea.data.shards import FORMAT, INDEX, PARTS
-from cea.data.tables import write_table
 from cea.errors import DataError
 from cea.evaluation.cases import clean_cases, shard_cases
-from cea.imageio import encode_png, pixel_sha256
+from cea.io.images import encode_png, pixel_sha256
+from cea.io.tables import write_table
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cea.evaluation.config import EvaluationConfig, ExamplesConfig
 from cea.evaluation.examples import choose, reduced, write_pictures
 from cea.evaluation.pictures import read_pictures
 from cea.evaluation.table import evaluate
-from cea.imageio import read_rgb
+from cea.io.images import read_rgb
 
 
 def cases(scenes=3, recipes=("noise", "haze"), height=24, width=40):

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from cea.cli import app
+from cea.cli.main import app
 from cea.errors import DataError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.folder import FolderJob, Method, judge_folder
-from cea.imageio import write_image
+from cea.io.images import write_image
 
 
 def picture(seed: int) -> np.ndarray:

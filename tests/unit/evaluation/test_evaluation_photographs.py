@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from cea.cli import app
+from cea.cli.main import app
 from cea.errors import DataError
 from cea.evaluation import photographs, table
 from cea.evaluation.cases import Case, Pixels
@@ -19,7 +19,7 @@ from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.folder import Method
 from cea.evaluation.photographs import PHOTOGRAPHS, judge_photographs
 from cea.evaluation.summary import summarise
-from cea.imageio import write_image
+from cea.io.images import write_image
 from cea.metrics.perceptual import Absent
 
 
@@ -113,7 +113,7 @@ def test_lpips_where_it_is_there_stands_in_table_and_summary(monkeypatch):
 
 
 def test_cea_eval_scores_photographs_without_targets(folder: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("cea.cli._restorer", lambda weights, tile: Method("digest", blur))
+    monkeypatch.setattr("cea.cli.evaluate._restorer", lambda weights, tile: Method("digest", blur))
     arguments = ["eval", "--data", str(folder), "--no-reference", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cea.errors import ConfigError, ImageError
-from cea.imageio import read_rgb
+from cea.io.images import read_rgb
 from cea.metrics.protocol import PROTOCOLS, centre_crop, find_protocol, luma, noisy, score
 from cea.metrics.psnr import psnr
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, as_tokens
 from cea.models.config import ModelConfig
-from cea.models.conformance import awake
+from cea.models.measure.stopwatch import forward_job, peak_bytes
 from cea.models.network import Restorer, build
-from cea.models.stopwatch import forward_job, peak_bytes
+from cea.testing.models import awake
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,8 @@ from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
-from cea.models.cost import cost
-from cea.models.matching import match
+from cea.models.measure.cost import cost
+from cea.models.measure.matching import match
 from cea.models.network import build
 from cea.models.sizes import BUDGETS
 

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import polars as pl
 
-from cea.data.tables import write_table
 from cea.evaluation.cases import Case, Pixels, clean_cases
 from cea.evaluation.config import EvaluationConfig, ExamplesConfig, RoutingConfig
 from cea.evaluation.examples import write_pictures
 from cea.evaluation.routing import measure_routing, summarise_routing
 from cea.evaluation.summary import summarise, to_json
 from cea.evaluation.table import evaluate
+from cea.io.tables import write_table
 from cea.report.inputs import ReportFiles
 
 RECIPES = {"noise": ("noise",), "haze": ("haze",), "low_haze": ("low", "haze"), "haze_rain": ("haze", "rain")}

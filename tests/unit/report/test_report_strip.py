@@ -9,7 +9,7 @@ import pytest
 
 from cea.errors import ConfigError, DataError
 from cea.evaluation.pictures import read_pictures
-from cea.imageio import read_rgb
+from cea.io.images import read_rgb
 from cea.report.config import StripConfig
 from cea.report.strip import cover, example_strip
 

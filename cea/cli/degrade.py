@@ -1,0 +1,111 @@
+"""``cea degrade``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from cea.cli.app import app
+from cea.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cea.degradations.engine.records import Record
+    from cea.degradations.engine.render import Rendered
+
+
+@app.command()
+def degrade(
+    photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
+    recipe: Annotated[str, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .png file, or a folder where PHOTO is one.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pixels.")] = 0,
+    uneven: Annotated[bool, typer.Option("--uneven", help="Let strengths vary over the image.")] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Write severity, transmission, ... as 16-bit PNG.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write every drawn number as JSON.")] = False,
+    depth: Annotated[Path | None, typer.Option(help="Depth map, image or .npy (one photograph only).")] = None,
+    depth_convention: Annotated[
+        Literal["inverse", "metric"] | None, typer.Option(help="inverse: near is large; metric: far is large.")
+    ] = None,
+    light: Annotated[Path | None, typer.Option(help="Illumination map (one photograph only).")] = None,
+    params: Annotated[Path, typer.Option(help="File whose recipes may be named.")] = Path("params.yaml"),
+) -> None:
+    """Degrade a photograph, or every one in a folder; broken ones are left out and named at the end."""
+    from cea.degradations.tools import files
+    from cea.errors import ImageError
+
+    if photo.is_dir() and (depth or light):
+        raise ConfigError(
+            "--depth or --light with a folder", expected="one photograph", remedy="pass photographs singly"
+        )
+    wish = files.Wish(
+        *_recipe(recipe, params),
+        seed,
+        uneven,
+        None if depth is None else _depth(depth, depth_convention),
+        None if light is None else files.read_light(light),
+    )
+    pairs, broken = files.targets(photo, out), []
+    for source, target in pairs:
+        try:
+            drawn, rendered = files.degrade(source, wish)
+        except ImageError as error:
+            if not photo.is_dir():
+                raise
+            broken.append(str(source.relative_to(photo)))
+            typer.echo(f"left out: {error}", err=True)
+            continue
+        files.write(target, drawn, rendered, with_maps=maps, with_record=record)
+        _describe(target, drawn, rendered)
+    if broken:
+        raise ImageError(
+            f"{photo}: {len(broken)} of {len(pairs)} images were left out: {', '.join(broken)}",
+            expected="images that can be read",
+            remedy="replace or remove them; the others are written",
+        )
+
+
+def _recipe(name: str, params: Path) -> tuple[str, Any]:
+    from cea.config import read_params
+    from cea.degradations.engine.shipped import find
+
+    own = read_params(params).get("recipes") if params.exists() or params != Path("params.yaml") else None
+    return find(name, own)
+
+
+def _depth(path: Path, convention: Literal["inverse", "metric"] | None) -> Any:
+    from cea.degradations.engine.scene import sign_warning
+    from cea.degradations.tools.files import read_depth
+
+    if convention is None:
+        raise ConfigError(
+            "--depth without --depth-convention",
+            expected="inverse (near is large) or metric (far is large)",
+            remedy="say which one the depth map follows",
+        )
+    depth = read_depth(path, convention)
+    warning = sign_warning(depth)
+    if warning:
+        typer.echo(f"warning: {path}: {warning}", err=True)
+    return depth
+
+
+def _describe(path: Path, record: Record, rendered: Rendered) -> None:
+    from cea.metrics.psnr import psnr
+
+    height, width = rendered.degraded.shape[:2]
+    typer.echo(f"{path}  {width}x{height}  PSNR {psnr(rendered.degraded, rendered.clean):.2f} dB")
+    for node in record.nodes:
+        field = f"  ({node.field.kind})" if node.field else ""
+        typer.echo(f"  {node.label}{field}")
+        for key, value in node.params.items():
+            typer.echo(f"    {key} {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        return f"{len(value)} entries"
+    return " ".join(map(_short, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,77 @@
+"""``cea eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cea.cli.app import app
+from cea.cli.options import Tile
+from cea.errors import ConfigError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command("eval")
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder of a benchmark (PromptIR, MoCE-IR, OneRestore), or input/target.")],
+    weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
+    outputs: Annotated[Path | None, typer.Option(help="Judge these images of another method instead.")] = None,
+    protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("metrics/eval"),
+    train: Annotated[Path | None, typer.Option(help="Images trained on: refused where they are tested on.")] = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
+    no_reference: Annotated[bool, typer.Option("--no-reference", help="Photographs without targets.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
+    check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
+    tile: Tile = None,
+) -> None:
+    """Judge weights, or another method's outputs, on a benchmark folder."""
+    from cea.config import parse
+    from cea.evaluation.config import EvaluationConfig
+    from cea.evaluation.folder import FolderJob, Method, judge_folder, score_lines
+
+    values = {"protocol": protocol, "workers": workers, "check": check}
+    config = parse(EvaluationConfig, values, "cea eval")
+    method = Method(outputs=outputs) if outputs else _restorer(weights, tile)
+    if no_reference:
+        for line in _without_reference(data, out, method):
+            typer.echo(line)
+        return
+    summary = judge_folder(FolderJob(data, out, train, skip_missing), method, config, typer.echo)
+    for line in score_lines(summary):
+        typer.echo(line)
+
+
+def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
+    from cea.evaluation.photographs import judge_photographs
+    from cea.evaluation.summary import to_json
+    from cea.io.images import write_bytes
+    from cea.io.tables import write_table
+
+    if method.restore is None:
+        raise ConfigError("--no-reference with --outputs", expected="one of them", remedy="pass the outputs as --data")
+    found, table, missing = judge_photographs({"photographs": data}, method.restore)
+    write_table(out / "photographs.parquet", table)
+    write_bytes(out / "photographs.json", to_json({**found, "skipped": missing}))
+    lines = [
+        f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images"
+        for score, figures in found["photographs"].items()
+        for name, row in [*figures["sets"].items(), ("all", figures)]
+    ]
+    return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
+
+
+def _restorer(weights: Path, tile: int | None) -> Any:
+    import hashlib
+
+    from cea.evaluation.folder import Method
+    from cea.inference import restore, tile_for
+    from cea.models.checkpoint import load_weights
+
+    model, _ = load_weights(weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return Method(f"{digest} tile={tile}", lambda image: restore(model, image, tile=tile_for(image, tile)))

@@ -1,0 +1,52 @@
+"""``cea gallery``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cea.cli.app import app
+
+if TYPE_CHECKING:
+    from cea.types import ImageU8
+
+
+@app.command()
+def gallery(
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder.")],
+    photo: Annotated[list[Path] | None, typer.Option(help="Photographs to use; default: bundled ones.")] = None,
+    width: Annotated[int, typer.Option(min=64, max=1024, help="Of a tile, px.")] = 256,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 80,
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 3,
+) -> None:
+    """Draw contact sheets: families by severity, recipes by draw."""
+    from cea.degradations.tools import gallery as drawing
+
+    photos = _photos(photo)
+    sheet = drawing.Sheet(width, seed)
+    _write_jpeg(out / "families.jpg", drawing.families(photos, drawing.family_names(), sheet), quality)
+    _write_jpeg(out / "recipes.jpg", drawing.recipes(photos, drawing.recipe_names(), sheet), quality)
+
+
+def _photos(paths: list[Path] | None) -> list[ImageU8]:
+    from cea.degradations.exact.planes import as_rgb8
+    from cea.io.images import read_rgb
+
+    if paths:
+        return [as_rgb8(read_rgb(path)) for path in paths]
+    from cea.data.sources.bundled import Bundled, BundledConfig
+
+    return [as_rgb8(item.load().rgb) for item in Bundled(BundledConfig(names=["china", "coffee"])).items()]
+
+
+def _write_jpeg(path: Path, image: ImageU8, quality: int) -> None:
+    import cv2
+
+    from cea.io.images import write_bytes
+
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    assert ok
+    write_bytes(path, data.tobytes())
+    typer.echo(f"{path}  {image.shape[1]}x{image.shape[0]}  {len(data) // 1024} KiB")

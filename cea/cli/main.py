@@ -1,0 +1,8 @@
+"""The command line: ``cea ...``. One module per command; libraries are imported when a command needs them."""
+
+from __future__ import annotations
+
+from cea.cli import cost, degrade, evaluate, gallery, restore  # each adds its command
+from cea.cli.app import app
+
+__all__ = ["app", "cost", "degrade", "evaluate", "gallery", "restore"]

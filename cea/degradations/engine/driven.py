@@ -1,0 +1,78 @@
+"""One parameter of a family driven over the image, whatever the family: a few levels of it, interpolated.
+
+Between two levels the image is a linear mixture of what both give; noise, streaks and flakes are the same in all
+levels, because they come from the node's stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.degradations.contract.base import Applied, Context, Degradation, Params
+from cea.errors import RecordError
+from cea.types import ImageF, Map
+
+_LEVELS = 5
+
+
+def apply_driven(
+    family: Degradation[Any, Any], image: ImageF, params: Params, context: Context, parameter: str
+) -> Applied:
+    """``family.apply`` with ``parameter`` times ``context.strength`` in each pixel instead of the whole strength.
+
+    Args:
+        family: any family.
+        image: (H, W, 3) float32.
+        params: its drawn numbers.
+        context: its strength map is the factor on the parameter.
+        parameter: a number or list of numbers in ``params``.
+
+    Raises:
+        RecordError: ``params`` has no such number.
+    """
+    assert context.strength is not None
+    least, most = float(context.strength.min()), float(context.strength.max())
+    whole = replace(context, strength=None)
+    if most - least < 1e-6:
+        return family.apply(image, scaled(params, parameter, least), whole)
+    factors = [least + (most - least) * level / (_LEVELS - 1) for level in range(_LEVELS)]
+    position = (context.strength - np.float32(least)) * np.float32((_LEVELS - 1) / (most - least))
+    found = [family.apply(image, scaled(params, parameter, factor), whole) for factor in factors]
+    weights = [np.maximum(1 - np.abs(position - np.float32(level)), 0) for level in range(_LEVELS)]
+    common = set.intersection(*(set(applied.labels) for applied in found))
+    return Applied(
+        _mixed([applied.image for applied in found], weights),
+        _mixed([applied.severity for applied in found], weights),
+        {name: _mixed([applied.labels[name] for applied in found], weights) for name in sorted(common)},
+    )
+
+
+def _mixed(found: list[NDArray[Any]], weights: list[Map]) -> Any:
+    total = None
+    for values, weight in zip(found, weights, strict=True):
+        share = values * (weight[..., None] if values.ndim == 3 else weight)
+        total = share if total is None else total + share
+    return total
+
+
+def scaled(params: Params, parameter: str, factor: float) -> Params:
+    """``params`` with ``parameter`` times ``factor``."""
+    value = getattr(params, parameter, None)
+    if isinstance(value, float):
+        return params.model_copy(update={parameter: value * factor})
+    if isinstance(value, list) and all(isinstance(each, float) for each in value):
+        return params.model_copy(update={parameter: [each * factor for each in value]})
+    raise RecordError(
+        f"a field drives {parameter!r}",
+        expected=f"one of {', '.join(drivable(type(params)))}",
+        remedy="draw the records again with one of them, or without `parameter`",
+    )
+
+
+def drivable(kind: type[Params]) -> list[str]:
+    """Names of the numbers of a family that a field may drive."""
+    return [name for name, field in kind.model_fields.items() if field.annotation in (float, list[float])]

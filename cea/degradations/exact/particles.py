@@ -1,0 +1,63 @@
+"""Falling things: random specks smeared along their motion, in integers and therefore the same everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.degradations.exact.elementary import cos_sin
+from cea.degradations.exact.normal import random_bits
+from cea.rng import stream
+
+Specks = NDArray[np.unsignedinteger]
+
+
+def specks(shape: tuple[int, int], seed: int, density: float) -> Specks:
+    """A speck in each pixel with probability ``density``, of brightness 1..255; (H, W) uint16."""
+    there = random_bits(seed, shape[0] * shape[1]) < min(65536, round(density * 65536))
+    where = np.flatnonzero(there)
+    points = np.zeros(shape, np.uint16)
+    points.reshape(-1)[where] = random_bits(stream(seed, "brightness"), len(where)) % np.uint16(255) + np.uint16(1)
+    return points
+
+
+def tapered(points: Specks, steps: int, angle_deg: float, stretch: float = 1.0) -> Specks:
+    """Streaks that swell and fade: two smears of half the length; ``steps // 2`` times as bright as a speck."""
+    first = max(1, steps // 2)
+    half = smear(points, first, angle_deg, stretch)
+    return smear(half.astype(np.uint32), steps + 1 - first, angle_deg, stretch)
+
+
+def smear(points: Specks, steps: int, angle_deg: float, stretch: float = 1.0) -> Specks:
+    """Each speck spread over ``steps`` cells towards ``angle_deg`` (0 = down, 90 = right), brightness kept.
+
+    Doubling: a streak of 2 n is a streak of n plus itself moved by n, so the cost is logarithmic in the length.
+    Nothing overflows for up to 257 steps. What leaves the array is lost: pad the canvas.
+
+    Args:
+        points: (H, W) specks.
+        steps: length of the streaks in cells.
+        angle_deg: direction on the image.
+        stretch: height of a cell over its width.
+    """
+    cos, sin = cos_sin(angle_deg)
+    sin *= stretch
+    streaks, done = points, 1
+    for bit in bin(max(1, steps))[3:]:
+        streaks = _plus_moved(streaks, streaks, round(done * cos), round(done * sin))
+        done *= 2
+        if bit == "1":
+            streaks = _plus_moved(streaks, points, round(done * cos), round(done * sin))
+            done += 1
+    return streaks
+
+
+def _plus_moved(base: Specks, moving: Specks, down: int, right: int) -> Specks:
+    height, width = base.shape
+    total = base.copy()
+    if abs(down) >= height or abs(right) >= width:
+        return total
+    to_rows, from_rows = slice(max(0, down), height + min(0, down)), slice(max(0, -down), height - max(0, down))
+    to_columns, from_columns = slice(max(0, right), width + min(0, right)), slice(max(0, -right), width - max(0, right))
+    total[to_rows, to_columns] += moving[from_rows, from_columns]
+    return total

@@ -1,0 +1,116 @@
+"""Haze: I = J t + A (1 - t), t = exp(-beta d) (Koschmieder 1924; RESIDE, Li et al. 2019; CDD-11, Guo et al. 2024)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from cea.config import Config
+from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.exact import elementary
+from cea.degradations.exact.fractal import fractal
+from cea.degradations.exact.maps import box_mean, strips
+from cea.rng import stream
+from cea.types import Image, ImageF, Map
+
+CAP = 0.7
+"""CDD-11 lets haze stop thickening at this distance (of 1 = infinitely far)."""
+
+_SMOOTHING = 22  # side of the box that CDD-11 smooths depth with, anchored at 11, borders reflected
+
+
+def distance(inverse_depth: Map, cap: float = CAP) -> Map:
+    """d = min(1 - box22(D), cap) of the inverse depth D, (H, W) in [0, 1]; the dtype is kept."""
+    far = box_mean(inverse_depth, _SMOOTHING)
+    np.subtract(1, far, out=far)
+    return np.minimum(far, inverse_depth.dtype.type(cap), out=far)
+
+
+def veil(image: Image, transmission: Map, airlight: np.ndarray | float) -> Image:
+    """J t + A (1 - t), written A + (J - A) t; A one number or one per channel. Not clipped."""
+    light = np.asarray(airlight, image.dtype)
+    hazy = np.empty_like(image)
+    for rows in strips(image.shape):
+        for channel, level in enumerate(np.broadcast_to(light, 3)):
+            part = image[rows, :, channel] - level
+            part *= transmission[rows]
+            np.add(part, level, out=hazy[rows, :, channel])
+    return hazy
+
+
+class HazeRanges(Config):
+    """Ranges of haze."""
+
+    beta: Annotated[tuple[float, float], Within(0, 10)] = (1.0, 2.0)
+    """Scattering coefficient per unit of distance (1 = farthest)."""
+    airlight: Share = (0.6, 0.9)
+    """Brightness of infinitely thick haze."""
+    airlight_jitter: Annotated[tuple[float, float], Within(0, 0.3)] = (0.0, 0.0)
+    """How far each channel's airlight may lie from the common one (+-); gives haze a tint."""
+    unevenness: Annotated[tuple[float, float], Within(0, 1)] = (0.0, 0.0)
+    """Amplitude a of drifting banks: beta (1 + a f(x)) with smooth f in [-1, 1]."""
+    cap: Share = (CAP, CAP)
+    """Distance at which haze stops thickening."""
+
+
+class HazeParams(Params):
+    """Numbers of haze."""
+
+    beta: float
+    """Scattering coefficient per unit of distance."""
+    airlight_rgb: list[float]
+    """Airlight per channel."""
+    unevenness: float = 0.0
+    """Amplitude of the banks."""
+    cap: float = CAP
+    """Distance at which haze stops thickening."""
+
+
+class Haze(Degradation[HazeRanges, HazeParams]):
+    """Depth-dependent haze with grey or tinted airlight, even or in banks."""
+
+    name: ClassVar[str] = "haze"
+    stage: ClassVar[Stage] = "weather"
+    Ranges: ClassVar[type[Config]] = HazeRanges
+    Params: ClassVar[type[Params]] = HazeParams
+
+    def sample(self, rng: np.random.Generator) -> HazeParams:
+        """Draw beta, airlight, its tint, unevenness and cap uniformly."""
+        ranges = self.ranges
+        beta, airlight = uniform(rng, ranges.beta), uniform(rng, ranges.airlight)
+        jitter = uniform(rng, ranges.airlight_jitter)
+        rgb = [min(1.0, max(0.0, airlight + uniform(rng, (-jitter, jitter)))) for _ in range(3)]
+        return HazeParams(
+            beta=beta,
+            airlight_rgb=rgb,
+            unevenness=uniform(rng, ranges.unevenness),
+            cap=uniform(rng, ranges.cap),
+        )
+
+    def at(self, severity: float) -> HazeParams:
+        """Beta from 0 to 2 under a grey airlight of .8."""
+        return HazeParams(beta=2.0 * severity, airlight_rgb=[0.8, 0.8, 0.8])
+
+    def apply(self, image: ImageF, params: HazeParams, context: Context) -> Applied:
+        """Veil the image; the strength map scales beta. Labels ``transmission`` and ``airlight`` (H, W, 3)."""
+        thickness = distance(context.scene.inverse_depth, params.cap)
+        if params.unevenness:
+            thickness *= banks(image.shape[:2], params.unevenness, context.stream)
+        if context.strength is not None:
+            thickness *= context.strength
+        transmission = transmit(thickness, params.beta)
+        airlight = np.array(params.airlight_rgb, np.float32)
+        labels = {"transmission": transmission, "airlight": np.broadcast_to(airlight, image.shape)}
+        return Applied(veil(image, transmission, airlight), 1 - transmission, labels)
+
+
+def transmit(thickness: Map, beta: float) -> Map:
+    """t = exp(-beta thickness), thickness in [0, 2], through a table; (H, W) float32."""
+    return elementary.lookup(elementary.table(lambda d: elementary.exp(-beta * d), 2.0), thickness, 2.0)
+
+
+def banks(shape: tuple[int, int], amplitude: float, seed: int) -> Map:
+    """1 + a f with f smooth in [-1, 1], three octaves; (H, W) float32."""
+    return 1 + np.float32(amplitude) * (2 * fractal(shape, stream(seed, "banks"), cells=3, octaves=3) - 1)

@@ -1,0 +1,145 @@
+"""Rain: x = J + R with streaks of three depths (Garg and Nayar 2007), and the veil of heavy rain."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from cea.config import Config
+from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
+from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.exact.maps import resized
+from cea.degradations.exact.particles import smear, specks, tapered
+from cea.rng import stream
+from cea.types import Image, ImageF, Map
+
+_VEIL_LIGHT = 0.75
+
+
+def add_rain(image: Image, layer: Map) -> Image:
+    """J + R, (H, W, 3); R is (H, W) or (H, W, 3). Not clipped."""
+    return image + (layer[..., None] if layer.ndim == 2 else layer)
+
+
+class RainRanges(Config):
+    """Ranges of rain."""
+
+    amount: Annotated[tuple[float, float], Within(0, 4)] = (0.5, 1.5)
+    """How much rain falls; 1 = a shower. Scales the number of streaks."""
+    intensity: Share = (0.12, 0.36)
+    """Brightness of a fresh streak of the nearest layer."""
+    length_px: Annotated[tuple[float, float], Within(1, 250)] = (24.0, 64.0)
+    """Length of the nearest streaks."""
+    angle_deg: Annotated[tuple[float, float], Within(-60, 60)] = (-20.0, 20.0)
+    """Direction of fall; 0 = straight down, positive = to the right."""
+    veil: Share = (0.0, 0.0)
+    """Share of light replaced by the grey of rain too fine to see."""
+
+
+class Streaks(Config):
+    """One depth of rain."""
+
+    density: float = Field(ge=0, le=1)
+    """Share of pixels in which a streak starts."""
+    length_px: int = Field(ge=1, le=256)
+    """Length of its streaks."""
+    angle_deg: float
+    """Direction of fall."""
+    intensity: float = Field(ge=0)
+    """Brightness of a streak at its brightest."""
+    scale: int = Field(ge=1, le=8)
+    """Streaks are this many pixels wide: near ones are out of focus."""
+
+
+class RainParams(Params):
+    """Numbers of rain."""
+
+    layers: list[Streaks]
+    """From far to near."""
+    veil: float
+    """Share of light replaced by grey."""
+
+
+class Rain(Degradation[RainRanges, RainParams]):
+    """Dense faint streaks far away, longer and brighter ones nearby."""
+
+    name: ClassVar[str] = "rain"
+    stage: ClassVar[Stage] = "weather"
+    Ranges: ClassVar[type[Config]] = RainRanges
+    Params: ClassVar[type[Params]] = RainParams
+
+    def sample(self, rng: np.random.Generator) -> RainParams:
+        """Draw amount, intensity, length, angle and veil uniformly; layers differ by a few degrees."""
+        ranges = self.ranges
+        amount, intensity = uniform(rng, ranges.amount), uniform(rng, ranges.intensity)
+        length, angle = uniform(rng, ranges.length_px), uniform(rng, ranges.angle_deg)
+        angles = [angle + uniform(rng, (-3.0, 3.0)) for _ in _DEPTHS]
+        return RainParams(layers=_layers(amount, intensity, length, angles), veil=uniform(rng, ranges.veil))
+
+    def at(self, severity: float) -> RainParams:
+        """Streaks of growing brightness, none at 0."""
+        return RainParams(layers=_layers(1.0, 0.4 * severity, 40.0, [10.0] * len(_DEPTHS)), veil=0.0)
+
+    def apply(self, image: ImageF, params: RainParams, context: Context) -> Applied:
+        """Add the streaks; the strength map scales them and the veil. Label ``mask`` is what was added."""
+        layer = rain_layer(image.shape[:2], params.layers, context.stream)
+        most = sum(streaks.intensity for streaks in params.layers) + params.veil
+        severity = np.full(image.shape[:2], np.float32(min(1.0, most)))
+        if context.strength is not None:
+            layer *= context.strength
+            severity *= context.strength
+        rainy = _veiled(image, params.veil, context.strength)
+        return Applied(add_rain(rainy, layer), severity, {"mask": layer})
+
+
+def _veiled(image: ImageF, veil: float, strength: Map | None) -> ImageF:
+    if not veil:
+        return image
+    share = np.float32(veil) if strength is None else (strength * np.float32(veil))[..., None]
+    return image + (np.float32(_VEIL_LIGHT) - image) * share
+
+
+_DEPTHS = ((0.15, 0.6, 0.12, 1), (0.02, 0.8, 0.25, 1), (0.00075, 1.0, 1.0, 2))
+"""Far to near: density at amount 1, length, brightness (shares of the nearest layer's), width in pixels."""
+
+
+def _layers(amount: float, intensity: float, length: float, angles: list[float]) -> list[Streaks]:
+    return [
+        Streaks(
+            density=min(1.0, density * amount),
+            length_px=max(1, round(length * share)),
+            angle_deg=angle,
+            intensity=intensity * bright,
+            scale=scale,
+        )
+        for (density, share, bright, scale), angle in zip(_DEPTHS, angles, strict=True)
+    ]
+
+
+def rain_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
+    """The light that rain adds, (H, W) float32.
+
+    Steep streaks hardly change from row to row: they are drawn at half the height.
+    """
+    squeeze = 2 if all(abs(streaks.angle_deg) <= 30 for streaks in layers) else 1
+    low = (-(-shape[0] // squeeze), shape[1])
+    total = np.zeros(low, np.float32)
+    for index, streaks in enumerate(layers):
+        if streaks.intensity and streaks.density:
+            total += _streaks(low, streaks, squeeze, stream(seed, index))
+    return resized(total, (low[0] * squeeze, shape[1]))[: shape[0]]
+
+
+def _streaks(shape: tuple[int, int], layer: Streaks, squeeze: int, seed: int) -> Map:
+    """One depth, (H / squeeze, W): cells as wide as its streaks, and at least ``squeeze`` pixels high."""
+    wide, high = layer.scale, max(squeeze, layer.scale)
+    rows, columns = -(-shape[0] * squeeze // high), -(-shape[1] // wide)
+    steps = -(-layer.length_px // high)
+    margin = round(steps * high / wide)
+    canvas = specks((rows + steps, columns + 2 * margin), seed, layer.density * wide * high)
+    lines = (tapered if wide > 1 else smear)(canvas, steps, layer.angle_deg, high / wide)
+    bright = layer.intensity / 255 / (max(1, steps // 2) if wide > 1 else 1)
+    visible = lines[steps:, margin : margin + columns] * np.float32(bright)
+    return resized(visible, (rows * high // squeeze, columns * wide))[: shape[0], : shape[1]]

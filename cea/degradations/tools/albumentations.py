@@ -1,0 +1,85 @@
+"""Our degradations inside an albumentations pipeline.
+
+::
+
+    from cea.degradations.tools.albumentations import Degrade
+
+    pipeline = A.Compose([A.RandomCrop(128, 128), Degrade({"haze": {}, "noise": {"sigma_255": [5, 25]}}, p=0.8)])
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cea.config import parse
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import Order, RecipeConfig
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import render
+from cea.degradations.families.albumentations import library
+from cea.rng import SampleKey
+from cea.types import Image
+
+_A = library()
+
+
+class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
+    """A recipe as one transform.
+
+    Args:
+        nodes: label -> settings, as under ``nodes`` of a recipe in params.yaml.
+        order: ``physical``, ``cdd11`` or ``listed``.
+        nonuniform: whether smooth fields drive the strengths.
+        input_psnr: bounds in dB on the degraded image against the clean one, or None; draws outside are drawn again.
+        p: probability of being applied.
+
+    Takes (H, W, 3) RGB, uint8 or float32 in [0, 1]; depth and light are procedural. Its draws come from the seed that
+    albumentations hands out, mixed with the recipe, so that two of them in one seeded ``Compose`` differ. The record of
+    the last call is in ``params["record"]`` as JSON.
+    """
+
+    class InitSchema(_A.core.transforms_interface.BaseTransformInitSchema):  # type: ignore[name-defined]
+        """What albumentations validates."""
+
+        nodes: dict[str, Any]
+        order: str
+        nonuniform: bool
+        input_psnr: tuple[float, float] | None
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Any],
+        order: Order = "physical",
+        nonuniform: bool = False,
+        input_psnr: tuple[float, float] | None = None,
+        p: float = 0.5,
+    ) -> None:
+        super().__init__(p=p)
+        self.nodes, self.order, self.nonuniform, self.input_psnr = dict(nodes), order, nonuniform, input_psnr
+        settings = {"nodes": self.nodes, "order": order, "input_psnr": input_psnr}
+        self._recipe = parse(RecipeConfig, settings, "Degrade")
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw a record; the image itself is looked at only where ``input_psnr`` bounds the draws."""
+        spelled = json.dumps([self.nodes, self.order], sort_keys=True)
+        key = SampleKey(int(self.random_generator.integers(1 << 63)), spelled, "degrade", 0)
+        record = draw(
+            "degrade",
+            self._recipe,
+            key,
+            clean_id="image",
+            split="train",
+            crop=None,
+            nonuniform=self.nonuniform,
+            clean=lambda: data["image"],
+        )
+        return {"record": record.model_dump_json()}
+
+    def apply(self, img: Image, record: str, **_: Any) -> Image:
+        """Render the record."""
+        degraded = render(Record.model_validate_json(record), img).degraded
+        return degraded if img.dtype == np.uint8 else degraded.astype(np.float32) * np.float32(1 / 255)

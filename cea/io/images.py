@@ -1,0 +1,168 @@
+"""Reading and writing images and files: one way in, one way out, nothing half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from cea.errors import DataError, ImageError
+from cea.io import png
+from cea.types import Image, ImageU8, Map
+
+_DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+"""For 16 bits. No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"})
+
+
+def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
+    """Read an image as (H, W, 3) RGB, upright by its EXIF orientation.
+
+    8-bit files give uint8, 16-bit files uint16 (full range). Grey becomes three equal channels; an alpha channel
+    is composited over white.
+
+    Raises:
+        ImageError: missing, truncated, or not an image; ``name`` (default: the path) is in the message.
+    """
+    label = name or (str(source) if isinstance(source, Path) else "image")
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source
+    except OSError as error:
+        raise ImageError(
+            f"{label}: {error.strerror}", expected="a readable image file", remedy="check the path"
+        ) from None
+    try:
+        with PilImage.open(io.BytesIO(data)) as opened:
+            opened.load()
+            return _as_rgb(opened, data)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
+        reason = (
+            str(error).replace(str(io.BytesIO), "file")
+            if not isinstance(error, UnidentifiedImageError)
+            else ("not an image in a known format")
+        )
+        raise ImageError(
+            f"{label}: {reason}",
+            expected="a complete PNG, JPEG, TIFF, WebP or BMP",
+            remedy="replace or remove the file",
+        ) from None
+
+
+def _as_rgb(opened: PilImage.Image, data: bytes) -> Image:
+    if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
+        raise ValueError("32-bit pixels, and nothing says which value is white")
+    if opened.mode.startswith("I") or _is_deep(data):
+        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if deep is not None and deep.dtype == np.uint16:
+            return _deep_rgb(deep)
+    upright = ImageOps.exif_transpose(opened)
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        paper = PilImage.new("RGBA", rgba.size, "white")
+        upright = PilImage.alpha_composite(paper, rgba)
+    return np.asarray(upright.convert("RGB"))
+
+
+def _deep_rgb(deep: Image) -> Image:
+    """uint16 (H, W), (H, W, 3) BGR or (H, W, 4) BGRA as RGB, over white."""
+    if deep.ndim == 2:
+        return np.repeat(deep[..., None], 3, axis=2)
+    if deep.shape[2] == 4:
+        alpha = deep[..., 3:].astype(np.uint64)
+        deep = ((deep[..., :3] * alpha + 65535 * (65535 - alpha) + 32767) // 65535).astype(np.uint16)
+    return np.ascontiguousarray(deep[..., ::-1])
+
+
+def _is_deep(data: bytes) -> bool:
+    """Whether a PNG holds 16 bits per channel (Pillow silently reduces RGB ones to 8)."""
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
+
+
+def to_uint8(image: Image) -> ImageU8:
+    """Quantise to uint8: uint16 by full range, float from [0, 1], half to even, saturated.
+
+    Raises:
+        ImageError: another dtype, or NaN.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if not np.issubdtype(image.dtype, np.floating) or np.isnan(image).any():
+        raise ImageError(
+            f"an image of dtype {image.dtype}" + (" with NaN" if np.issubdtype(image.dtype, np.floating) else ""),
+            expected="uint8, uint16, or float in [0, 1]",
+            remedy="convert it first",
+        )
+    return np.rint(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+
+
+def pixel_sha256(image: Image) -> str:
+    """Hex SHA-256 of shape, dtype and decoded pixels: independent of the file's format and codec."""
+    digest = hashlib.sha256(f"{image.shape}{image.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def encode_png(image: Image | Map) -> bytes:
+    """Lossless PNG of a uint8 or uint16 image, (H, W) or (H, W, 3) RGB."""
+    assert image.dtype in (np.uint8, np.uint16), image.dtype
+    if image.dtype == np.uint8:
+        return png.encode(np.asarray(image, np.uint8))
+    ok, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _DEEP_PNG)
+    assert ok
+    return data.tobytes()
+
+
+def decode_png(data: bytes) -> Image:
+    """The inverse of ``encode_png``: (H, W) or (H, W, 3) RGB, uint8 or uint16."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ImageError("a PNG that does not decode", expected="a complete PNG", remedy="make the shard again")
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that is renamed to it when the block ends well, and removed when not.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise DataError(
+            f"{path}: {os.strerror(error.errno)}", expected="room to write it", remedy="free some space and run again"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write a uint8 or uint16 RGB or grey image losslessly as PNG, whole or not at all."""
+    write_bytes(path, encode_png(image))

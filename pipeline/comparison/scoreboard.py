@@ -1,0 +1,137 @@
+"""A comparison as a page of Markdown: what was held equal, who is ahead of the reference, where, and how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import polars as pl
+
+from cea.config import load
+from cea.models.config import ModelSection
+from cea.training.config import TrainConfig
+
+SURE = "*"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A finished comparison.
+
+    Attributes:
+        table: columns `cea.evaluation.comparison.COMPARISON`.
+        settings: params.yaml of a run of the reference.
+        costs: `cea.models.measure.cost.figures` by variant.
+        runs: ``variant``, ``seed``, ``training`` and ``lineage`` of each run.
+        reference: the variant that the others are compared with.
+    """
+
+    table: pl.DataFrame
+    settings: Mapping[str, Any]
+    costs: Mapping[str, Mapping[str, float]]
+    runs: Sequence[Mapping[str, Any]]
+    reference: str
+
+
+def page(contest: Contest) -> str:
+    """The page, with a line feed at its end."""
+    parts = [
+        "# Comparison",
+        _budget(contest),
+        f"## All images of the recipes trained on\n\n{_overall(contest)}",
+        f"## By group: gain of {contest.reference}, then each rival's difference to it (dB)\n\n{_by_group(contest)}",
+        f"{SURE}: neither 95 % interval of the difference, over seeds or over photographs, holds zero. In a table with "
+        "so many cells some do so by chance. `docs/comparison.md` says how each number is made.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _budget(contest: Contest) -> str:
+    """What every run had in common."""
+    train, model = load(TrainConfig, contest.settings, "train"), load(ModelSection, contest.settings, "model")
+    lineage = contest.runs[0]["lineage"]
+    minutes = fmean(run["training"]["seconds"] for run in contest.runs) / 60
+    seeds = sorted({run["seed"] for run in contest.runs})
+    commits = sorted({run["lineage"]["git"]["commit"][:8] for run in contest.runs})
+    hardware = lineage["hardware"]
+    return (
+        f"{len(contest.runs)} runs: {len(contest.costs)} variants, seeds {_listed(seeds)}, "
+        f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.batch} patches of "
+        f"{train.patch} px by {train.optimizer} (rates {_rates(train)}); network {model.size}, {model.block}; "
+        f"CEA: {_options(model)}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
+        f"{hardware.get('accelerator', hardware.get('cpu', 'unknown'))}, PyTorch {lineage['versions'].get('torch')}; "
+        f"{minutes:.1f} minutes of training per run."
+    )
+
+
+def _options(model: ModelSection) -> str:
+    """What CEA is, and every key of it that is not at its default."""
+    default = ModelSection.model_validate({"size": model.size, "block": model.block})
+    named = ("rank", "affinity", "residual_scale", "key_cell")
+    others = [key for key, value in model if key not in (*named, "sites") and value != getattr(default, key)]
+    return ", ".join([*(f"{key} {getattr(model, key)}" for key in (*named, *others)), f"sites {'+'.join(model.sites)}"])
+
+
+def _rates(train: TrainConfig) -> str:
+    return f"{train.muon_lr:g}, {train.lr:g}" if train.optimizer == "muon" else f"{train.lr:g}"
+
+
+def _overall(contest: Contest) -> str:
+    head = ["variant", "parameters", "GMACs", "seeds", "gain, dB", "sd over seeds", "SSIM", "made worse"]
+    head += ["difference, dB", "95 % over seeds", "95 % over photographs"]
+    rows = []
+    for row in contest.table.filter(pl.col("by") == "all").sort("gain_psnr", descending=True).to_dicts():
+        cost = contest.costs[row["variant"]]
+        counted = [f"{cost['parameters'] / 1e6:.4g} M", f"{cost['gmacs_224']:.3g}"]
+        means = [_signed(row["gain_psnr"]), _number(row["gain_psnr_sd"]), f"{row['output_ssim']:.4f}"]
+        between = [_span(row["seeds_low"], row["seeds_high"]), _span(row["scenes_low"], row["scenes_high"])]
+        compared = [f"{row['harm_rate']:.0%}", _signed(row["difference"]), *between]
+        rows.append([row["variant"], *counted, str(row["seeds"]), *means, *compared])
+    return _table(head, rows)
+
+
+def _by_group(contest: Contest) -> str:
+    rivals = [name for name in contest.table["variant"].unique(maintain_order=True) if name != contest.reference]
+    head = ["by", "group", "images", contest.reference, *rivals]
+    rows = []
+    for (by, group), part in contest.table.group_by("by", "group", maintain_order=True):
+        cells = {row["variant"]: row for row in part.to_dicts()}
+        own = cells.get(contest.reference)
+        first = [str(by), str(group), str(part["images"][0]), _signed(own["gain_psnr"]) if own else ""]
+        rows.append([*first, *(_difference(cells.get(name)) for name in rivals)])
+    return _table(head, rows)
+
+
+def _difference(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["difference"] is None:
+        return ""
+    return _signed(row["difference"]) + (f" {SURE}" if is_sure(row) else "")
+
+
+def is_sure(row: Mapping[str, Any]) -> bool:
+    """Whether neither interval of the difference holds zero."""
+    ends = [row[f"{over}_{end}"] for over in ("seeds", "scenes") for end in ("low", "high")]
+    return None not in ends and (min(ends) > 0 or max(ends) < 0)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:+.2f} to {high:+.2f}"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in sorted(values))
