@@ -14,19 +14,39 @@ class RestorationLoss(nn.Module):
 
     Args:
         fft_weight: >= 0; 0 leaves the second term out.
+        balance: in [0, 1]; each image counts as much as its input's error to the power of minus this, see
+            `balance_weights`; 0 lets all count alike.
     """
 
-    def __init__(self, fft_weight: float = 0.0) -> None:
+    def __init__(self, fft_weight: float = 0.0, balance: float = 0.0) -> None:
         super().__init__()
         self.fft_weight = fft_weight
+        self.balance = balance
 
-    def forward(self, restored: Tensor, clean: Tensor) -> Tensor:
-        """(B, 3, H, W) each, in [0, 1], to a scalar; computed in float32."""
+    def forward(self, restored: Tensor, clean: Tensor, degraded: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) each, in [0, 1], to a scalar; computed in float32. ``degraded`` is needed to balance."""
         difference = restored.float() - clean.float()
+        if self.balance:
+            assert degraded is not None
+            difference = difference * balance_weights(degraded, clean, self.balance)
         loss = difference.abs().mean()
         if self.fft_weight:
             loss = loss + self.fft_weight * spectral_l1(difference)
         return loss
+
+
+_FLOOR, _TYPICAL = 0.01, 0.1
+"""Mean absolute errors of an input (full scale 1): below the first all count alike, the second has weight one."""
+
+
+def balance_weights(degraded: Tensor, clean: Tensor, balance: float) -> Tensor:
+    """Weights (B, 1, 1, 1) of images: ((e + .01) / .11)^-balance, e the mean absolute error of the input.
+
+    With 1, what counts is the share of the input's error that is left, so a nearly clean image has as much to say as a
+    dark one; with 0 only the absolute error does.
+    """
+    error = (degraded.float() - clean.float()).abs().mean(dim=(1, 2, 3), keepdim=True)
+    return ((error + _FLOOR) / (_TYPICAL + _FLOOR)).pow(-balance)
 
 
 def spectral_l1(difference: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ class Order:
         row: index of the sample in that folder.
         top, left: position of the crop, each in [0, 1) of the room there is.
         flips: upside down, left to right, transposed.
+        greyness: how far colours go towards grey, 1 all the way.
     """
 
     group: int
@@ -43,6 +44,7 @@ class Order:
     top: float
     left: float
     flips: tuple[bool, bool, bool]
+    greyness: float = 0.0
 
 
 class ShardPairs:
@@ -95,7 +97,8 @@ class PatchDataset(Dataset[Pair]):
         image = _at_least(image, self.patch)
         top = int(order.top * (image.shape[0] - self.patch + 1))
         left = int(order.left * (image.shape[1] - self.patch + 1))
-        return as_tensor(_flip(image[top : top + self.patch, left : left + self.patch], order.flips))
+        patch = image[top : top + self.patch, left : left + self.patch]
+        return as_tensor(_flip(greyed(patch, order.greyness) if order.greyness else patch, order.flips))
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class PatchSequence:
         seed: of the whole sequence.
         rank, world: which share of the sequence this process takes; patch p belongs to rank (p / batch) mod world.
         transpose: also swap rows and columns at random.
+        grey_share: share of the patches that lose colour, both images alike: half of them all of it.
     """
 
     sizes: tuple[int, ...]
@@ -119,6 +123,7 @@ class PatchSequence:
     rank: int = 0
     world: int = 1
     transpose: bool = False
+    grey_share: float = 0.0
 
     def orders(self, step: int) -> list[Order]:
         """Batch number ``step``: a pure function of the sequence and ``step``."""
@@ -133,7 +138,16 @@ class PatchSequence:
         row = int(_shuffled(self.sizes[group], stream(self.seed, "deck", group, deck))[card])
         top, left, *flips = (float(draw) for draw in generator(stream(self.seed, "crop", position)).random(5))
         up, across, transposed = (flip < 0.5 for flip in flips)
-        return Order(group, row, top, left, (up, across, transposed and self.transpose))
+        flipped = (up, across, transposed and self.transpose)
+        return Order(group, row, top, left, flipped, self._greyness(position))
+
+    def _greyness(self, position: int) -> float:
+        if not self.grey_share:
+            return 0.0
+        chance, amount = generator(stream(self.seed, "grey", position)).random(2)
+        if chance >= self.grey_share:
+            return 0.0
+        return 1.0 if chance < self.grey_share / 2 else float(amount)
 
 
 class StepSampler(Sampler[list[Order]]):
@@ -169,6 +183,15 @@ def centre_crop(image: ImageU8, size: int) -> ImageU8:
 def as_tensor(image: ImageU8) -> Tensor:
     """(H, W, 3) to a (3, H, W) uint8 tensor with its own memory (a patch must not keep its tile alive)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def greyed(image: ImageU8, amount: float) -> ImageU8:
+    """Colours moved by ``amount`` in [0, 1] towards their luma (ITU-R BT.601); (H, W, 3) uint8."""
+    luma = (image @ np.array([77, 150, 29], np.uint32) + 128) >> 8
+    if amount >= 1:
+        return np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
+    mixed = image + np.float32(amount) * (luma[..., None].astype(np.float32) - image)
+    return np.rint(mixed).astype(np.uint8)
 
 
 def _at_least(image: ImageU8, size: int) -> ImageU8:

@@ -70,6 +70,9 @@ class ModelConfig(Config):
     """Blocks of each level on the way up, listed from the first level down like ``encoder_blocks``."""
     expansion: float = Field(2.0, ge=1, le=16)
     """Channel expansion inside a block."""
+    refine: int = Field(0, ge=0, le=256)
+    """Channels of a gated convolution at full resolution behind the backbone, which sees input and output: it removes
+    the pattern that a stem of 2 or 4 leaves in flat areas; 0 for none."""
 
     @model_validator(mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cea.models.backbone import Backbone
+from cea.models.blocks.nafnet import gate
 from cea.models.config import ModelConfig
 from cea.rng import stream
 
@@ -40,13 +41,34 @@ class Restorer(nn.Module):
         self.config = config
         self.contract = Contract(channels=3, value_range=(0.0, 1.0), size_multiple=config.size_multiple)
         self.backbone = Backbone(config)
+        self.refine = Refine(config.refine) if config.refine else None
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) float in [0, 1] to the same shape, for any H, W >= 1."""
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.contract.size_multiple).contiguous(memory_format=torch.channels_last)
         restored: Tensor = padded + self.backbone(padded)
+        if self.refine is not None:
+            restored = restored + self.refine(torch.cat([padded, restored], dim=1))
         return restored[..., :height, :width]
+
+
+class Refine(nn.Module):
+    """A gated convolution at full resolution: (B, 6, H, W), input and first result, to a correction (B, 3, H, W).
+
+    Args:
+        channels: between its two 3 x 3 convolutions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(6, 2 * channels, 3, padding=1)
+        self.narrow = nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The correction, unbounded."""
+        corrected: Tensor = self.narrow(gate(self.widen(x)))
+        return corrected
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
@@ -65,9 +87,10 @@ def build(config: ModelConfig, seed: int = 0) -> Restorer:
         network = Restorer(config)
         for name, module in reversed(list(network.named_modules())):  # children first: a parent has the last word
             _reset(module, stream(seed, name))
-    nn.init.zeros_(network.backbone.head.weight)  # the untrained network returns its input
-    assert network.backbone.head.bias is not None
-    nn.init.zeros_(network.backbone.head.bias)
+    for last in [network.backbone.head, *([network.refine.narrow] if network.refine else [])]:
+        nn.init.zeros_(last.weight)  # the untrained network returns its input
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -121,10 +121,12 @@ class BestWeights(Callback):
     Args:
         folder: where ``best.safetensors`` and ``last.safetensors`` go.
         curves: where each validation's gains and adapter statistics are added.
+        metadata: further facts to write beside the weights.
     """
 
-    def __init__(self, folder: Path, curves: Curves) -> None:
+    def __init__(self, folder: Path, curves: Curves, metadata: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
+        self.metadata = dict(metadata or {})
         self.curves = curves
         self.gain = -math.inf
         self.step = 0
@@ -137,7 +139,7 @@ class BestWeights(Callback):
         mean = fmean(gains.values())
         self.adapters = adapter_statistics(pl_module.network, self._images(trainer))
         self.curves.add(trainer.global_step, _validation_values(mean, gains, self.adapters))
-        metadata = {"step": trainer.global_step, "val_gain_psnr": mean}
+        metadata = {"step": trainer.global_step, "val_gain_psnr": mean, **self.metadata}
         save_weights(self.folder / "last.safetensors", pl_module.network, pl_module.network.config, metadata)
         if mean > self.gain:
             self.gain, self.step = mean, trainer.global_step

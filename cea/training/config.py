@@ -18,6 +18,8 @@ class TrainConfig(Config):
     seed: int | None = Field(None, ge=0)
     """Of initial weights and patches; null takes the global ``seed``, which also decides the data. Give it to train
     again on the same data."""
+    init: str | None = Field(None, min_length=1)
+    """A file of weights to start from instead of random ones (fine-tuning); its network must be this one."""
     max_steps: int = Field(3000, ge=1, le=10_000_000)
     """Optimiser steps; the schedule is sized to them."""
     val_interval: int = Field(500, ge=1, le=1_000_000)
@@ -30,6 +32,8 @@ class TrainConfig(Config):
     """Height and width of a training patch, in pixels."""
     transpose: bool = False
     """Also swap rows and columns at random, beside the two flips."""
+    grey_share: float = Field(0.0, ge=0, le=1)
+    """Share of the patches that lose colour, degraded and clean alike: half of them become grey, half paler."""
 
     optimizer: Literal["muon", "adamw"] = "muon"
     """``muon``: Muon for the matrices that mix channels, AdamW for the rest; ``adamw``: AdamW for all."""
@@ -49,6 +53,9 @@ class TrainConfig(Config):
     """Per step, of the averaged weights that are validated and kept; 0 keeps the raw weights."""
     fft_weight: float = Field(0.05, ge=0, le=100)
     """Weight of the spectral L1 term beside the L1 over pixels."""
+    loss_balance: float = Field(0.0, ge=0, le=1)
+    """Weigh each patch by its input's error to the power of minus this: 0 counts grey levels, as L1 does, so that heavy
+    degradations drown light ones; 1 counts the share of the input's error that is left, whatever its size."""
 
     val_crop: int = Field(256, ge=16, le=8192)
     """Validate on the central crop of this height and width, in pixels."""

@@ -77,7 +77,9 @@ class RestorationData(LightningDataModule):
         self.validation = ValidationImages(val, config)
         self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB)
         sizes = tuple(len(rows) for rows in self.pairs.rows)
-        self.sequence = PatchSequence(sizes, config.batch, seed, transpose=config.transpose)
+        self.sequence = PatchSequence(
+            sizes, config.batch, seed, transpose=config.transpose, grey_share=config.grey_share
+        )
 
     def train_dataloader(self) -> TimedLoader:
         """Batches from the trainer's current step to its next validation, or to the end."""

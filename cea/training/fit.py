@@ -19,8 +19,9 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
+from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
-from cea.models.network import build
+from cea.models.network import Restorer, build
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
 from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
@@ -103,13 +104,52 @@ def fit(
     mark = fingerprint(job, config, model)
     checkpoint = _prepare_state(job.state, mark)
     curves = Curves(config.log_interval, report)
-    best = BestWeights(job.state, curves)
+    parent = init_sha256(config)
+    best = BestWeights(job.state, curves, {"parent_sha256": parent} if parent else {})
     with _quiet(), _threads(config.threads):
         data = RestorationData(job.train, job.val, config, job.seed)
-        module = RestorationModule(build(model, job.seed), config, tuple(folder.name for folder in job.val))
+        module = RestorationModule(initial(model, config, job.seed), config, tuple(folder.name for folder in job.val))
         trainer = _trainer(job, config, [curves, best, *_others(job, config, curves, progress)])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     return _hand_over(job, trainer, module, curves, best)
+
+
+def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
+    """The network to start from: random weights, or those of ``config.init``.
+
+    Raises:
+        DataError: a file of weights that is missing, or of another network than ``model``.
+    """
+    network = build(model, seed)
+    if config.init is not None:
+        parent, _ = load_weights(Path(config.init))
+        try:
+            network.load_state_dict(parent.state_dict())
+        except RuntimeError as error:
+            raise DataError(
+                f"train.init = {config.init!r}: the weights of another network ({str(error).splitlines()[-1].strip()})",
+                expected="weights of the network that section model describes",
+                remedy="set section model as it was when they were trained, or start from random weights",
+            ) from None
+    return network
+
+
+def init_sha256(config: TrainConfig) -> str | None:
+    """Digest of the file that ``config.init`` names; None without one.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if config.init is None:
+        return None
+    try:
+        return hashlib.sha256(Path(config.init).read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"train.init = {config.init!r}: {error.strerror}",
+            expected="a .safetensors file",
+            remedy="correct the path, which is relative to the project",
+        ) from None
 
 
 def fingerprint(job: Job, config: TrainConfig, model: ModelConfig) -> str:
@@ -117,6 +157,7 @@ def fingerprint(job: Job, config: TrainConfig, model: ModelConfig) -> str:
     facts = {
         "train": config.model_dump(exclude=_NO_EFFECT),
         "model": model.model_dump(),
+        "init": init_sha256(config),
         "seed": job.seed,
         "data": [[_index_digest(folder) for folder in folders] for folders in (job.train, job.val)],
         "torch": torch.__version__,

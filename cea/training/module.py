@@ -41,16 +41,18 @@ class RestorationModule(LightningModule):
         self.network = network
         self.config = config
         self.recipes = recipes
-        self.loss = RestorationLoss(config.fft_weight)
+        self.loss = RestorationLoss(config.fft_weight, config.loss_balance)
         self.gains: dict[str, list[float]] = {}
         self.grad_norm = torch.tensor(float("nan"))
         # Only the training step is compiled: validation sees another shape with every image, diagnostics hook modules.
         self._compiled = torch.compile(network.forward, backend=COMPILER) if config.compile else None
         self._shares: Shares | None = None
+        self._half = False
 
     def on_train_start(self) -> None:
         """Start the threads, where there is a choice of them."""
-        plain = self.device.type == "cpu" and self.trainer.precision == "32-true" and not self._compiled
+        plain = self.device.type == "cpu" and not self._compiled
+        self._half = self.trainer.precision == "bf16-mixed"
         self._shares = Shares(self.config.threads) if plain and self.config.threads > 1 else None
 
     def on_train_end(self) -> None:
@@ -67,8 +69,10 @@ class RestorationModule(LightningModule):
         return self._loss(degraded, clean)
 
     def _loss(self, degraded: Tensor, clean: Tensor) -> Tensor:
-        restored = self._compiled(degraded) if self._compiled else self.network(degraded)
-        loss: Tensor = self.loss(restored, clean)
+        # A thread does not inherit the autocast that Lightning opens around the step.
+        with torch.autocast(degraded.device.type, torch.bfloat16, enabled=self._half):
+            restored = self._compiled(degraded) if self._compiled else self.network(degraded)
+        loss: Tensor = self.loss(restored, clean, degraded)
         return loss
 
     def on_validation_epoch_start(self) -> None:

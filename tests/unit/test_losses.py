@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cea.losses import RestorationLoss, spectral_l1
+from cea.losses import RestorationLoss, balance_weights, spectral_l1
 
 
 def test_l1_by_hand() -> None:
@@ -40,3 +40,16 @@ def test_low_precision_input_is_judged_in_float32() -> None:
     loss = RestorationLoss(0.1)(restored, clean)
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
+
+
+def test_balance_weighs_an_image_by_its_input_error():
+    """Mean absolute errors of .1, 0 and .49: weights 1, (11)^1/2 and (.22)^1/2."""
+    clean = torch.zeros(3, 3, 4, 4)
+    degraded = clean + torch.tensor([0.1, 0.0, 0.49]).reshape(3, 1, 1, 1)
+    weights = balance_weights(degraded, clean, 0.5).flatten()
+    assert weights.tolist() == pytest.approx([1.0, 11**0.5, (0.11 / 0.5) ** 0.5], rel=1e-5)
+    restored = clean + torch.tensor([0.01, 0.02, 0.03]).reshape(3, 1, 1, 1)
+    expected = sum(w * e for w, e in zip(weights.tolist(), (0.01, 0.02, 0.03), strict=True)) / 3
+    assert RestorationLoss(balance=0.5)(restored, clean, degraded).item() == pytest.approx(expected, rel=1e-5)
+    plain = RestorationLoss()(restored, clean, degraded).item()
+    assert RestorationLoss(balance=0)(restored, clean).item() == plain

@@ -12,6 +12,7 @@ SOURCES: Registry[type[Source[Any]]] = Registry(
     builtin={
         "bundled": "cea.data.sources.bundled:Bundled",
         "folder": "cea.data.sources.folder:Folder",
+        "packages": "cea.data.sources.packages:Packages",
     },
     group="cea.sources",
 )

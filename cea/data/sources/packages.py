@@ -1,0 +1,102 @@
+"""Openly licensed photographs out of installed packages: the bundled ones, and those of Debian's wallpaper packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from cea.config import Config
+from cea.data.sources.base import Item, Loaded, Source
+from cea.data.sources.bundled import CATALOGUE as BUNDLED
+from cea.data.sources.bundled import Bundled, BundledConfig
+from cea.errors import ConfigError, DataError
+from cea.io.images import read_rgb
+from cea.types import Split
+
+
+@dataclass(frozen=True)
+class _Entry:
+    file: str
+    author: str
+    licence: str
+
+
+PACKAGE = "lomiri-wallpapers-16.04"
+CATALOGUE: dict[str, _Entry] = {
+    "aitzgorri": _Entry("aitzgorri_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC-BY-4.0"),
+    "brushes": _Entry("Picture_1A_by_freespace.jpg", 'Trevor "Freespace"', "CC-BY-4.0"),
+    "dandelion": _Entry("seeding_by_Clements_Engelhardt.jpg", "Clemens Engelhardt", "CC0-1.0"),
+    "fig": _Entry("Picture_0B_by_freespace.jpg", 'Trevor "Freespace"', "CC-BY-4.0"),
+    "friends": _Entry("friends_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC-BY-4.0"),
+    "life": _Entry("life_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC-BY-4.0"),
+    "picosdeeuropa": _Entry("picosdeeuropa_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC-BY-4.0"),
+    "sunset": _Entry("sunset_by_Aitzol_Berasategi.jpg", "Aitzol Berasategi", "CC-BY-4.0"),
+    "wine": _Entry("Wine_by_Jakkub_Mede.jpg", "Jakub Mede", "CC-BY-4.0"),
+}
+"""The photographs of scenes in lomiri-wallpapers-16.04 whose terms ask for attribution at most, as its ``copyright``
+file states them. Left out: four under CC BY-SA, and ``umang``, which is a drawing."""
+
+
+@dataclass(frozen=True)
+class Wallpaper(Item):
+    """A photograph of a wallpaper package; it is trained on, and never tested on."""
+
+    path: Path
+
+    @property
+    def split(self) -> Split:
+        """Training: the bundled photographs alone are dealt over the splits, so that results stay comparable."""
+        return "train"
+
+    def load(self) -> Loaded:
+        """Read the file."""
+        return Loaded(read_rgb(self.path, self.name))
+
+
+class PackagesConfig(Config):
+    """Which photographs, and where the package has put them."""
+
+    bundled: list[str] = Field(default_factory=lambda: list(BUNDLED))
+    """Names out of the catalogue of the source ``bundled``; dealt over the splits by content."""
+
+    names: list[str] = Field(default_factory=lambda: list(CATALOGUE))
+    """Names out of this source's own catalogue; trained on."""
+
+    folder: str = Field(default="/usr/share/backgrounds", min_length=1)
+    """Where the files of the package lie: as installed, or a folder into which it was unpacked."""
+
+
+class Packages(Source[PackagesConfig]):
+    """Photographs of installed packages, read where they are; nothing is copied into the project but what is made."""
+
+    Config = PackagesConfig
+
+    def items(self) -> Sequence[Item]:
+        """The bundled photographs, then the wallpapers, each in the configured order.
+
+        Raises:
+            ConfigError: a name that is in neither catalogue.
+            DataError: a package or a file of it is missing.
+        """
+        bundled = Bundled(BundledConfig(names=self.config.bundled)).items() if self.config.bundled else []
+        return [*bundled, *(self._wallpaper(name) for name in self.config.names)]
+
+    def _wallpaper(self, name: str) -> Wallpaper:
+        if name not in CATALOGUE:
+            raise ConfigError(
+                f"ingest.sources.packages.names: {name!r}",
+                expected=f"names out of {', '.join(CATALOGUE)}",
+                remedy="correct or remove it",
+            )
+        entry = CATALOGUE[name]
+        path = Path(self.config.folder) / entry.file
+        if not path.is_file():
+            raise DataError(
+                f"photograph {name!r}: {path} is missing",
+                expected=f"the file of the Debian package {PACKAGE}",
+                remedy=f"apt-get install {PACKAGE}, or unpack it and set ingest.sources.packages.folder",
+            )
+        return Wallpaper(name, f"{PACKAGE}/{entry.file}", f"{entry.licence}, {entry.author}", path)
