@@ -35,6 +35,27 @@ class RestorationLoss(nn.Module):
         return loss
 
 
+_SMALLEST_ERROR = 1 / 64
+_AROUND = 9
+
+
+def log_error_l1(log_error: Tensor, degraded: Tensor, clean: Tensor, unit: float) -> Tensor:
+    """Mean absolute error of a predicted logarithm of the input's local error.
+
+    The truth is log(e / unit + 1 / 64), e the mean absolute error of the input over 9 x 9 cells of the prediction.
+
+    Args:
+        log_error: (B, 1, h, w).
+        degraded, clean: (B, 3, H, W) in [0, 1].
+        unit: an error, full scale 1.
+    """
+    error = (degraded.float() - clean.float()).abs().mean(dim=1, keepdim=True)
+    height, width = log_error.shape[-2:]
+    cells = nn.functional.adaptive_avg_pool2d(error, (height, width))
+    around = nn.functional.avg_pool2d(cells, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+    return (log_error.float() - (around / unit + _SMALLEST_ERROR).log()).abs().mean()
+
+
 _FLOOR, _TYPICAL = 0.01, 0.1
 """Mean absolute errors of an input (full scale 1): below the first all count alike, the second has weight one."""
 

@@ -56,6 +56,10 @@ class Backbone(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to the residual, same shape, unbounded."""
+        return self.residual(self.features(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to the last features, (B, width, H / stem, W / stem)."""
         x = self.stem(F.pixel_unshuffle(image, self.fold) - 0.5)
         skips: list[Tensor] = []
         for stage, down in zip(self.encoder, self.down, strict=True):
@@ -64,7 +68,11 @@ class Backbone(nn.Module):
         x = self.middle(x)
         for stage, up in zip(reversed(self.decoder), reversed(self.up), strict=True):
             x = stage(F.pixel_shuffle(up(x), 2) + skips.pop())
-        return F.pixel_shuffle(self.head(x), self.fold)
+        return x
+
+    def residual(self, features: Tensor) -> Tensor:
+        """The last features to the residual at full resolution, (B, 3, H, W)."""
+        return F.pixel_shuffle(self.head(features), self.fold)
 
     def adapters(self) -> dict[str, nn.Module]:
         """The adapter of each site by name, in the order of the forward pass."""

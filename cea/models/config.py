@@ -74,6 +74,9 @@ class ModelConfig(Config):
     """Channels of a gated convolution at full resolution behind the backbone, which sees input and output: it removes
     the pattern that a stem of 2 or 4 leaves in flat areas; 0 for none."""
 
+    error_gate: bool = False
+    """Predict the local error of the input and scale the correction by it, so that what is sound stays untouched."""
+
     @model_validator(mode="before")
     @classmethod
     def _numbers_of_the_size(cls, values: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,27 @@ class Contract:
     size_multiple: int
 
 
+class Judged(NamedTuple):
+    """A restoration and what the network makes of its input.
+
+    Attributes:
+        restored: (B, 3, H, W), not clipped.
+        log_error: (B, 1, H / stem, W / stem), rounded up: logarithm of the input's expected local error in
+            ``ERROR_UNIT``; None without ``error_gate``.
+    """
+
+    restored: Tensor
+    log_error: Tensor | None
+
+
+ERROR_UNIT = 1 / 255
+"""The mean absolute error of an input (full scale 1) at which half of the correction passes the gate."""
+
+
+_TYPICAL_ERROR = 0.05
+"""What an untrained gate expects everywhere: nearly open."""
+
+
 class Restorer(nn.Module):
     """``image + backbone(image)``, padded to the backbone's size multiple by edge replication and cropped back.
 
@@ -42,15 +65,25 @@ class Restorer(nn.Module):
         self.contract = Contract(channels=3, value_range=(0.0, 1.0), size_multiple=config.size_multiple)
         self.backbone = Backbone(config)
         self.refine = Refine(config.refine) if config.refine else None
+        self.log_error = nn.Conv2d(config.width, 1, 3, padding=1) if config.error_gate else None
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) float in [0, 1] to the same shape, for any H, W >= 1."""
+        return self.judged(image).restored
+
+    def judged(self, image: Tensor) -> Judged:
+        """The restoration and the expected error of the input, which is the correction's gate: e / (e + unit)."""
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self.contract.size_multiple).contiguous(memory_format=torch.channels_last)
-        restored: Tensor = padded + self.backbone(padded)
+        features = self.backbone.features(padded)
+        residual = self.backbone.residual(features)
         if self.refine is not None:
-            restored = restored + self.refine(torch.cat([padded, restored], dim=1))
-        return restored[..., :height, :width]
+            residual = residual + self.refine(torch.cat([padded, padded + residual], dim=1))
+        log_error = self.log_error(features) if self.log_error is not None else None
+        if log_error is not None:
+            gates = F.interpolate(log_error, scale_factor=self.config.stem, mode="bilinear").sigmoid()
+            residual = residual * gates
+        return Judged((padded + residual)[..., :height, :width], log_error)
 
 
 class Refine(nn.Module):
@@ -87,10 +120,13 @@ def build(config: ModelConfig, seed: int = 0) -> Restorer:
         network = Restorer(config)
         for name, module in reversed(list(network.named_modules())):  # children first: a parent has the last word
             _reset(module, stream(seed, name))
-    for last in [network.backbone.head, *([network.refine.narrow] if network.refine else [])]:
+    last_layers = [network.backbone.head, network.refine.narrow if network.refine else None, network.log_error]
+    for last in filter(None, last_layers):
         nn.init.zeros_(last.weight)  # the untrained network returns its input
         assert last.bias is not None
         nn.init.zeros_(last.bias)
+    if network.log_error is not None and network.log_error.bias is not None:
+        nn.init.constant_(network.log_error.bias, log(_TYPICAL_ERROR / ERROR_UNIT))
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -19,6 +19,7 @@ from cea.models.checkpoint import save_weights
 from cea.models.diagnostics import adapter_statistics
 from cea.training.data import TimedLoader
 from cea.training.module import RestorationModule
+from cea.training.schedule import time_share
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Called with the number of steps done and the values at that step."""
@@ -93,6 +94,7 @@ class Curves(Callback):
             "train/wait_share": min(1.0, (waited - self._waited) / (now - self._since)),
         }
         self.seconds += now - self._since
+        trainer.should_stop |= time_share(pl_module.config, self.seconds) >= 1
         self._losses.clear()
         self._since, self._waited = now, waited
         self.add(trainer.global_step, values)

@@ -19,9 +19,13 @@ class TrainConfig(Config):
     """Of initial weights and patches; null takes the global ``seed``, which also decides the data. Give it to train
     again on the same data."""
     init: str | None = Field(None, min_length=1)
-    """A file of weights to start from instead of random ones (fine-tuning); its network must be this one."""
+    """A file of weights to start from instead of random ones (fine-tuning); its network must be this one,
+    but may lack the head of ``error_gate``, which then starts afresh."""
     max_steps: int = Field(3000, ge=1, le=10_000_000)
     """Optimiser steps; the schedule is sized to them."""
+    max_hours: float | None = Field(None, gt=0, le=10_000)
+    """End by this many hours of training (validation and start-up not counted), with the schedule sized to whichever
+    of ``max_steps`` and this is reached first; how many steps there were then depends on the machine."""
     val_interval: int = Field(500, ge=1, le=1_000_000)
     """Steps between validations; each is followed by a checkpoint, so a kill costs at most this many steps."""
     batch: int = Field(8, ge=1, le=4096)
@@ -56,6 +60,9 @@ class TrainConfig(Config):
     loss_balance: float = Field(0.0, ge=0, le=1)
     """Weigh each patch by its input's error to the power of minus this: 0 counts grey levels, as L1 does, so that heavy
     degradations drown light ones; 1 counts the share of the input's error that is left, whatever its size."""
+
+    error_weight: float = Field(0.01, ge=0, le=100)
+    """Weight of the error of the predicted logarithm of the input's local error, where ``model.error_gate`` is on."""
 
     val_crop: int = Field(256, ge=16, le=8192)
     """Validate on the central crop of this height and width, in pixels."""

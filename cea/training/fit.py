@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor
 
 from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
@@ -108,7 +109,8 @@ def fit(
     best = BestWeights(job.state, curves, {"parent_sha256": parent} if parent else {})
     with _quiet(), _threads(config.threads):
         data = RestorationData(job.train, job.val, config, job.seed)
-        module = RestorationModule(initial(model, config, job.seed), config, tuple(folder.name for folder in job.val))
+        recipes = tuple(folder.name for folder in job.val)
+        module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
         trainer = _trainer(job, config, [curves, best, *_others(job, config, curves, progress)])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     return _hand_over(job, trainer, module, curves, best)
@@ -124,7 +126,7 @@ def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
     if config.init is not None:
         parent, _ = load_weights(Path(config.init))
         try:
-            network.load_state_dict(parent.state_dict())
+            network.load_state_dict(_without_new_heads(network) | parent.state_dict())
         except RuntimeError as error:
             raise DataError(
                 f"train.init = {config.init!r}: the weights of another network ({str(error).splitlines()[-1].strip()})",
@@ -132,6 +134,11 @@ def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
                 remedy="set section model as it was when they were trained, or start from random weights",
             ) from None
     return network
+
+
+def _without_new_heads(network: Restorer) -> dict[str, Tensor]:
+    """What a parent may lack: its head for the input's error starts afresh."""
+    return {name: value for name, value in network.state_dict().items() if name.startswith("log_error.")}
 
 
 def init_sha256(config: TrainConfig) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -9,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from cea.losses import RestorationLoss
-from cea.models.network import Restorer
+from cea.losses import RestorationLoss, log_error_l1
+from cea.models.network import ERROR_UNIT, Restorer
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
@@ -30,14 +32,22 @@ class RestorationModule(LightningModule):
         network: from ``cea.models.network.build``.
         config: how to train.
         recipes: names of the validation sets, by the number that comes with each validation batch.
+        seconds: called for how long the training has taken so far, as ``max_hours`` counts.
 
     Attributes:
         gains: of the latest validation, dB per image by recipe.
         grad_norm: of the latest step, before clipping.
     """
 
-    def __init__(self, network: Restorer, config: TrainConfig, recipes: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        network: Restorer,
+        config: TrainConfig,
+        recipes: tuple[str, ...] = (),
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         super().__init__()
+        self.seconds = seconds
         self.network = network
         self.config = config
         self.recipes = recipes
@@ -45,7 +55,7 @@ class RestorationModule(LightningModule):
         self.gains: dict[str, list[float]] = {}
         self.grad_norm = torch.tensor(float("nan"))
         # Only the training step is compiled: validation sees another shape with every image, diagnostics hook modules.
-        self._compiled = torch.compile(network.forward, backend=COMPILER) if config.compile else None
+        self._compiled = torch.compile(network.judged, backend=COMPILER) if config.compile else None
         self._shares: Shares | None = None
         self._half = False
 
@@ -71,8 +81,10 @@ class RestorationModule(LightningModule):
     def _loss(self, degraded: Tensor, clean: Tensor) -> Tensor:
         # A thread does not inherit the autocast that Lightning opens around the step.
         with torch.autocast(degraded.device.type, torch.bfloat16, enabled=self._half):
-            restored = self._compiled(degraded) if self._compiled else self.network(degraded)
-        loss: Tensor = self.loss(restored, clean, degraded)
+            judged = self._compiled(degraded) if self._compiled else self.network.judged(degraded)
+        loss: Tensor = self.loss(judged.restored, clean, degraded)
+        if judged.log_error is not None:
+            loss = loss + self.config.error_weight * log_error_l1(judged.log_error, degraded, clean, ERROR_UNIT)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -97,7 +109,7 @@ class RestorationModule(LightningModule):
         muon_lr = self.config.muon_lr if self.config.optimizer == "muon" else None
         groups = parameter_groups(self.network, self.config.weight_decay, muon_lr)
         optimizer = MuonAdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
-        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config))
+        schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config, self.seconds()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -7,13 +7,20 @@ import math
 from cea.training.config import TrainConfig
 
 
-def lr_factor(step: int, config: TrainConfig) -> float:
+def lr_factor(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
     """The share of ``config.lr`` used by optimiser step ``step`` (from 0): linear warm-up, then half a cosine.
 
-    The first step already moves, the warm-up ends at 1, and the last step of ``max_steps`` uses ``lr_floor``.
+    The first step already moves, the warm-up ends at 1, and the last step of ``max_steps`` uses ``lr_floor``; so does
+    what comes after ``max_hours``, of which ``seconds`` have passed.
     """
     warmup = min(config.warmup_steps, config.max_steps // 2)
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    progress = min((step - warmup) / max(config.max_steps - 1 - warmup, 1), 1.0)
+    progress = max((step - warmup) / max(config.max_steps - 1 - warmup, 1), time_share(config, seconds))
+    progress = min(progress, 1.0)
     return config.lr_floor + (1 - config.lr_floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def time_share(config: TrainConfig, seconds: float) -> float:
+    """The share of ``config.max_hours`` that has passed; 0 without a limit."""
+    return seconds / (3600 * config.max_hours) if config.max_hours else 0.0

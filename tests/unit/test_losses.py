@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cea.losses import RestorationLoss, balance_weights, spectral_l1
+from cea.losses import RestorationLoss, balance_weights, log_error_l1, spectral_l1
 
 
 def test_l1_by_hand() -> None:
@@ -53,3 +53,25 @@ def test_balance_weighs_an_image_by_its_input_error():
     assert RestorationLoss(balance=0.5)(restored, clean, degraded).item() == pytest.approx(expected, rel=1e-5)
     plain = RestorationLoss()(restored, clean, degraded).item()
     assert RestorationLoss(balance=0)(restored, clean).item() == plain
+
+
+def test_predicted_error_by_hand() -> None:
+    """Evenly wrong by .1 in one image, sound in the other; the prediction says .1 of both, or of each the truth."""
+    clean = torch.full((2, 3, 32, 32), 0.5)
+    degraded = clean + torch.tensor([0.1, 0.0]).reshape(2, 1, 1, 1)
+    unit = 0.1
+    truth = torch.tensor([math.log(1 + 1 / 64), math.log(1 / 64)]).reshape(2, 1, 1, 1).expand(2, 1, 16, 16)
+    assert log_error_l1(truth, degraded, clean, unit).item() == pytest.approx(0, abs=1e-5)
+    wrong = torch.zeros(2, 1, 16, 16)
+    assert log_error_l1(wrong, degraded, clean, unit).item() == pytest.approx(truth.abs().mean().item(), rel=1e-5)
+
+
+def test_predicted_error_is_local() -> None:
+    """One half of the image is wrong: far from the border each half has a truth of its own."""
+    clean = torch.zeros(1, 3, 64, 64)
+    degraded = clean.clone()
+    degraded[..., :32] = 0.2
+    truth = torch.full((1, 1, 32, 32), math.log(1 / 64))
+    truth[..., :16] = math.log(2 + 1 / 64)
+    rows = torch.tensor([0.0]).expand(1, 1, 32, 32)
+    assert log_error_l1(truth, degraded, clean, 0.1) < 0.3 * log_error_l1(rows, degraded, clean, 0.1)

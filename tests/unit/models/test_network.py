@@ -209,3 +209,30 @@ def test_lists_from_yaml_are_accepted() -> None:
     assert config.decoder_blocks == (2,)
     with pytest.raises(ValidationError):
         ModelConfig(residual_scale=0)
+
+
+GATED = ModelConfig(width=8, rank=4, refine=4, error_gate=True)
+
+
+def test_gate_scales_the_whole_correction() -> None:
+    """A network that expects no error returns its input; one that expects a great one corrects as it would without."""
+    image, network = random_image(24, 40), awake(GATED)
+    assert network.log_error is not None
+    nn.init.zeros_(network.log_error.weight)
+    open_, shut = torch.tensor([30.0]), torch.tensor([-30.0])
+    plain = build(ModelConfig(width=8, rank=4, refine=4))
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if "log_error" not in name})
+    with torch.no_grad():
+        network.log_error.bias.copy_(shut)
+        assert torch.equal(network(image), image)
+        network.log_error.bias.copy_(open_)
+        torch.testing.assert_close(network(image), plain(image))
+        network.log_error.bias.zero_()
+        torch.testing.assert_close(network(image) - image, (plain(image) - image) / 2)
+
+
+def test_gate_does_not_close_before_it_is_trained() -> None:
+    judged = build(GATED).judged(random_image(16, 24))
+    assert judged.log_error is not None
+    assert judged.log_error.shape == (1, 1, 8, 12)
+    assert (judged.log_error.sigmoid() > 0.9).all()

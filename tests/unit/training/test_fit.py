@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
-from cea.training.fit import FitResult, Job, fingerprint, fit
+from cea.training.fit import FitResult, Job, fingerprint, fit, init_sha256, initial
 from tests.toy_shards import write_toy_shards
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
@@ -239,3 +240,34 @@ def test_bfloat16_trains(shards: Path, undisturbed: FitResult, tmp_path: Path) -
     config = TRAIN.model_copy(update={"precision": "bfloat16"})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
     assert result.history["train/loss"][-1][1] == pytest.approx(undisturbed.history["train/loss"][-1][1], rel=0.05)
+
+
+def test_a_limit_in_hours_ends_the_run_whole(shards: Path, tmp_path: Path) -> None:
+    """It stops at the next point of the curves, validates and hands over."""
+    short = TRAIN.model_copy(update={"max_hours": 1e-9})
+    result = fit(make_job(shards, tmp_path), short, MODEL, progress=False)
+    assert result.steps == TRAIN.log_interval
+    assert result.best_step == result.steps
+    assert load_weights(result.last)[1]["step"] == result.steps
+
+
+def test_fine_tuning_starts_from_its_parent(undisturbed: FitResult, shards: Path, tmp_path: Path) -> None:
+    """Also with a head for the input's error, which the parent lacks; the new weights name their parent."""
+    gated = MODEL.model_copy(update={"error_gate": True})
+    tuned = TRAIN.model_copy(update={"init": str(undisturbed.last), "max_steps": 2})
+    start, parent = initial(gated, tuned, seed=0), load_file(undisturbed.last)
+    for name, value in start.state_dict().items():
+        assert name.startswith("log_error.") or torch.equal(value, parent[name])
+    result = fit(make_job(shards, tmp_path), tuned, gated, progress=False)
+    assert load_weights(result.last)[1]["parent_sha256"] == hashlib.sha256(undisturbed.last.read_bytes()).hexdigest()
+
+
+def test_a_parent_of_another_shape_is_refused(undisturbed: FitResult) -> None:
+    tuned = TRAIN.model_copy(update={"init": str(undisturbed.last)})
+    with pytest.raises(DataError, match="the weights of another network"):
+        initial(MODEL.model_copy(update={"width": 12}), tuned, seed=0)
+
+
+def test_a_missing_parent_is_refused() -> None:
+    with pytest.raises(DataError, match="No such file"):
+        init_sha256(TRAIN.model_copy(update={"init": "nowhere.safetensors"}))

@@ -34,3 +34,13 @@ def test_short_runs_warm_up_for_at_most_half(steps: int) -> None:
 def test_sized_to_the_run() -> None:
     short, long = (factors(TrainConfig(max_steps=steps, warmup_steps=0)) for steps in (101, 1001))
     assert short[50] == pytest.approx(long[500])
+
+
+def test_a_limit_in_hours_brings_the_end_forward() -> None:
+    """Whatever is nearer to its end counts: the steps or the time."""
+    config = TrainConfig(max_steps=1001, warmup_steps=0, lr_floor=0.1, max_hours=1)
+    assert lr_factor(500, config, 0) == pytest.approx(0.55)
+    assert lr_factor(500, config, 1700) == pytest.approx(0.55)
+    assert lr_factor(10, config, 1800) == pytest.approx(0.55)
+    assert lr_factor(10, config, 4000) == pytest.approx(0.1)
+    assert lr_factor(500, TrainConfig(max_steps=1001, warmup_steps=0, lr_floor=0.1), 1e9) == pytest.approx(0.55)
