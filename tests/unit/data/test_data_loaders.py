@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler, centre_crop
+from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler, centre_crop, greyed
 from cea.errors import DataError
 from tests.toy_shards import toy_pair, write_toy_shards
 
@@ -150,3 +151,30 @@ def test_centre_crop() -> None:
     image = np.arange(5 * 8 * 3, dtype=np.uint8).reshape(5, 8, 3)
     assert np.array_equal(centre_crop(image, 4), image[0:4, 2:6])
     assert np.array_equal(centre_crop(image, 99), image)
+
+
+class TestGreyness:
+    def test_off_by_default_and_shared_out_as_asked(self) -> None:
+        """Half of the share grey, half paler; nothing else about the orders changes."""
+        plain = [PatchSequence((9,), 1, seed=3).order(position) for position in range(2000)]
+        mixed = [PatchSequence((9,), 1, seed=3, grey_share=0.4).order(position) for position in range(2000)]
+        assert not any(order.greyness for order in plain)
+        assert [replace(order, greyness=0.0) for order in mixed] == plain
+        amounts = np.array([order.greyness for order in mixed])
+        assert (amounts == 1).mean() == pytest.approx(0.2, abs=0.03)
+        paler = amounts[(amounts > 0) & (amounts < 1)]
+        assert len(paler) / 2000 == pytest.approx(0.2, abs=0.03)
+        assert paler.mean() == pytest.approx(0.5, abs=0.05)
+
+    def test_all_the_way_is_the_luma(self) -> None:
+        image = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+        grey = greyed(image, 1)
+        assert (grey == grey[..., :1]).all()
+        assert np.abs(grey[..., 0] - image @ [0.299, 0.587, 0.114]).max() <= 1
+        assert np.abs(greyed(image, 0.5) - (image / 2 + grey / 2)).max() <= 1
+        assert (greyed(grey, 0.7) == grey).all()
+
+    def test_both_images_of_a_pair_lose_colour(self, folders: list[Path]) -> None:
+        pair = PatchDataset(ShardPairs(folders), patch=12)[Order(0, 2, 0.5, 0.5, (False, True, False), greyness=1.0)]
+        for image in pair:
+            assert (image == image[:1]).all()

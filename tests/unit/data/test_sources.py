@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cea.data.sources import bundled
+from cea.data.sources import bundled, packages
 from cea.data.sources.bundled import CATALOGUE, Bundled, BundledConfig, read_disparity
 from cea.data.sources.folder import Folder, FolderConfig
+from cea.data.sources.packages import Packages, PackagesConfig
 from cea.data.sources.registry import SOURCES
 from cea.errors import ConfigError, DataError
+from cea.io.images import write_image
 
 
 def test_every_bundled_photograph_is_there_with_its_licence():
@@ -91,3 +94,35 @@ def test_sources_are_found_by_name_and_a_wrong_name_gets_a_suggestion():
     assert SOURCES["folder"] is Folder
     with pytest.raises(ConfigError, match="did you mean 'bundled'"):
         SOURCES["bundeld"]
+
+
+def wallpapers(folder):
+    for entry in packages.CATALOGUE.values():
+        write_image(folder / Path(entry.file).with_suffix(".png").name, np.zeros((64, 64, 3), np.uint8))
+        (folder / entry.file).write_bytes((folder / Path(entry.file).with_suffix(".png").name).read_bytes())
+
+
+def test_photographs_of_packages_train_and_name_their_authors(tmp_path):
+    wallpapers(tmp_path)
+    items = Packages(PackagesConfig(bundled=["coffee"], folder=str(tmp_path))).items()
+    assert [item.name for item in items] == ["coffee", *packages.CATALOGUE]
+    assert items[0].split is None  # dealt by its content, as ever
+    for item, entry in zip(items[1:], packages.CATALOGUE.values(), strict=True):
+        assert item.split == "train"
+        assert item.licence == f"{entry.licence}, {entry.author}"
+        assert item.source.startswith(f"{packages.PACKAGE}/")
+        assert item.load().rgb.shape == (64, 64, 3)
+
+
+def test_only_licences_that_ask_for_attribution_at_most():
+    assert {entry.licence for entry in packages.CATALOGUE.values()} == {"CC-BY-4.0", "CC0-1.0"}
+
+
+def test_a_missing_wallpaper_says_what_to_install(tmp_path):
+    with pytest.raises(DataError, match=f"'aitzgorri'.*is missing.*apt-get install {packages.PACKAGE}"):
+        Packages(PackagesConfig(folder=str(tmp_path))).items()
+
+
+def test_an_unknown_wallpaper_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"ingest\.sources\.packages\.names: 'moon'"):
+        Packages(PackagesConfig(names=["moon"], folder=str(tmp_path))).items()

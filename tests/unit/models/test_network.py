@@ -236,3 +236,14 @@ def test_gate_does_not_close_before_it_is_trained() -> None:
     assert judged.log_error is not None
     assert judged.log_error.shape == (1, 1, 8, 12)
     assert (judged.log_error.sigmoid() > 0.9).all()
+
+
+def test_refinement_sees_input_and_first_result_at_full_resolution() -> None:
+    """It starts as nothing, and its correction is that of the convolutions on the six channels."""
+    config = ModelConfig(width=8, rank=4, refine=4)
+    image = random_image(16, 24)
+    assert torch.equal(build(config)(image), image)
+    network = awake(config)
+    assert network.refine is not None
+    first = image + network.backbone(image)
+    torch.testing.assert_close(network(image), first + network.refine(torch.cat([image, first], dim=1)))

@@ -271,3 +271,12 @@ def test_a_parent_of_another_shape_is_refused(undisturbed: FitResult) -> None:
 def test_a_missing_parent_is_refused() -> None:
     with pytest.raises(DataError, match="No such file"):
         init_sha256(TRAIN.model_copy(update={"init": "nowhere.safetensors"}))
+
+
+def test_half_precision_on_several_threads(undisturbed: FitResult, shards: Path, tmp_path: Path) -> None:
+    """Each thread computes in bfloat16, too: other bits, nearly the same curve."""
+    half = TRAIN.model_copy(update={"precision": "bfloat16"})
+    result = fit(make_job(shards, tmp_path), half, MODEL, progress=False)
+    losses, full = (dict(run.history["train/loss"]) for run in (result, undisturbed))
+    assert losses != full
+    assert losses[TRAIN.max_steps] == pytest.approx(full[TRAIN.max_steps], rel=0.1)
