@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro compare test lint setup lock wire ui
+.PHONY: help repro compare test lint setup lock ui
 
 help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,9 +30,6 @@ lint: $(VENV)/.ready  ## style, types, import directions
 	lint-imports
 
 setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTorch, e.g. for a GPU)
-
-wire: $(VENV)/.ready  ## bring dvc.yaml in step with params.yaml and the imports
-	@python -m pipeline.wire
 
 ui: $(VENV)/.ready  ## compare runs in the browser
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db

@@ -19,7 +19,19 @@ from ruamel.yaml.error import YAMLError
 
 from cea.errors import ConfigError
 
-SECTIONS = ("seed", "ingest", "synthesize", "recipes", "shard", "model", "train", "evaluate", "report", "tracking")
+SECTIONS = (
+    "seed",
+    "ingest",
+    "synthesize",
+    "recipes",
+    "shard",
+    "model",
+    "train",
+    "cost",
+    "evaluate",
+    "report",
+    "tracking",
+)
 """The top-level keys of params.yaml."""
 
 

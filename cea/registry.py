@@ -6,11 +6,15 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from cea.errors import ConfigError
 
 T = TypeVar("T")
+
+PLUGINS = "plugins"
+"""Folder of the current project whose modules are looked through for components, beside params.yaml."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -20,11 +24,21 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the components are called in messages, e.g. ``"degradation"``.
         builtin: name -> ``"module:Name"``, imported only when asked for.
         group: entry-point group through which other packages add components.
+        plugin: tells the name under which an object in a module of ``plugins/`` is a component of this kind, or None;
+            without it that folder is not looked at.
     """
 
-    def __init__(self, kind: str, *, builtin: Mapping[str, str] | None = None, group: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        builtin: Mapping[str, str] | None = None,
+        group: str | None = None,
+        plugin: Callable[[object], str | None] | None = None,
+    ) -> None:
         self.kind = kind
         self._group = group
+        self._plugin = plugin
         self._lazy: dict[str, str] = dict(builtin or {})
         self._loaded: dict[str, T] = {}
 
@@ -53,10 +67,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._loaded or name in self._lazy or name in self._entry_points()
+        return any(name in known for known in (self._loaded, self._lazy, self._entry_points(), self._plugins()))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._loaded, *self._lazy, *self._entry_points()}))
+        return iter(sorted({*self._loaded, *self._lazy, *self._entry_points(), *self._plugins()}))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -67,6 +81,8 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._lazy[name]
         if ":" in name:
             return name
+        if name not in self._loaded and name in (plugins := self._plugins()):
+            return plugins[name]
         return _target_of(self[name])
 
     def _load(self, name: str) -> T:
@@ -77,10 +93,13 @@ class Registry(Mapping[str, T], Generic[T]):
             return found.load()
         if ":" in name:
             return _import(name, self.kind)
+        plugins = self._plugins()
+        if name in plugins:
+            return _import(plugins[name], self.kind)
         near = difflib.get_close_matches(name, list(self), n=1)
         raise ConfigError(
             f"unknown {self.kind} {name!r}",
-            expected=f"one of {', '.join(self)}, or module:Name",
+            expected=f"one of {', '.join(self)}, or one of your own in {PLUGINS}/",
             remedy=f"did you mean {near[0]!r}?" if near else "check the spelling or register it",
         )
 
@@ -88,6 +107,30 @@ class Registry(Mapping[str, T], Generic[T]):
         if self._group is None:
             return {}
         return {point.name: point for point in entry_points(group=self._group)}
+
+    def _plugins(self) -> dict[str, str]:
+        """Name -> ``plugins.module:Name`` of what lies in the current project's folder of plug-ins.
+
+        Raises:
+            ConfigError: a file there that cannot be imported, or a name that is taken.
+        """
+        found: dict[str, str] = {}
+        if self._plugin is None:
+            return found
+        for file in sorted(Path(PLUGINS).glob("[A-Za-z]*.py")):
+            module = f"{PLUGINS}.{file.stem}"
+            for attribute, value in vars(_module(module, self.kind)).items():
+                name = self._plugin(value) if getattr(value, "__module__", None) == module else None
+                if name is None:
+                    continue
+                if name in found or name in self._lazy:
+                    raise ConfigError(
+                        f"{file} calls a {self.kind} {name!r}, as {found.get(name) or self._lazy[name]} does",
+                        expected="a name of its own",
+                        remedy="choose another name",
+                    )
+                found[name] = f"{module}:{attribute}"
+        return found
 
 
 def _target_of(component: object) -> str:
@@ -97,10 +140,21 @@ def _target_of(component: object) -> str:
 def _import(target: str, kind: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"{kind} {target!r} cannot be imported ({error})",
-            expected="module:Name that Python can import from here",
-            remedy="check the module's name and that it is on the path",
-        ) from error
+        return getattr(_module(module, kind), attribute)
+    except AttributeError as error:
+        raise _unimportable(kind, target, error) from error
+
+
+def _module(name: str, kind: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a plug-in may raise anything
+        raise _unimportable(kind, name, error) from error
+
+
+def _unimportable(kind: str, target: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{kind} {target!r} cannot be imported ({error})",
+        expected="module:Name that Python can import from here",
+        remedy="check the module's name and that it is on the path",
+    )

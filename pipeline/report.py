@@ -34,6 +34,7 @@ def main(paths: Namespace) -> None:
             pictures=pictures,
             history=paths.model / "history.parquet",
             training=paths.metrics / "training.json",
+            cost=paths.metrics / "cost.json",
             others={other.name: other.summary for other in others},
             repeats=frozenset(other.name for other in others if other.repeat),
         )

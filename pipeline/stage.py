@@ -25,15 +25,8 @@ def workers() -> int:
     return int(wanted)
 
 
-def run(
-    main: Callable[[argparse.Namespace], None],
-    *paths: str,
-    names: tuple[str, ...] = (),
-    optional: tuple[str, ...] = (),
-) -> None:
-    """Parse ``--<path>`` options (each one required) and ``--<name>`` lists, then run a stage's ``main``.
-
-    Lists in ``optional`` may be left out, and are empty then.
+def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[str, ...] = ()) -> None:
+    """Parse ``--<path>`` options and ``--<word>`` ones, each required, then run a stage's ``main``.
 
     dvc.yaml alone names data paths, so that what a stage reads and what DVC believes it reads are written once.
 
@@ -45,10 +38,8 @@ def run(
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     for path in paths:
         parser.add_argument(f"--{path}", type=Path, required=True)
-    for name in names:
-        parser.add_argument(f"--{name}", nargs="+", required=True)
-    for name in optional:
-        parser.add_argument(f"--{name}", nargs="*", default=[])
+    for word in words:
+        parser.add_argument(f"--{word}", required=True)
     arguments = parser.parse_args()
     home = Path(str(cea.__file__)).resolve().parents[1]
     try:

@@ -15,8 +15,7 @@ from pipeline import stage
 
 def main(paths: Namespace) -> None:
     """Read the clean table and the recipe; write its records."""
-    params = read_params()
-    (recipe,) = paths.recipes
+    params, recipe = read_params(), paths.recipe
     table = draw_table(
         read_clean(paths.clean),
         recipe,
@@ -30,4 +29,4 @@ def main(paths: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "clean", "records", names=("recipes",))
+    stage.run(main, "clean", "records", words=("recipe",))

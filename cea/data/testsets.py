@@ -5,6 +5,7 @@ Nothing is copied or renamed. Every image is either in a pair or in a list of wh
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,20 @@ CDD11 = (*_CDD11, "low_haze_rain", "low_haze_snow")
 
 Rule = Callable[[str], str]
 """Stem of an input -> stem of its target."""
+
+
+def list_files(folder: Path) -> str:
+    """A line ``<SHA-256>  <path>`` for every file below ``folder``, ordered by path.
+
+    Raises:
+        DataError: no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder", expected="a folder of test images", remedy="correct params.yaml")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files
+    )
 
 
 def same_name(stem: str) -> str:

@@ -75,9 +75,9 @@ class EvaluationConfig(Config):
     """Where the experts act, against where the degradation is."""
 
     benchmarks: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], BenchmarkConfig] = Field(default_factory=dict)
-    """Name -> benchmark on disk; names are letters, digits and underscores. ``make wire`` after a change."""
+    """Name -> benchmark on disk; names are letters, digits and underscores."""
     photographs: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(default_factory=dict)
-    """Name -> folder of real photographs without a clean original, scored without reference. ``make wire``, too."""
+    """Name -> folder of real photographs without a clean original, scored without reference."""
 
     @field_validator("protocol")
     @classmethod
@@ -105,5 +105,5 @@ def check_folders(config: EvaluationConfig, root: Path) -> None:
             raise DataError(
                 f"evaluate.{key} = {path!r}: no such folder",
                 expected="a folder with test images",
-                remedy="correct the path, or take the entry out and run 'make wire'",
+                remedy="correct the path, or take the entry out",
             )

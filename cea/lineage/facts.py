@@ -13,18 +13,42 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+CHANGES_NO_RESULT = True
+
 PACKAGES = ("cea", "torch", "lightning", "numpy", "opencv-python-headless", "polars", "webdataset", "dvc", "mlflow")
 
 
-def git(*arguments: str) -> str:
-    """The output of a git command in the current folder; empty where there is no repository."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+UNKNOWN = "unknown"
+"""What is recorded where git does not answer: no repository, another owner's, or git is missing."""
+
+_OUTPUTS = (":!dvc.lock", ":!metrics")
+"""Files that the pipeline itself writes into the repository."""
 
 
-def uncommitted_changes() -> str:
-    """The difference between the working tree's tracked files and the last commit, without dvc.lock."""
-    return git("diff", "HEAD", "--", ".", ":!dvc.lock", ":!metrics")
+def git(*arguments: str, folder: Path | None = None) -> bytes | None:
+    """The output of a git command, byte for byte; None where git fails or is missing."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def uncommitted_changes(folder: Path | None = None) -> bytes | None:
+    """The difference between the working tree's tracked files and the last commit, as a patch that ``git apply`` takes.
+
+    Without what the pipeline itself writes (dvc.lock, metrics). None where git does not answer.
+    """
+    return git("diff", "--binary", "HEAD", "--", ".", *_OUTPUTS, folder=folder)
+
+
+def git_state(folder: Path | None = None) -> dict[str, str]:
+    """Commit, branch, and whether tracked files differ from it; each ``unknown`` where git does not answer."""
+    words = {"commit": ("rev-parse", "HEAD"), "branch": ("rev-parse", "--abbrev-ref", "HEAD")}
+    answers = {name: git(*command, folder=folder) for name, command in words.items()}
+    state = {name: UNKNOWN if text is None else text.decode().strip() for name, text in answers.items()}
+    changes = uncommitted_changes(folder)
+    return state | {"dirty": UNKNOWN if changes is None else str(bool(changes)).lower()}
 
 
 def dependency_digests(stage: str, folder: Path = Path()) -> dict[str, str]:
@@ -80,11 +104,7 @@ def versions() -> dict[str, str]:
 def lineage(seed: int) -> dict[str, Any]:
     """Everything above but the digests, as a nested mapping of strings (for tags and for the report)."""
     return {
-        "git": {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": str(bool(uncommitted_changes())).lower(),
-            "branch": git("rev-parse", "--abbrev-ref", "HEAD"),
-        },
+        "git": git_state(),
         "dvc": {"experiment": os.environ.get("DVC_EXP_NAME", "")},
         "seed": str(seed),
         "versions": versions(),

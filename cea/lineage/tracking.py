@@ -18,10 +18,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cea.config import Config
 from cea.errors import DataError
+
+CHANGES_NO_RESULT = True
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there should not hold up minutes
@@ -114,9 +117,12 @@ class Tracker:
             log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
             log(run_id, str(path), folder or None)
 
-    def log_text(self, run_id: str, text: str, name: str) -> None:
-        """Attach ``text`` as the file ``name``."""
-        self.client.log_text(run_id, text, name)
+    def log_bytes(self, run_id: str, data: bytes, name: str) -> None:
+        """Attach ``data`` as the file ``name``."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(data)
+            self.client.log_artifact(run_id, str(path))
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Add tags to a run."""
@@ -217,6 +223,29 @@ class LiveCurves:
         """Send what a run that was resumed had recorded before it was killed."""
         rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in history.items()}
         self._tracker.log_history(self._run_id, rest)
+
+
+def runs_of_weights(digest: str) -> list[dict[str, str]]:
+    """The runs of every experiment that trained weights with that SHA-256, latest first: id, name, status, experiment.
+
+    Empty where the project has no store yet; a store is not made for the asking.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project_root() / "mlflow.db").is_file():
+        return []
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri())
+    names = {one.experiment_id: one.name for one in client.search_experiments()}
+    found = client.search_runs(list(names), f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["start_time DESC"])
+    return [
+        {
+            "id": run.info.run_id,
+            "name": run.info.run_name,
+            "status": run.info.status,
+            "experiment": names[run.info.experiment_id],
+        }
+        for run in found
+    ]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "", *, text: bool = True) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
     return model.eval(), metadata
 
 
+def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The network's configuration and the metadata of a file of weights, without its tensors.
+
+    Raises:
+        DataError: no such file, or not one that ``save_weights`` wrote.
+    """
+    header = _read_header(path)
+    try:
+        return json.loads(header["model"]), json.loads(header["metadata"])
+    except (KeyError, ValueError):
+        raise DataError(
+            f"{path}: safetensors without a configuration of ours", expected=repr(FORMAT), remedy=_REMEDY
+        ) from None
+
+
 def _canonical(data: bytes) -> bytes:
     """The same file with its metadata in order: safetensors writes them in another order each time."""
     length = int.from_bytes(data[:8], "little")
@@ -77,9 +93,20 @@ def _canonical(data: bytes) -> bytes:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    with _opened(path) as opened:
+        return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def _read_header(path: Path) -> dict[str, str]:
+    with _opened(path) as opened:
+        return opened.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as opened:
-            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            yield opened
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", expected="trained weights", remedy=_REMEDY) from None
     except (SafetensorError, OSError) as error:

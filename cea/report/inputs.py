@@ -29,6 +29,7 @@ class ReportFiles:
         pictures: its folder of pictures.
         history: training curves, a Parquet table with the columns ``curve``, ``step``, ``value``.
         training: size, budget and speed of the training, a flat JSON object.
+        cost: what the network costs, a flat JSON object.
         others: name -> ``summary.json`` of further runs to stand beside this one.
         repeats: which of them differ from this run in nothing but the seed: they show the spread of chance.
     """
@@ -38,6 +39,7 @@ class ReportFiles:
     pictures: Path | None = None
     history: Path | None = None
     training: Path | None = None
+    cost: Path | None = None
     others: Mapping[str, Path] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
 
@@ -63,6 +65,7 @@ class Content:
     strips: list[Strip] = field(default_factory=list)
     curves: dict[str, Curve] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
 
@@ -79,6 +82,7 @@ def read_content(files: ReportFiles) -> Content:
         strips=read_strips(files.pictures) if files.pictures else [],
         curves=_read_curves(files.history) if files.history and files.history.is_file() else {},
         training=_read_json(files.training) if files.training and files.training.is_file() else {},
+        cost=_read_json(files.cost) if files.cost and files.cost.is_file() else {},
         others={name: _read_json(path) for name, path in files.others.items()},
         repeats=files.repeats,
     )

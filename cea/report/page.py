@@ -104,6 +104,7 @@ def _render(content: Content, lineage: Mapping[str, Any], config: ReportConfig, 
             routings=[_routing(strip) for strip in content.strips if strip.affinity],
             charts=training_charts(content.curves),
             training=content.training,
+            cost=content.cost,
             lineage=lineage,
             quality=quality,
         )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
 from cea.config import Config
-
-Pixels = Annotated[int, Field(ge=8, le=16384)]
-ImageSize = Annotated[tuple[Pixels, Pixels], Strict(False)]
 
 
 class TrainConfig(Config):
@@ -82,12 +79,6 @@ class TrainConfig(Config):
     """Processes that decode patches; 0 decodes in the training process. Results do not depend on it."""
     cache_mb: int = Field(512, ge=0, le=1_000_000)
     """Decoded tiles kept in memory by each process that decodes, in MB."""
-    cost_images: Annotated[tuple[ImageSize, ...], Strict(False)] = (
-        (256, 256),
-        (512, 512),
-        (1080, 1920),
-    )
-    """Height and width of the images for which time and memory of a forward pass are measured after training."""
     log_interval: int = Field(25, ge=1, le=100_000)
     """Steps between two points of the training curves."""
 

@@ -29,7 +29,7 @@ from cea.training.data import RestorationData
 from cea.training.module import RestorationModule
 from cea.training.progress import ProgressLine
 
-_NO_EFFECT = {"workers", "cache_mb", "log_interval", "cost_images"}
+_NO_EFFECT = {"workers", "cache_mb", "log_interval"}
 """Fields of TrainConfig that do not change the weights; a run may be resumed with other values of these."""
 
 _EXPECTED_WARNINGS = (

@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 from cea.training.callbacks import Curves
 
+CHANGES_NO_RESULT = True
+
 _LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} to go, {rate_fmt}{postfix}"
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAINED = ("noise", "haze", "low_haze")
 UNSEEN = ("haze_noise",)
 RECIPES = (*TRAINED, *UNSEEN)
+SPLITS = ("train", "val", "test")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
@@ -106,7 +107,8 @@ def shrink(params: dict[str, Any]) -> None:
     for split in ("train", "val", "test"):
         params["synthesize"][split] |= {"photograph": 2, "leaves": 1}
     params["train"] |= {"max_steps": 12, "val_interval": 4, "val_images": 1, "val_crop": 64, "warmup_steps": 2}
-    params["train"] |= {"batch": 4, "patch": 32, "workers": 0, "log_interval": 2, "cost_images": [[32, 32], [16, 48]]}
+    params["train"] |= {"batch": 4, "patch": 32, "workers": 0, "log_interval": 2}
+    params["cost"]["images"] = [[32, 32], [16, 48]]
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     shutil.copy2(ROOT / "metrics/example.jpg", folder / "data/raw")  # which git ignores and DVC watches
     project = Project(folder)
     project.params(shrink)
-    project.run("pipeline.wire")
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "toy@example.org")
     project.run("git", "config", "user.name", "toy")
@@ -159,7 +160,9 @@ def test_an_unseen_composition_is_never_trained_on(project: Project):
     for split, there in (("train", False), ("val", False), ("test", True)):
         index = pl.read_parquet(project.folder / f"data/shards/{split}/haze_noise/index.parquet")
         assert bool(len(index)) == there
-    assert not [dep["path"] for dep in project.lock()["train"]["deps"] if "haze_noise" in dep["path"]]
+    lists = {split: json.loads((project.folder / f"data/dataset/{split}.json").read_text()) for split in SPLITS}
+    assert [set(lists[split]["recipes"]) for split in SPLITS] == [set(TRAINED), set(TRAINED), set(RECIPES)]
+    assert {name for name, one in lists["test"]["recipes"].items() if not one["seen"]} == set(UNSEEN)
 
 
 def test_logs_are_quiet(project: Project):
@@ -208,7 +211,7 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
     assert {"params.yaml", "dvc.lock", "pictures", "report.html"} <= set(run["artifacts"])
     assert run["model"] == ["model/best.safetensors"]
     trained = {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
-    assert dict(run["inputs"]) == {path: digest for path, digest in trained.items() if path.startswith("data/")}
+    assert dict(run["inputs"]) == {path: digest for path, digest in trained.items() if "dataset" in path}
     for path, digest in trained.items():
         assert run["tags"][f"dvc.dep.{path}"] == digest
 
@@ -219,14 +222,27 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
         loaded = json.loads(file.read_text())
         command = " ".join(["python -m", loaded["module"], *loaded["argv"]])
         (stage,) = [name for name, entry in lock.items() if entry["cmd"] == command]
+        seen.add(stage)
+        if stage == "code":
+            continue
         files = {
             str(Path(name).relative_to(project.folder))
             for name in loaded["files"]
-            if Path(name).is_relative_to(project.folder) and not name.endswith("__init__.py")
+            if Path(name).is_relative_to(project.folder) and Path(name).stat().st_size
         }
-        assert files <= {dep["path"] for dep in lock[stage]["deps"]}, stage
-        seen.add(stage)
+        name, _, recipe = stage.partition("@")
+        listed = project.folder / "data/code" / (f"{name}/{recipe}.txt" if recipe else f"{name}.txt")
+        digests = {line.split("  ")[1] for line in listed.read_text().splitlines()}
+        assert {file for file in files - digests if not neutral(project.folder / file)} == set(), stage
+        assert f"data/code/{listed.relative_to(project.folder / 'data/code')}" in [
+            dep["path"] for dep in lock[stage]["deps"]
+        ]
     assert seen == set(lock)
+
+
+def neutral(file: Path) -> bool:
+    """Whether a module says that it changes no result, or is only loaded by modules that say so."""
+    return "CHANGES_NO_RESULT = True" in file.read_text() or file.name in ("project.py", "stage.py")
 
 
 def test_nothing_to_do_the_second_time(project: Project):
@@ -294,31 +310,89 @@ def test_another_rank_reruns_training_and_what_follows(project: Project):
 def test_another_unseen_composition_trains_nothing_anew(project: Project):
     node = {"training": False, "order": "physical", "nodes": {"low": {}, "noise": {"sigma_255": [15, 50]}}}
     project.params(lambda params: params["recipes"].update(low_noise=node))
-    project.run("pipeline.wire")
+    project.run("dvc", "repro", "code", "shard@low_noise", "dataset")
     status = json.loads(project.run("dvc", "status", "--json").stdout)
-    assert {"synthesize@low_noise", "shard@low_noise", "evaluate"} <= set(status)
+    assert "evaluate" in status
     assert not {"ingest", "train", *(f"shard@{recipe}" for recipe in RECIPES)} & set(status)
     project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "repro", "dataset")
+    assert not (project.folder / "data/shards/test/low_noise").exists()
+    assert "up to date" in project.run("dvc", "status").stdout
 
 
-def test_editing_a_degradation_touches_its_recipes_alone(project: Project):
-    file = project.folder / "cea/degradations/families/noise.py"
+COMMENT, CONSTANT = "\n# another word\n", "\nANOTHER = 1\n"
+
+
+def per_recipe(*recipes: str) -> set[str]:
+    return {f"{stage}@{recipe}" for stage in ("synthesize", "shard") for recipe in recipes}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "stages"),
+    [
+        ("cea/errors.py", "where it was found", "where it stood", set()),  # in a docstring
+        ("cea/degradations/families/noise.py", "", COMMENT, set()),
+        ("cea/training/progress.py", "", CONSTANT, set()),
+        ("cea/lineage/tracking.py", "", CONSTANT, set()),
+        ("cea/degradations/families/noise.py", "", CONSTANT, per_recipe("noise", "haze_noise")),
+        ("cea/degradations/families/haze.py", "", CONSTANT, per_recipe("haze", "low_haze", "haze_noise")),
+        ("cea/degradations/families/snow.py", "", CONSTANT, set()),  # of no recipe here
+        ("cea/report/page.html", "<html", "<html data-x", {"report"}),
+        ("cea/models/measure/stopwatch.py", "", CONSTANT, {"evaluate"}),
+        ("cea/models/blocks/nafnet.py", "", CONSTANT, {"train", "evaluate"}),
+        ("cea/models/adapters/film.py", "", CONSTANT, set()),  # not the adapter chosen
+    ],
+)
+def test_a_change_touches_what_it_concerns_and_nothing_else(project: Project, path, old, new, stages):
+    """What `dvc status` calls changed, once the listings of the code have been written again."""
+    file = project.folder / path
     before = file.read_text()
-    lowlight = project.folder / "cea/degradations/families/lowlight.py"
-    for edited, recipes in ((file, {"noise", "haze_noise"}), (lowlight, {"low_haze"})):
-        before = edited.read_text()
-        edited.write_text(before + "\n# another word\n")
-        status = json.loads(project.run("dvc", "status", "--json").stdout)
-        edited.write_text(before)
-        changed = {name for name in status if "@" in name}
-        assert changed == {f"{stage}@{recipe}" for stage in ("synthesize", "shard") for recipe in recipes}
+    assert old in before
+    file.write_text(before.replace(old, new, 1) if old else before + new)
+    project.run("dvc", "repro", "code")
+    status = json.loads(project.run("dvc", "status", "--json").stdout)
+    file.write_text(before)
+    project.run("dvc", "repro", "code")
+    assert set(status) == stages
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_a_plugin_is_one_file_and_a_few_lines(project: Project):
+    (project.folder / "plugins/darker.py").write_text(
+        "from cea.degradations.contract.functions import family\n\n\n"
+        "def sample(rng):\n    return {'factor': float(rng.uniform(0.3, 0.6))}\n\n\n"
+        "def apply(image, values, rng):\n    return image * values['factor']\n\n\n"
+        "Darker = family('Darker', sample, apply)\n"
+    )
+    project.params(lambda params: params["recipes"].update(dim={"training": False, "nodes": {"Darker": {}}}))
+    out = project.run("dvc", "repro", "dataset").stdout
+    assert {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")} == {
+        "code",
+        "synthesize@dim",
+        "shard@dim",
+        "dataset",
+    }
+    listed = (project.folder / "data/code/shard/dim.txt").read_text()
+    assert "  plugins/darker.py\n" in listed
+    (project.folder / "plugins/darker.py").unlink()
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "repro", "dataset")
+
+
+def test_a_fresh_clone_with_the_cache_is_up_to_date(project: Project, tmp_path: Path):
+    project.run("git", "clone", "-q", str(project.folder), str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.run("dvc", "cache", "dir", str(project.folder / ".dvc/cache"), "--local")
+    shutil.copy2(project.folder / "data/raw/example.jpg", clone.folder / "data/raw")
+    clone.run("dvc", "checkout")
+    assert "up to date" in clone.run("dvc", "status").stdout
 
 
 def test_the_same_again_from_nothing_with_another_worker_count(project: Project):
     lock, summary = project.data_lock(), project.summary()
     for workers in ("1", "2"):
         project.wipe()
-        data_only = ["train", *(f"shard@{name}" for name in UNSEEN)]
+        data_only = ["train"]
         project.run("dvc", "repro", *(data_only if workers == "1" else []), CEA_WORKERS=workers)
         assert project.data_lock() == lock
     again = project.summary()

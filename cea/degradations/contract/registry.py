@@ -7,6 +7,13 @@ from typing import Any
 from cea.degradations.contract.base import Degradation
 from cea.registry import Registry
 
+
+def _family_name(candidate: object) -> str | None:
+    """The name of a family that a plug-in defines; None for anything else, base classes included."""
+    is_family = isinstance(candidate, type) and issubclass(candidate, Degradation)
+    return getattr(candidate, "name", None) if is_family else None
+
+
 FAMILIES: Registry[type[Degradation[Any, Any]]] = Registry(
     "degradation",
     builtin={
@@ -29,5 +36,6 @@ FAMILIES: Registry[type[Degradation[Any, Any]]] = Registry(
         "albumentations": "cea.degradations.families.albumentations:Albumentations",
     },
     group="cea.degradations",
+    plugin=_family_name,
 )
 """Other packages add families through the entry-point group; params.yaml may also say ``module:Class``."""

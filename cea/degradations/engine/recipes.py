@@ -11,6 +11,7 @@ A node's label is its family unless ``family`` says otherwise. A node that holds
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from cea.config import Config, parse, unknown_key
+from cea.config import Config, parse, section, unknown_key
 from cea.degradations.contract.base import Degradation
 from cea.degradations.contract.ranges import Within
 from cea.degradations.contract.registry import FAMILIES
@@ -105,6 +106,23 @@ class RecipeConfig(Config):
                     remedy="rename one and say family: ...",
                 )
         return self
+
+
+def read_recipes(params: Mapping[str, Any]) -> dict[str, RecipeConfig]:
+    """All recipes of params.yaml, validated, in its order.
+
+    Raises:
+        ConfigError: a name that cannot be part of a file name and of a metric's, or a recipe that is not valid.
+    """
+    recipes = section(params, "recipes")
+    for name in recipes:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            raise ConfigError(
+                f"recipes: {name!r} is no name for a recipe",
+                expected="a letter, then letters, digits and underscores",
+                remedy="rename it, for example low_haze",
+            )
+    return {name: parse(RecipeConfig, recipe, f"recipes.{name}") for name, recipe in recipes.items()}
 
 
 def plan(recipe: RecipeConfig) -> tuple[Node | Group, ...]:

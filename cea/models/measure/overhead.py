@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from cea.models.config import ModelConfig
-from cea.models.measure.cost import SIDE, cost
+from cea.models.measure.config import CostConfig
+from cea.models.measure.cost import SIDE, cost, figures
 from cea.models.measure.matching import match
 from cea.models.measure.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job, threads
 from cea.models.network import Restorer, build
@@ -177,3 +178,8 @@ def _against_first(task: str, quantity: str, values: Mapping[str, float]) -> lis
 def _cell(figure: Figure) -> str:
     value = f"{figure.value:,.0f}" if figure.value >= 1000 else f"{figure.value:.4g}"
     return f"{value:>14} {figure.ratio:>7.3f}"
+
+
+def measure_config(config: ModelConfig, wanted: CostConfig) -> dict[str, float]:
+    """What one network costs, counted and measured, on the GPU where there is one; numbers to log beside a run."""
+    return figures(config) | passes(config, wanted.images, "cuda" if torch.cuda.is_available() else "cpu")

@@ -143,5 +143,7 @@ def test_bad_parameters_name_the_key(entry, says):
 
 def test_missing_folders_are_noticed_before_anything_runs(disk: Path):
     check_folders(config(mine={"path": "mine"}), disk)
-    with pytest.raises(DataError, match=r"evaluate\.benchmarks\.mine\.path = 'yours': no such folder.*make wire"):
+    with pytest.raises(
+        DataError, match=r"evaluate\.benchmarks\.mine\.path = 'yours': no such folder.*take the entry out"
+    ):
         check_folders(config(mine={"path": "yours"}), disk)

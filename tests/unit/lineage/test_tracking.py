@@ -137,7 +137,7 @@ def test_flatten_spells_values_or_keeps_numbers():
 def finished(tracker: Tracker, name: str, params: dict, weights: str, summary: str | None = "{}") -> str:
     with tracker.training_run(name, params, {WEIGHTS_TAG: weights}) as run_id:
         if summary is not None:
-            tracker.log_text(run_id, summary, "summary.json")
+            tracker.log_bytes(run_id, summary.encode(), "summary.json")
     return run_id
 
 

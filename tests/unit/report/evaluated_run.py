@@ -76,7 +76,6 @@ def write_run(folder: Path, cases: list[Case], restore=smooth, experts=maps, **e
     """Evaluate ``cases`` and write all files of a run into ``folder``."""
     result = evaluate(cases, restore, EvaluationConfig())
     untouched = evaluate(clean_cases(cases), restore, EvaluationConfig()).images if experts else None
-    cost = {"cost": COST} if experts else {}
     facts = {"effective_rank_a": 6.4, "effective_rank_d": 3.1, "rank": 8.0, "varying_share_a": 0.12}
     adapters = dict.fromkeys(SITES if experts else (), facts)
     routing = summarise_routing(measure_routing(cases, experts, RoutingConfig())) if experts else None
@@ -90,10 +89,11 @@ def write_run(folder: Path, cases: list[Case], restore=smooth, experts=maps, **e
     curves |= {f"adapters/{site}/effective_rank_a": 6 + np.sin(steps / 500 + len(site)) for site in SITES}
     rows = [(name, int(s), float(y)) for name, ys in curves.items() for s, y in zip(steps, ys, strict=True)]
     write_table(folder / "history.parquet", pl.DataFrame(rows, schema=["curve", "step", "value"], orient="row"))
-    (folder / "training.json").write_text(json.dumps({"parameters": 262144, "steps": 3000, "seconds": 312.5} | cost))
+    (folder / "training.json").write_text(json.dumps({"parameters": 262144, "steps": 3000, "seconds": 312.5}))
+    (folder / "cost.json").write_text(json.dumps(COST if experts else {}))
     return ReportFiles(
         folder / "summary.json",
-        *(folder / name for name in ("images.parquet", "pictures", "history.parquet", "training.json")),
+        *(folder / name for name in ("images.parquet", "pictures", "history.parquet", "training.json", "cost.json")),
     )
 
 

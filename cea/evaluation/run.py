@@ -1,0 +1,120 @@
+"""The evaluation of one trained network: every table, figure and picture that ``metrics/`` holds of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cea.evaluation.cases import Case, clean_cases
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.examples import write_pictures
+from cea.evaluation.folder import Method
+from cea.evaluation.photographs import judge_photographs
+from cea.evaluation.routing import measure_routing, summarise_routing
+from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
+from cea.evaluation.table import evaluate
+from cea.evaluation.testsets import judge_benchmarks
+from cea.inference import restore, tile_for
+from cea.io.images import write_bytes
+from cea.io.tables import write_table
+from cea.models.checkpoint import load_weights
+from cea.models.diagnostics import adapter_statistics, affinity_maps
+from cea.models.network import Restorer, build
+from cea.types import ImageF, ImageU8
+
+ARTIFACTS = (
+    "pictures",
+    "images.parquet",
+    "benchmarks.parquet",
+    "photographs.parquet",
+    "summary.json",
+    "gains.csv",
+    "severity.csv",
+)
+"""What an evaluation leaves that belongs to the run."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated.
+
+    Attributes:
+        weights: a file of weights.
+        digest: its SHA-256.
+        seed: of the network before training, which the routing is compared with.
+    """
+
+    weights: Path
+    digest: str
+    seed: int
+
+
+def evaluate_run(
+    subject: Subject,
+    trained: list[Case],
+    unseen: list[Case],
+    config: EvaluationConfig,
+    folders: tuple[Path, Path],
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    """Judge the weights on the test shards, on the sets and photographs of ``config``, and write everything.
+
+    Args:
+        subject: the weights.
+        trained: test images of the recipes that were trained on.
+        unseen: those of the others.
+        config: how to judge.
+        folders: where the results go, and where what is needed to resume is kept.
+        log: takes lines for the user.
+
+    Returns:
+        The summary, as ``summary.json`` holds it.
+    """
+    metrics, state = folders
+    model, _ = load_weights(subject.weights)
+    whole = partial(restore, model)
+
+    def tiled(image: ImageU8) -> ImageF:
+        return restore(model, image, tile=tile_for(image))
+
+    tables = evaluate(trained + unseen, whole, config)
+    untouched = evaluate(clean_cases(trained), whole, config).images
+    adapters = adapter_statistics(model, [case.read().degraded for case in _one_per_recipe(trained)])
+    routing = _routing(trained, model, config, subject.seed) if adapters else None
+    summary = summarise(tables.images, adapters, tables.bins, untouched, routing)
+    benchmarks, pairs = judge_benchmarks(Method(subject.digest, tiled), config, state, log)
+    photographs, scored, missing = judge_photographs({n: Path(p) for n, p in config.photographs.items()}, tiled)
+    summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
+    maps = partial(affinity_maps, model) if adapters else None
+    write_pictures(metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
+    found = {"images": tables.images, "bins": tables.bins, "benchmarks": pairs, "photographs": scored}
+    for name, table in found.items():
+        write_table(metrics / f"{name}.parquet", table)
+    write_bytes(metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
+    write_bytes(metrics / "severity.csv", severity_table(summary).write_csv(float_precision=4).encode())
+    write_bytes(metrics / "summary.json", to_json(summary))
+    return summary
+
+
+def headline(summary: Mapping[str, Any]) -> list[str]:
+    """The result in a few lines."""
+    means = (summary[key] for key in ("images", "input_psnr", "output_psnr"))
+    lines = ["{} images: {:.2f} dB -> {:.2f} dB".format(*means)]
+    for name, group in summary["compositions"].items():
+        lines.append(f"  {name.replace('_', ', ')}: {group['gain_psnr']:+.2f} dB on {group['images']} images")
+    return [*lines, *(f"{name} left out: {reason}" for name, reason in summary["skipped"].items())]
+
+
+def _routing(cases: Sequence[Case], model: Restorer, config: EvaluationConfig, seed: int) -> dict[str, Any]:
+    """How the routing follows the severity, beside the same before training."""
+    networks = model, build(model.config, seed).eval()
+    found = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]
+    return summarise_routing(*found)
+
+
+def _one_per_recipe(cases: Sequence[Case]) -> list[Case]:
+    """The first case of each recipe."""
+    return list({case.recipe: case for case in reversed(cases)}.values())

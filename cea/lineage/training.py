@@ -1,0 +1,74 @@
+"""The MLflow run of one training: opened before it, fed while it goes on, completed after it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cea.config import load
+from cea.io.images import write_bytes
+from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
+from cea.lineage.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
+
+CHANGES_NO_RESULT = True
+
+COMPARISON, COMPARISON_TAG = "CEA_COMPARISON", "comparison"
+"""The environment variable that names the comparison a run belongs to, and the tag it becomes in MLflow."""
+
+_STAGE = "train"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run that is open.
+
+    Attributes:
+        tracker: the store.
+        run_id: of the run.
+        facts: where it comes from, as `cea.lineage.facts.lineage` says.
+        live: takes each point of the curves as it is made.
+    """
+
+    tracker: Tracker
+    run_id: str
+    facts: Mapping[str, Any]
+    live: LiveCurves
+
+    def finish(
+        self,
+        record: Path,
+        weights: Path,
+        history: Mapping[str, list[tuple[int, float]]],
+        summary: Mapping[str, Any],
+    ) -> None:
+        """Complete the curves, attach the weights and what made them, and write the facts to ``record`` (JSON)."""
+        self.live.complete(history)
+        self.tracker.set_tags(self.run_id, {WEIGHTS_TAG: file_sha256(weights)})
+        self.tracker.log_files(self.run_id, {weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
+        self.tracker.log_bytes(self.run_id, uncommitted_changes() or b"", "uncommitted.diff")
+        self.tracker.log_summary(self.run_id, summary)
+        write_bytes(record, (json.dumps(self.facts, indent=2) + "\n").encode())
+
+
+@contextmanager
+def tracked(params: Mapping[str, Any], name: str) -> Iterator[TrainingRun]:
+    """Open the run of a training; it is closed as finished, failed or killed.
+
+    Args:
+        params: all of params.yaml.
+        name: of the run, where DVC gives it none.
+    """
+    tracker = Tracker(load(TrackingConfig, params, "tracking"))
+    digests = dependency_digests(_STAGE)
+    facts = lineage(params["seed"])
+    tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
+    if os.environ.get(COMPARISON):
+        tags[COMPARISON_TAG] = os.environ[COMPARISON]
+    with tracker.training_run(os.environ.get("DVC_EXP_NAME") or name, params, tags) as run_id:
+        tracker.log_datasets({path: digest for path, digest in digests.items() if "dataset" in path}, "training")
+        yield TrainingRun(tracker, run_id, facts, LiveCurves(tracker, run_id))
