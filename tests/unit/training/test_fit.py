@@ -156,7 +156,7 @@ def test_fingerprint_follows_what_decides_the_weights(shards: Path, tmp_path: Pa
     ]
     assert len({mark, *others}) == 5
     assert fingerprint(dataclasses.replace(job, output=tmp_path / "elsewhere"), TRAIN, MODEL) == mark
-    for changes in ({"workers": 3}, {"cache_mb": 1}, {"log_interval": 7}, {"cost_images": ((64, 64),)}):
+    for changes in ({"workers": 3}, {"cache_mb": 1}, {"log_interval": 7}):
         assert fingerprint(job, TRAIN.model_copy(update=changes), MODEL) == mark
 
 

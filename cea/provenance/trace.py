@@ -1,0 +1,326 @@
+"""The way back from a result to the clean photograph, with every drawn number and command on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cea.data.clean import load_clean, read_clean
+from cea.data.records import to_record
+from cea.data.shards import PARTS, read_index, read_sample
+from cea.degradations.engine.render import render
+from cea.errors import DataError
+from cea.io.images import pixel_sha256
+from cea.lineage.facts import git_state
+from cea.lineage.project import LockedStage, Project
+from cea.types import SPLITS, ImageU8
+
+Facts = dict[str, Any]
+"""A trace: nested plain values that JSON can hold, in the order in which one reads them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sample lies.
+
+    Attributes:
+        record: its row of the records table.
+        clean: the row of its clean image.
+        shard: the folder of its shards.
+        index: its row of that folder's index.
+    """
+
+    record: Mapping[str, Any]
+    clean: Mapping[str, Any]
+    shard: Path
+    index: Mapping[str, Any]
+
+
+def trace(project: Project, target: str) -> Facts:
+    """What ``target`` is and where it came from.
+
+    Args:
+        project: whose files it is one of.
+        target: a sample id; ``images.parquet:12`` (row, counted from 0) or ``images.parquet:SAMPLE``; a tar and its
+            member, ``000000.tar:SAMPLE.degraded.png``; a picture of the report, ``metrics/pictures/SAMPLE/input.png``;
+            weights, ``best.safetensors``; a number, ``summary.json:recipes.low.gain_psnr``; or a clean image.
+
+    Raises:
+        DataError: there is no such thing in the project.
+    """
+    path, _, inside = _split(target)
+    if path.suffix == ".safetensors":
+        return weights_facts(project, path)
+    if path.suffix == ".json" and inside:
+        return number_facts(project, path, inside)
+    clean = _clean_of(project, path) if path.suffix == ".png" and path.is_file() else None
+    if clean is not None:
+        return {"kind": "clean photograph", **_clean_facts(clean)} | _origin(project, ["ingest"])
+    return sample_facts(project, sample_id(project, target))
+
+
+def sample_id(project: Project, target: str) -> str:
+    """The sample that ``target`` (see `trace`) belongs to.
+
+    Raises:
+        DataError: it names none.
+    """
+    path, _, inside = _split(target)
+    if path.suffix == ".parquet":
+        return _row(path, inside)
+    if path.suffix == ".tar":
+        return inside.partition(".")[0]
+    if path.suffix in (".png", ".npz"):
+        return path.parent.name
+    if path.suffix or "/" in target:
+        raise _unknown(target)
+    return target
+
+
+def sample_facts(project: Project, sample: str) -> Facts:
+    """Everything about one degraded sample; see `trace`."""
+    place = find_sample(project, sample)
+    record = to_record(place.record)
+    recipe, split = record.recipe, record.split
+    drawn = record.model_dump(mode="json")
+    return {
+        "kind": "degraded sample",
+        "sample": sample,
+        "clean photograph": _clean_facts(place.clean),
+        "recipe": recipe,
+        "variant": record.variant,
+        "split": split,
+        "crop": drawn["crop"],
+        "even": record.uniform,
+        "order": record.order,
+        "engine": record.engine_version,
+        "degradations": {node["label"]: _node_facts(node) for node in drawn["nodes"]},
+        "scene": drawn["scene"],
+        "shard": {
+            "tar": _shown(project, place.shard / place.index["tar"]),
+            "members": {
+                f"{sample}.{part}.{suffix}": {
+                    "offset": place.index[f"{part}_offset"],
+                    "bytes": place.index[f"{part}_size"],
+                }
+                for part, suffix in PARTS.items()
+            },
+            "degraded pixels": place.index["degraded_sha256"],
+            "clean pixels": place.index["clean_sha256"],
+        },
+        **_judged(project, sample),
+        "make it again": f"cea trace {sample} --render",
+    } | _origin(project, ["ingest", f"synthesize@{recipe}", f"shard@{recipe}"])
+
+
+def render_again(project: Project, sample: str) -> tuple[ImageU8, bool]:
+    """The degraded pixels of a sample from its record and clean image, and whether the shard holds the same.
+
+    Returns:
+        (H, W, 3) uint8, and True where every pixel equals the stored one.
+    """
+    place = find_sample(project, sample)
+    folder = project.root / _output(project, "ingest")
+    clean = load_clean(folder, place.clean["file"], place.clean["depth_file"], place.clean["sha256"])
+    made = render(to_record(place.record), clean.rgb, inverse_depth=clean.inverse_depth).degraded
+    stored = read_sample(place.shard, place.index).degraded
+    return made, pixel_sha256(made) == pixel_sha256(stored) == place.index["degraded_sha256"]
+
+
+def find_sample(project: Project, sample: str) -> Place:
+    """The record, clean image and shard of a sample.
+
+    Raises:
+        DataError: no record has that id, or it was rendered into no shard.
+    """
+    for stage in project.instances("synthesize"):
+        for path in stage.outputs:
+            row = _first(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
+            if row is not None:
+                return _place(project, row)
+    raise DataError(
+        f"no sample is called {sample!r}",
+        expected="an id of data/records, such as astronaut-low_haze-0001",
+        remedy="copy it from metrics/images.parquet or from the report",
+    )
+
+
+def weights_facts(project: Project, path: Path) -> Facts:
+    """Where a file of weights came from: its own header, and the stage that made it, if it is this project's."""
+    from cea.models.checkpoint import read_metadata
+
+    config, metadata = read_metadata(path)
+    digest = _file_sha256(path)
+    ours = project.maker(path.resolve()) if path.exists() else None
+    facts: Facts = {"kind": "weights", "file": str(path), "sha256": digest, "trained": metadata, "model": config}
+    if ours is None:
+        return facts | {"project": "none of this project's stages wrote this file"}
+    return facts | _origin(project, [stage.name for stage in project.chain(ours)]) | _run_of(project)
+
+
+def number_facts(project: Project, path: Path, key: str) -> Facts:
+    """What a number of ``summary.json`` is the mean of, and where the images are from."""
+    value = _lookup(path, key)
+    images = _output(project, "evaluate", "images.parquet")
+    table = pl.read_parquet(project.root / images)
+    rows, what = _behind(table, key)
+    facts: Facts = {"kind": "number", "file": str(path), "key": key, "value": value, "is": what, "table": images}
+    if rows is not None and not rows.is_empty():
+        facts |= {"images": len(rows), "samples": rows["sample_id"].to_list()}
+    return facts | _origin(project, [stage.name for stage in project.instances("evaluate")]) | _run_of(project)
+
+
+def _behind(table: pl.DataFrame, key: str) -> tuple[pl.DataFrame | None, str]:
+    """The rows of the per-image table that a number averages, and a sentence."""
+    from cea.evaluation.summary import trained_on
+
+    group, _, column = key.rpartition(".")
+    main = trained_on(table)
+    parts: dict[str, pl.DataFrame] = {
+        "": main,
+        **{f"recipes.{name}": table.filter(recipe=name) for name in table["recipe"].unique()},
+        **{f"n_components.{n}": main.filter(n_components=n) for n in main["n_components"].unique()},
+        "spatial.uniform": main.filter(uniform=True),
+        "spatial.nonuniform": main.filter(uniform=False),
+    }
+    if group in parts and column in table.columns:
+        return parts[group], f"the mean of column {column} over the images listed"
+    return parts.get(group), f"computed by the evaluate stage from {group or 'all images'}"
+
+
+def _lookup(path: Path, key: str) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        for part in key.split("."):
+            value = value[part]
+        return value
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}", expected="a summary.json", remedy="run dvc repro, or correct it") from None
+    except (KeyError, TypeError):
+        raise DataError(
+            f"{path} has no {key}", expected="a dotted key, such as recipes.low.gain_psnr", remedy="look into the file"
+        ) from None
+
+
+def _split(target: str) -> tuple[Path, str, str]:
+    """A file and what is meant inside it: ``a.tar:member``; also ``a.tar/member``, as archives are browsed."""
+    match = re.match(r"^(.*\.(?:tar|parquet|json|safetensors))[:/#](.+)$", target)
+    return (Path(match[1]), ":", match[2]) if match else (Path(target), "", "")
+
+
+def _row(path: Path, inside: str) -> str:
+    try:
+        names = pl.read_parquet(path, columns=["sample_id"])["sample_id"]
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: {reason}", expected="a table with a column sample_id", remedy="pass one") from None
+    if inside in set(names):
+        return inside
+    if inside.isdecimal() and int(inside) < len(names):
+        return str(names[int(inside)])
+    raise DataError(
+        f"{path} has no row {inside or '(none given)'}",
+        expected=f"FILE:ROW with a row from 0 to {len(names) - 1}, or FILE:SAMPLE",
+        remedy=f"for example: cea trace {path}:0",
+    )
+
+
+def _unknown(target: str) -> DataError:
+    return DataError(
+        f"{target}: not a thing that can be traced",
+        expected="a sample id, TABLE.parquet:ROW, SHARD.tar:MEMBER, a picture, WEIGHTS.safetensors, or"
+        " summary.json:KEY",
+        remedy="see cea trace --help",
+    )
+
+
+def _place(project: Project, record: Mapping[str, Any]) -> Place:
+    clean = read_clean(project.root / _output(project, "ingest")).filter(id=record["clean_id"])
+    for path in project.stages[f"shard@{record['recipe']}"].outputs:
+        folder = project.root / path
+        if record["split"] in Path(path).parts:
+            index = read_index(folder).filter(sample_id=record["sample_id"])
+            if not clean.is_empty() and not index.is_empty():
+                return Place(record, clean.row(0, named=True), folder, index.row(0, named=True))
+    raise DataError(
+        f"sample {record['sample_id']} was drawn and not rendered here",
+        expected=f"it in the shards of {', '.join(SPLITS)}",
+        remedy="run dvc repro, or dvc pull",
+    )
+
+
+def _first(table: pl.LazyFrame, wanted: pl.Expr) -> dict[str, Any] | None:
+    rows = table.filter(wanted).collect()
+    return None if rows.is_empty() else rows.row(0, named=True)
+
+
+def _clean_of(project: Project, path: Path) -> Mapping[str, Any] | None:
+    folder = (project.root / _output(project, "ingest")).resolve()
+    if not path.resolve().is_relative_to(folder):
+        return None
+    return _first(read_clean(folder).lazy(), pl.col("file") == path.resolve().relative_to(folder).as_posix())
+
+
+def _clean_facts(row: Mapping[str, Any]) -> Facts:
+    names = ("id", "source", "licence", "sha256", "split", "height", "width", "kind", "group")
+    return {name: row[name] for name in names} | {"depth map": row["depth_file"] or "procedural"}
+
+
+def _node_facts(node: Mapping[str, Any]) -> Facts:
+    return {key: value for key, value in node.items() if key != "label"}
+
+
+def _judged(project: Project, sample: str) -> Facts:
+    for stage in project.instances("evaluate"):
+        for path in stage.outputs:
+            if Path(path).name == "images.parquet" and (project.root / path).is_file():
+                row = _first(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
+                scores = ("input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim")
+                return {} if row is None else {"judged": {name: row[name] for name in scores}}
+    return {}
+
+
+def _output(project: Project, stage: str, name: str = "") -> str:
+    for one in project.instances(stage):
+        for path in one.outputs:
+            if not name or Path(path).name == name:
+                return path
+    raise DataError(
+        f"{project.root / 'dvc.lock'}: stage {stage} has not run", expected="a finished pipeline", remedy="dvc repro"
+    )
+
+
+def _origin(project: Project, stages: list[str]) -> Facts:
+    known = [project.stages[name] for name in stages if name in project.stages]
+    return {"commands": {stage.name: _stage_facts(stage) for stage in known}, "code": git_state(project.root)}
+
+
+def _stage_facts(stage: LockedStage) -> Facts:
+    return {"command": stage.command, "outputs": dict(stage.outputs)}
+
+
+def _run_of(project: Project) -> Facts:
+    from cea.lineage.tracking import runs_of_weights
+
+    for stage in project.instances("train"):
+        for path in stage.outputs:
+            file = project.root / path / "best.safetensors"
+            if file.is_file():
+                return {"weights": _file_sha256(file), "runs": runs_of_weights(_file_sha256(file))}
+    return {}
+
+
+def _file_sha256(path: Path) -> str:
+    from cea.lineage.tracking import file_sha256
+
+    return file_sha256(path)
+
+
+def _shown(project: Project, path: Path) -> str:
+    return path.resolve().relative_to(project.root.resolve()).as_posix()
