@@ -24,7 +24,7 @@ from cea.evaluation.cases import Case, shard_cases
 from cea.inference import restore
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
-from cea.models.global_context import Statistics, averaged, recorded, reused
+from cea.models.global_context import GlobalMeans, Statistics, averaged, recorded, reused
 from cea.models.network import Restorer
 
 SEED = 0
@@ -37,7 +37,7 @@ def measured(model: Restorer, case: Case) -> Statistics:
     """What the adapters measure of an image, and nothing of what the blocks do."""
     adapters = {id(module) for adapter in model.backbone.adapters().values() for module in adapter.modules()}
     names = {name for name, module in model.named_modules() if id(module) in adapters}
-    with recorded(model, ["measure"]) as found:
+    with recorded(model, GlobalMeans) as found:
         restore(model, case.read().degraded)
     return {name: value for name, value in found.items() if name in names}
 

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cea.errors import ConfigError
-from cea.models.global_context import Gathered, Inside, Statistics, Window, averaged, gathered, merged, recorded, reused
+from cea.models.global_context import (
+    Gathered,
+    GlobalMeans,
+    Inside,
+    Statistics,
+    Window,
+    averaged,
+    gathered,
+    merged,
+    recorded,
+    reused,
+)
 from cea.models.tensors import check_shape, image_tensor
 from cea.types import Image, ImageF
 
@@ -183,7 +194,7 @@ def _measured_in_parts(model: nn.Module, image: Image, side: int) -> Statistics:
         count = min(_PARTS, max(1, length // side))
         starts.append(np.linspace(0, max(0, length - side), count).astype(int))
     places = [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
-    with recorded(model, ["measure"]) as statistics:
+    with recorded(model, GlobalMeans) as statistics:
         model(torch.cat([_on_device(model, image[place]) for place in places]))
     return averaged(statistics)
 

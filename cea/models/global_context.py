@@ -1,19 +1,13 @@
 """What a network measures over the whole image, taken from one pass and used again in others.
 
-A module that looks further than its own neighbourhood does so in a method of one of two names:
-
-* ``measure(...)`` takes feature maps, (B, C, H, W), and gives means over their tokens, as a tensor or a named tuple of
-  tensors. Where these are weighted means, ``log_mass(...)`` gives the logarithm of the weights' sum;
-* ``survey(x)`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map: evenly,
-  or as its attribute ``cells`` says.
-
-With these fixed a network is a local operator: a part of an image, with a margin, gives the same pixels as the image.
-And because they are means, those of an image follow from those of its parts.
+A module that looks further than its own neighbourhood is a `GlobalMeans` or a `GlobalMap`, and takes what it sees from
+``self.context(...)``. With all contexts fixed a network is a local operator: a part of an image, with a margin, gives
+the same pixels as the image. And because they are means, those of an image follow from those of its parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,14 +15,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cea.models.adapters.cells import Cells
-
 Statistics = dict[str, Any]
 """By the name of the module: what it measured."""
 
 Measure = Callable[..., Any]
 
-METHODS = ("measure", "survey")
+
+class GlobalContext(nn.Module):
+    """A module that sees the whole image; subclass `GlobalMeans` or `GlobalMap`.
+
+    Attributes:
+        source: stands in for ``measure`` while an image is restored in tiles; None otherwise.
+    """
+
+    source: Measure | None = None
+
+    def measure(self, *maps: Tensor) -> Any:
+        """What there is to see in feature maps, (B, C, H, W) each."""
+        raise NotImplementedError
+
+    def context(self, *maps: Tensor) -> Any:
+        """What the module is to go by: what it measures on ``maps``, or what was measured on the whole image."""
+        return self.measure(*maps) if self.source is None else self.source(*maps)
+
+
+class GlobalMeans(GlobalContext):
+    """``measure`` gives means over the tokens of its maps, as a tensor or a named tuple of tensors."""
+
+    def log_mass(self, *maps: Tensor) -> Tensor:
+        """Logarithm of the sum of the weights of these means; to be overridden where tokens do not count alike."""
+        return torch.tensor(float(maps[0].shape[-2] * maps[0].shape[-1]), device=maps[0].device).log()
+
+
+class GlobalMap(GlobalContext):
+    """``measure`` gives a coarse map of the image, (B, C, h, w), which the module stretches over its feature map."""
+
+    def extent(self, shape: torch.Size) -> tuple[float, float]:
+        """Height and width of the area under the coarse map, as shares of a feature map (H, W): all of it."""
+        return 1.0, 1.0
 
 
 class Window(NamedTuple):
@@ -56,31 +80,25 @@ class Survey(NamedTuple):
     width: float
 
 
-def _survey(module: nn.Module, coarse: Tensor, x: Tensor) -> Survey:
-    cells = getattr(module, "cells", None)
-    return Survey(coarse, *(cells.extent(x.shape[-2:]) if isinstance(cells, Cells) else (1.0, 1.0)))
+def _survey(module: GlobalMap, coarse: Tensor, x: Tensor) -> Survey:
+    return Survey(coarse, *module.extent(x.shape[-2:]))
 
 
 @contextmanager
-def recorded(model: nn.Module, methods: Collection[str] = METHODS) -> Iterator[Statistics]:
-    """Collect what the forward pass inside the block measures, by these ``methods``."""
-    found: Statistics = {}
+def recorded(model: nn.Module, kind: type[GlobalContext] = GlobalContext) -> Iterator[Statistics]:
+    """Collect what the modules of ``kind`` measure in the forward pass inside the block."""
+    statistics: Statistics = {}
 
-    def keeping(name: str, module: nn.Module, method: str) -> Measure:
-        measure = getattr(module, method)
-
-        def measured(*inputs: Any) -> Any:
-            value = measure(*inputs)
-            found[name] = _survey(module, value, *inputs) if method == "survey" else value
+    def keeping(name: str, module: GlobalContext) -> Measure:
+        def measured(*maps: Tensor) -> Any:
+            value = module.measure(*maps)
+            statistics[name] = _survey(module, value, *maps) if isinstance(module, GlobalMap) else value
             return value
 
         return measured
 
-    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
-        return None if method not in methods else keeping(name, module, method)
-
-    with _replaced(model, wrap):
-        yield found
+    with _sources(model, lambda name, module: keeping(name, module) if isinstance(module, kind) else None):
+        yield statistics
 
 
 def averaged(statistics: Statistics) -> Statistics:
@@ -118,28 +136,26 @@ def gathered(
     model: nn.Module, statistics: Statistics, window: Window, inside: Inside, found: Gathered
 ) -> Iterator[None]:
     """As ``reused``, while ``found`` takes up what the modules would measure on the ``inside`` of this part."""
+    fresh: Gathered = {}
 
-    def gathering(name: str, module: nn.Module) -> Measure:
-        measure, mass = getattr(module, "measure"), getattr(module, "log_mass", _log_tokens)  # noqa: B009 (mypy)
-
+    def gathering(name: str, module: GlobalMeans) -> Measure:
         def measured(*maps: Tensor) -> Any:
             own = [inside.of(x) for x in maps]
-            fresh[name] = measure(*own), mass(*own)
+            fresh[name] = module.measure(*own), module.log_mass(*own)
             return statistics[name]
 
         return measured
 
-    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
+    def source(name: str, module: GlobalContext) -> Measure | None:
         if name not in statistics:
             return None
-        return gathering(name, module) if method == "measure" else _fixed(statistics[name], method, window)
+        return gathering(name, module) if isinstance(module, GlobalMeans) else _fixed(module, statistics[name], window)
 
-    fresh: Gathered = {}
-    with _replaced(model, wrap):
+    with _sources(model, source):
         yield
     for name, (value, mass) in fresh.items():
         if name in found:
-            _take_up(found[name], (value, mass))
+            _accumulate(found[name], (value, mass))
         else:
             found[name] = _copied(value), mass.clone()
 
@@ -149,7 +165,7 @@ def merged(found: Gathered) -> Statistics:
     return {name: value for name, (value, _) in found.items()}
 
 
-def _take_up(mean: tuple[Any, Tensor], part: tuple[Any, Tensor]) -> None:
+def _accumulate(mean: tuple[Any, Tensor], part: tuple[Any, Tensor]) -> None:
     """In place: what is kept from tile to tile would lie scattered among large maps, and hold their memory."""
     total = torch.logaddexp(mean[1], part[1])
     _blend(mean[0], part[0], (mean[1] - total).exp(), (part[1] - total).exp())
@@ -170,10 +186,6 @@ def _copied(value: Any) -> Any:
     return type(value)(*map(_copied, value)) if isinstance(value, tuple) else value.clone()
 
 
-def _log_tokens(x: Tensor, *_: Tensor) -> Tensor:
-    return torch.tensor(float(x.shape[-2] * x.shape[-1]), device=x.device).log()
-
-
 @contextmanager
 def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> Iterator[None]:
     """Inside the block ``model`` measures nothing, but uses ``statistics`` of an image, of which it is given a part.
@@ -184,39 +196,33 @@ def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> 
         window: which part of the image that is.
     """
 
-    def wrap(name: str, module: nn.Module, method: str) -> Measure | None:
-        return _fixed(statistics[name], method, window) if name in statistics else None
+    def source(name: str, module: GlobalContext) -> Measure | None:
+        return _fixed(module, statistics[name], window) if name in statistics else None
 
-    with _replaced(model, wrap):
+    with _sources(model, source):
         yield
 
 
-def _fixed(value: Any, method: str, window: Window) -> Measure:
-    """A method that gives ``value`` whatever it is given."""
-    if method == "survey":
+def _fixed(module: GlobalContext, value: Any, window: Window) -> Measure:
+    """A source that gives ``value`` whatever it is given."""
+    if isinstance(module, GlobalMap):
         return lambda x: _within(value, window, x)
     return lambda *_: value
 
 
 @contextmanager
-def _replaced(model: nn.Module, wrap: Callable[[str, nn.Module, str], Measure | None]) -> Iterator[None]:
-    """Call ``wrap(name, module, name of its measuring method)`` for a function to stand in the method's place."""
-    replaced: list[tuple[nn.Module, str]] = []
+def _sources(model: nn.Module, source: Callable[[str, GlobalContext], Measure | None]) -> Iterator[None]:
+    """Inside the block each context goes by ``source(name, module)``, where that is not None."""
+    given: list[GlobalContext] = []
     try:
         for name, module in model.named_modules():
-            method = _measuring(module)
-            function = wrap(name, module, method) if method else None
-            if method and function:
-                setattr(module, method, function)
-                replaced.append((module, method))
+            if isinstance(module, GlobalContext) and (measure := source(name, module)) is not None:
+                module.source = measure
+                given.append(module)
         yield
     finally:
-        for module, method in replaced:
-            delattr(module, method)  # the instance's attribute: the class's method is there again
-
-
-def _measuring(module: nn.Module) -> str | None:
-    return next((name for name in METHODS if callable(getattr(module, name, None))), None)
+        for module in given:
+            del module.source  # the instance's: the class says None
 
 
 def _within(survey: Survey, window: Window, x: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from cea.models.adapters.base import Adapter
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
+from cea.models.global_context import Window, recorded, reused
 from cea.models.network import Restorer, build
 
 SIZES = ((1, 1), (1, 9), (7, 2), (8, 8), (19, 33))
@@ -122,6 +123,23 @@ class _ComponentContract:
         before = {name: tensor.clone() for name, tensor in component.state_dict().items()}
         component(feature_map())
         assert all(torch.equal(tensor, before[name]) for name, tensor in component.state_dict().items())
+
+    def test_tiles_equal_the_whole(self) -> None:
+        """With what the network measures over the whole image given, it is local: a part gives the image's pixels.
+
+        Where this fails, the component pools over its map by other means than a
+        `cea.models.global_context.GlobalContext`, and would restore each tile of a photograph differently.
+        """
+        network = self.network().double()
+        image = torch.rand(1, 3, 128, 136, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        with torch.no_grad(), recorded(network) as statistics:
+            whole = network(image)
+        with torch.no_grad(), reused(network, statistics, Window(24 / 128, 104 / 128, 16 / 136, 120 / 136)):
+            part = network(image[..., 24:, 16:])
+        inner = slice(72, None)
+        difference = (part[..., inner, inner] - whole[..., 24:, 16:][..., inner, inner]).abs().max()
+        changed = (whole - image).abs().mean()
+        assert difference < 1e-4 * changed, f"a part differs from the whole by {difference:.2g}"
 
     def test_bfloat16_agrees(self) -> None:
         x = feature_map() / 2

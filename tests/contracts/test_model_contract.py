@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from cea.models.adapters.base import Adapter
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
+from cea.models.global_context import GlobalMeans
 from cea.testing.models import AdapterContract, BlockContract
 
 
@@ -60,3 +63,32 @@ class BrokenContract(AdapterContract):
 def test_the_contract_notices(test: str) -> None:
     with pytest.raises(AssertionError):
         getattr(BrokenContract(), test)()
+
+
+class Pooling(Adapter):
+    """A plug-in that looks at the whole map without saying so."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__(channels, config)
+        self.shift = nn.Parameter(torch.zeros(channels, config.adapter_width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.mean(dim=(2, 3), keepdim=True) * self.shift.sum(1)[:, None, None]
+
+
+class Honest(Pooling, GlobalMeans):
+    """The same by the rule."""
+
+    def measure(self, *maps: Tensor) -> Tensor:
+        return maps[0].mean(dim=(2, 3), keepdim=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.context(x) * self.shift.sum(1)[:, None, None]
+
+
+@pytest.mark.parametrize(("plugin", "holds"), [(Pooling, False), (Honest, True)])
+def test_a_plugin_that_pools_globally_elsewhere_fails_the_suite(plugin: type[Adapter], holds: bool):
+    suite = AdapterContract()
+    suite.name = f"{__name__}:{plugin.__name__}"  # type: ignore[misc]
+    with nullcontext() if holds else pytest.raises(AssertionError, match="a part differs from the whole"):
+        suite.test_tiles_equal_the_whole()

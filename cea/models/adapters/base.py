@@ -15,6 +15,11 @@ class Adapter(nn.Module, ABC):
 
     A new adapter starts as the identity, so that every adapter's network starts as the same network.
 
+    What it sees beyond the neighbourhood of a token must come from a `cea.models.global_context.GlobalContext`: the
+    adapter itself (``class Mine(Adapter, GlobalMeans)``) or a module of it, which measures means over the map, or a
+    coarse map, and goes by ``self.context(x)``. Restoration in tiles takes it once for the whole image; an adapter
+    that pools by other means gives each tile results of its own, which the conformance suite refuses.
+
     Args:
         channels: C, the channels of the feature map at this site.
         config: the model's configuration; an adapter reads the fields that concern it.

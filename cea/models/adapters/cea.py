@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from cea.models.adapters.base import Adapter
 from cea.models.adapters.cells import Cells
 from cea.models.config import Affinity, ModelConfig
+from cea.models.global_context import GlobalMeans
 
 
 class Experts(NamedTuple):
@@ -42,7 +43,7 @@ class Experts(NamedTuple):
     gains: Tensor | None = None
 
 
-class HyperAdapter(nn.Module):
+class HyperAdapter(GlobalMeans):
     """r learned rank queries attend to the feature map; two linear heads read A and D off the resulting tokens.
 
     The query stays in the sum, ``LN(q + attn(q, X))``: without it the r tokens come out alike, and with them all
@@ -82,7 +83,7 @@ class HyperAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Experts:
         """(B, C, H, W) to A and D, (B, r, C) each, and to c and G where there are any."""
-        tokens = self.instance_tokens(self.measure(x))
+        tokens = self.instance_tokens(self.context(x))
         return Experts(
             self.to_routing(tokens),
             self.to_directions(tokens),
@@ -90,15 +91,16 @@ class HyperAdapter(nn.Module):
             None if self.to_gains is None else self.to_gains(tokens),
         )
 
-    def measure(self, x: Tensor) -> Tensor:
-        """attn(q, X), (B, r, d): single-head cross-attention of the rank queries to the cells of the map."""
+    def measure(self, *maps: Tensor) -> Tensor:
+        """attn(q, X) of one map, (B, r, d): single-head cross-attention of the rank queries to the cells of the map."""
+        (x,) = maps
         keys, values = self._keys_values(x)
         queries = self.queries.expand(x.shape[0], -1, -1)
         return F.scaled_dot_product_attention(queries, keys, values)
 
-    def log_mass(self, x: Tensor) -> Tensor:
+    def log_mass(self, *maps: Tensor) -> Tensor:
         """Logarithm of the sum that attn(q, X) is divided by, (B, r): what a part of an image counts for in it."""
-        keys, _ = self._keys_values(x)
+        keys, _ = self._keys_values(maps[0])
         return torch.logsumexp(self.queries @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5, dim=-1)
 
     def _keys_values(self, x: Tensor) -> tuple[Tensor, ...]:

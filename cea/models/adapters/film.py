@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from cea.models.adapters.base import Adapter
 from cea.models.config import ModelConfig
+from cea.models.global_context import GlobalMeans
 from cea.models.layers import ChannelNorm, Pointwise
 
 
@@ -36,20 +37,21 @@ class Modulation(nn.Module):
         return modulation
 
 
-class Film(Adapter):
+class Film(Adapter, GlobalMeans):
     """x * (1 + scale) + shift, one scale and shift per channel and image, from the image's channel means."""
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__(channels, config)
         self.modulation = Modulation(channels, config.adapter_width)
 
-    def measure(self, x: Tensor) -> Tensor:
-        """The image's global statistic: its channel means, (B, C, 1, 1)."""
+    def measure(self, *maps: Tensor) -> Tensor:
+        """Channel means of one map, (B, C, 1, 1)."""
+        (x,) = maps
         return x.mean(dim=(2, 3), keepdim=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return modulate(x, self.modulation(self.measure(x)))
+        return modulate(x, self.modulation(self.context(x)))
 
 
 def modulate(x: Tensor, modulation: Tensor) -> Tensor:

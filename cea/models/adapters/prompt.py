@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from cea.models.adapters.base import Adapter
 from cea.models.config import ModelConfig
+from cea.models.global_context import GlobalMap
 from cea.models.layers import ChannelNorm, Pointwise
 
 
-class PromptBank(Adapter):
+class PromptBank(Adapter, GlobalMap):
     """x + out(gelu(in(x) + prompt(x))): r prompts of h channels on a ``prompt_grid`` x ``prompt_grid`` grid."""
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
@@ -35,14 +36,15 @@ class PromptBank(Adapter):
         nn.init.zeros_(self.widen.weight)
         nn.init.zeros_(self.widen.bias)
 
-    def survey(self, x: Tensor) -> Tensor:
+    def measure(self, *maps: Tensor) -> Tensor:
         """The image's prompt, (B, h, g, g): a convex mixture of the bank, decided by the image's channel means."""
+        (x,) = maps
         weights = self.to_weights(x.mean(dim=(2, 3))).softmax(dim=-1)
         return (weights @ self.prompts.flatten(1)).unflatten(1, self.prompts.shape[1:])
 
     def prompt(self, x: Tensor) -> Tensor:
         """The image's prompt stretched over the map, (B, h, H, W)."""
-        return F.interpolate(self.survey(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return F.interpolate(self.context(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""

@@ -7,23 +7,25 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from cea.models.global_context import GlobalMeans
 from cea.models.layers import ChannelNorm, Pointwise
 
 
-class ChannelAttention(nn.Module):
+class ChannelAttention(GlobalMeans):
     """Simplified channel attention: each channel is scaled by a linear map of the image's channel means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.scale = nn.Linear(channels, channels)
 
-    def measure(self, x: Tensor) -> Tensor:
-        """The image's global statistic, (B, C): its channel means."""
+    def measure(self, *maps: Tensor) -> Tensor:
+        """Channel means of one map, (B, C)."""
+        (x,) = maps
         return x.mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return x * self.scale(self.measure(x))[:, :, None, None]
+        return x * self.scale(self.context(x))[:, :, None, None]
 
 
 class NafnetBlock(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cea.models.global_context import GlobalMeans
 from cea.models.layers import ChannelNorm, Pointwise
 
 CHANNELS_PER_HEAD = 32
@@ -30,7 +31,7 @@ class Moments(NamedTuple):
     keys: Tensor
 
 
-class TransposedAttention(nn.Module):
+class TransposedAttention(GlobalMeans):
     """Multi-head attention whose tokens are the channels: cost linear in the pixels.
 
     Equation 1 of the paper: V softmax(K Q temperature), with Q and K of unit length along the pixels. Here the Gram
@@ -53,8 +54,9 @@ class TransposedAttention(nn.Module):
         """Temperature 1."""
         nn.init.ones_(self.temperature)
 
-    def measure(self, query: Tensor, key: Tensor) -> Moments:
-        """The image's global statistic, from (B, C, H, W) each."""
+    def measure(self, *maps: Tensor) -> Moments:
+        """Moments of the maps of queries and keys, (B, C, H, W) each."""
+        query, key = maps
         queries, keys = self._split(query), self._split(key)
         root = queries.shape[-1] ** 0.5
         products = (queries / root) @ (keys / root).transpose(-2, -1)
@@ -68,7 +70,7 @@ class TransposedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         query, key, value = self.depthwise(self.to_qkv(x)).chunk(3, dim=1)
-        attended = self.attention(self.measure(query, key)) @ self._split(value)
+        attended = self.attention(self.context(query, key)) @ self._split(value)
         return self.project(attended.reshape(x.shape).contiguous(memory_format=torch.channels_last))
 
     def _split(self, x: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ def photo(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("keys", CONFIGS, ids=lambda keys: "-".join(map(str, keys.values())))
 def test_a_part_gives_the_pixels_of_the_whole(keys: dict[str, object]) -> None:
-    """Where this fails for a new adapter or block: what it sees of the whole image has to come from ``measure`` or
-    ``survey``, see ``cea.models.global_context``."""
+    """Where this fails for a new adapter or block: what it sees of the whole image has to come from a
+    `cea.models.global_context.GlobalContext`."""
     model, image = network(**keys), photo(160, 152)
     with torch.no_grad(), recorded(model) as statistics:
         whole = model(image)

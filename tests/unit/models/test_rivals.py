@@ -108,7 +108,7 @@ class TestPromptBank:
         adapter = awake(PromptBank)
         with torch.no_grad():
             adapter.prompts.copy_(adapter.prompts[:1].expand_as(adapter.prompts))
-        torch.testing.assert_close(adapter.survey(feature_map())[0], adapter.prompts[0])
+        torch.testing.assert_close(adapter.measure(feature_map())[0], adapter.prompts[0])
 
 
 class TestMixtureOfExperts:
