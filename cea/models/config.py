@@ -51,6 +51,8 @@ class ModelConfig(Config):
     each expert of ``moe``; ``cea.models.measure.matching`` solves for it."""
     local_cell: int = Field(4, ge=1, le=1024)
     """Descriptors of ``film-local`` are means over cells of this many rows and columns of tokens."""
+    adapter_options: dict[str, Any] = Field(default_factory=dict)
+    """Keys of an adapter's own, which its class ``Options`` describes and validates; those above are everybody's."""
     top_k: int = Field(2, ge=1, le=256)
     """Experts that ``moe`` gives each token."""
     prompt_grid: int = Field(4, ge=1, le=64)

@@ -38,7 +38,10 @@ SIZES = ((1, 1), (1, 7), (6, 1), (2, 3), (17, 31), (64, 48))
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 SLACK = 0.02
-"""By how much of itself the damage may fall between two severities (a stream's own luck)."""
+"""By how much of itself the damage may fall between two severities (random variation of a stream)."""
+
+SPARED = 0.25
+"""Share of 32 x 32 px blocks that may stay untouched by a family that is not local: rain and snow have gaps."""
 
 ROUNDING = 1e-6
 """Less than a thousandth of an 8-bit level."""
@@ -121,7 +124,7 @@ class DegradationContract:
         assert digest(self.run(params)) == first, "apply keeps a state"
         assert digest(self.run(params, planar=True)) == first, "apply depends on the memory layout"
 
-    def test_stream_is_the_only_luck(self) -> None:
+    def test_stream_is_the_only_randomness(self) -> None:
         """apply reads no global generator, and moves none."""
         params = self.make().at(1.0)
         before = global_state()
@@ -169,6 +172,20 @@ class DegradationContract:
             for s in (0.5, 1.0)
         ]
         assert errors[0] < errors[1], f"half strength does as much damage as full: {errors}"
+
+    def test_severity_is_true(self) -> None:
+        """No severity where nothing changes, some where something does; a family that spares whole areas is local."""
+        family, size = self.make(), (192, 256)
+        image = picture(size)
+        result = family.apply(image, family.at(1.0), context(size))
+        change = blocks(np.abs(np.clip(result.image, 0, 1) - image).max(axis=2))
+        severity = blocks(result.severity)
+        unmarked = (severity == 0) & (change > 2 / 255)
+        assert not unmarked.any(), "apply changes areas to which it gives no severity"
+        spared = (change < 0.5 / 255).mean()
+        marked = ((severity > 0.25) & (change < 0.5 / 255)).mean()
+        assert marked < SPARED, f"severity marks areas that apply leaves alone ({marked:.0%} of the picture)"
+        assert family.local or spared < SPARED, f"{spared:.0%} of the picture stays untouched: say local = True"
 
     def test_pickles(self) -> None:
         """Family and parameters go through pickle, as they must to reach workers."""
@@ -232,6 +249,12 @@ def context(size: tuple[int, int]) -> Context:
 def global_state() -> bytes:
     """The state of Python's and of NumPy's global generator."""
     return pickle.dumps((random.getstate(), np.random.get_state()))
+
+
+def blocks(values: Map, side: int = 32) -> Map:
+    """Maxima over blocks of ``side`` pixels."""
+    height, width = (length // side for length in values.shape)
+    return values[: height * side, : width * side].reshape(height, side, width, side).max(axis=(1, 3))
 
 
 def ramp(size: tuple[int, int]) -> Map:

@@ -97,6 +97,9 @@ class Degradation(ABC, Generic[R, P]):
     stage: ClassVar[Stage]
     Ranges: ClassVar[type[Config]]
     Params: ClassVar[type[Params]]
+    local: ClassVar[bool] = False
+    """Whether parts of the picture stay untouched even at full strength: drops, blobs. A sample with such a family
+    never counts as uniform."""
 
     def __init__(self, ranges: R) -> None:
         self.ranges = ranges

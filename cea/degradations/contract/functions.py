@@ -61,7 +61,7 @@ class Pair:
 
 
 class FunctionFamily(Degradation[FunctionRanges, FunctionParams]):
-    """Base of the classes that ``family`` makes; severity and strength blend."""
+    """Base of the classes that ``family`` makes; strength blends, and severity is 0 where nothing changed."""
 
     Ranges: ClassVar[type[Config]] = FunctionRanges
     Params: ClassVar[type[Params]] = FunctionParams
@@ -82,7 +82,6 @@ class FunctionFamily(Degradation[FunctionRanges, FunctionParams]):
         Raises:
             ConfigError: it returned another shape, or NaN.
         """
-        severity = strength.severity_map(image, params.amount, context.strength)
         degraded = np.asarray(self.pair.apply(image.copy(), dict(params.values), generator(context.stream)), np.float32)
         if degraded.shape != image.shape or not np.isfinite(degraded).all():
             raise ConfigError(
@@ -90,10 +89,13 @@ class FunctionFamily(Degradation[FunctionRanges, FunctionParams]):
                 expected=f"finite values of shape {image.shape}",
                 remedy="return an image of the size it was given",
             )
-        return Applied(strength.blend(image, degraded, severity), severity)
+        weight = strength.severity_map(image, params.amount, context.strength)
+        return Applied(strength.blend(image, degraded, weight), weight * strength.touched(image, degraded))
 
 
-def family(name: str, sample: Sample, apply: Apply, *, stage: Stage = "sensor") -> type[FunctionFamily]:
+def family(
+    name: str, sample: Sample, apply: Apply, *, stage: Stage = "sensor", local: bool = False
+) -> type[FunctionFamily]:
     """A family class from ``sample(rng) -> numbers`` and ``apply(image, numbers, rng) -> image``.
 
     Args:
@@ -101,6 +103,7 @@ def family(name: str, sample: Sample, apply: Apply, *, stage: Stage = "sensor") 
         sample: draws numbers that JSON can hold.
         apply: a pure function of its three arguments; it may write into ``image``.
         stage: where in the formation of a photograph it acts.
+        local: whether it leaves parts of the picture untouched.
     """
-    body = {"name": name, "stage": stage, "pair": Pair(sample, apply)}
+    body = {"name": name, "stage": stage, "local": local, "pair": Pair(sample, apply)}
     return type(name, (FunctionFamily,), {**body, "__doc__": apply.__doc__, "__module__": sample.__module__})

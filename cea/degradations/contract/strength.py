@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from cea.types import ImageF, Map
@@ -18,6 +19,16 @@ def severity_map(image: ImageF, severity: float, strength: Map | None) -> Map:
     if strength is None:
         return np.full(image.shape[:2], level, np.float32)
     return np.clip(strength, np.float32(0), np.float32(1)) * level
+
+
+_NEAR_PX = 17
+_HALF_LEVEL = 0.5 / 255
+
+
+def touched(image: ImageF, degraded: ImageF) -> Map:
+    """1 where a pixel within 8 px changed by more than half an 8-bit level, else 0; (H, W) float32."""
+    changed = (np.abs(degraded - image).max(axis=2) > _HALF_LEVEL).astype(np.uint8)
+    return cv2.dilate(changed, np.ones((_NEAR_PX, _NEAR_PX), np.uint8)).astype(np.float32)
 
 
 def blend(image: ImageF, degraded: ImageF, strength: Map | float | None) -> ImageF:

@@ -83,7 +83,7 @@ def _draw_once(
         variant=key.variant,
         split=split,
         crop=crop,
-        uniform=not fields,
+        uniform=not fields and not any(node.degradation.local for node in nodes),
         engine_version=ENGINE_VERSION,
         order=recipe.order,
         scene=draw_scene(key.generator("scene")).model_copy(update=maps),

@@ -53,7 +53,7 @@ class Record(Config):
     crop: tuple[int, int, int, int] | None
     """[top, left, height, width] in clean pixels; None: the whole image."""
     uniform: bool
-    """Whether every strength is the same all over the image."""
+    """Whether every strength is the same all over the image: no field drives it, and no family is local."""
     engine_version: str = Field(pattern=r"^\d+\.\d+$")
     """Of the engine that drew it."""
     order: Order

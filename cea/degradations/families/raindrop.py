@@ -68,6 +68,7 @@ class RaindropParams(Params):
 class Raindrop(Degradation[RaindropRanges, RaindropParams]):
     """Refracting drops that merge where they touch; a strength map shrinks them."""
 
+    local: ClassVar[bool] = True
     name: ClassVar[str] = "raindrop"
     stage: ClassVar[Stage] = "optics"
     Ranges: ClassVar[type[Config]] = RaindropRanges

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from cea.config import Config, parse
 from cea.models.config import ModelConfig
+
+
+class NoOptions(Config):
+    """An adapter without keys of its own."""
 
 
 class Adapter(nn.Module, ABC):
@@ -26,13 +31,17 @@ class Adapter(nn.Module, ABC):
 
     Attributes:
         width_key: the key of ``ModelConfig`` that sets how many parameters this adapter has, and nothing else.
+        Options: the adapter's own keys, ``model.adapter_options`` of params.yaml; None takes no notice of any.
+        options: their values.
     """
 
     width_key: ClassVar[str] = "adapter_width"
+    Options: ClassVar[type[Config] | None] = NoOptions
 
     @abstractmethod
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__()
+        self.options: Any = self.Options and parse(self.Options, config.adapter_options, "model.adapter_options")
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -43,6 +52,7 @@ class NoAdapter(Adapter):
     """The plain backbone: no correction. It gets more parameters by widening its blocks."""
 
     width_key = "expansion"
+    Options = None  # it stands at the sites that another adapter, whose options these are, leaves out
 
     def __init__(self, channels: int, config: ModelConfig) -> None:
         super().__init__(channels, config)

@@ -17,11 +17,15 @@ _STEPS = {"expansion": 1 / 256}
 """Grids of the width keys that are not whole numbers."""
 
 
-@cache
 def parameters(config: ModelConfig) -> int:
     """Parameters of the network, without making its weights."""
+    return _parameters(config.model_dump_json())
+
+
+@cache
+def _parameters(config: str) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Restorer(config).parameters())
+        return sum(parameter.numel() for parameter in Restorer(ModelConfig.model_validate_json(config)).parameters())
 
 
 def resolve(section: ModelSection) -> ModelConfig:
@@ -29,7 +33,7 @@ def resolve(section: ModelSection) -> ModelConfig:
     own = ModelConfig.model_validate(section.model_dump(exclude={"equal_to"}))
     if section.equal_to in (None, own.adapter):
         return own
-    return match(own, own.model_copy(update={"adapter": section.equal_to}))
+    return match(own, own.model_copy(update={"adapter": section.equal_to, "adapter_options": {}}))
 
 
 def match(config: ModelConfig, reference: ModelConfig, tolerance: float = TOLERANCE) -> ModelConfig:

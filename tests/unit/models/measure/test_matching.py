@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cea.config import parse
+from cea.config import Config, parse
 from cea.errors import ConfigError
+from cea.models.adapters.base import NoAdapter
 from cea.models.adapters.registry import ADAPTERS
+from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig, ModelSection
 from cea.models.measure.matching import match, parameters, resolve
 from cea.models.network import build
@@ -61,3 +63,31 @@ def test_section_without_a_rival_is_left_as_it_is(values: dict[str, object]) -> 
 def test_unknown_reference_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'cea'"):
         resolve(parse(ModelSection, {"adapter": "film", "equal_to": "ceaa"}, "model"))
+
+
+class OwnOptions(Config):
+    depth: int = 1
+
+
+class Own(NoAdapter):
+    """An adapter with a key of its own."""
+
+    Options = OwnOptions
+
+
+def test_an_adapters_own_keys_are_validated_by_it_and_kept_with_the_weights(tmp_path):
+    section = {"adapter": f"{__name__}:Own", "adapter_options": {"depth": 3}, "width": 8, "middle_blocks": 1}
+    config = resolve(parse(ModelSection, section, "model"))
+    network = build(config)
+    assert {one.options.depth for name, one in network.backbone.adapters().items() if "decoder" not in name} == {3}
+    save_weights(tmp_path / "a.safetensors", network, config, {})
+    assert load_weights(tmp_path / "a.safetensors")[0].config.adapter_options == {"depth": 3}
+    with pytest.raises(ConfigError, match=r"model\.adapter_options.*depht.*depth"):
+        build(config.model_copy(update={"adapter_options": {"depht": 3}}))
+
+
+def test_options_belong_to_the_adapter_and_not_to_what_it_is_matched_to():
+    section = {"adapter": f"{__name__}:Own", "equal_to": "film", "adapter_options": {"depth": 3}}
+    config = resolve(parse(ModelSection, section, "model"))
+    assert config.adapter_options == {"depth": 3}
+    assert parameters(config) == pytest.approx(parameters(ModelConfig(adapter="film")), rel=0.01)
