@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cea.data.archive import TarWriter
-from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler
+from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs, StepSampler
 from cea.data.shards import FORMAT, INDEX, PARTS
 from cea.data.sources.bundled import Bundled, BundledConfig
 from cea.io.images import encode_png, pixel_sha256, read_rgb, to_uint8, write_image
@@ -57,7 +57,7 @@ class FullSizePngs(Dataset[tuple[Tensor, Tensor]]):
         self.names = sorted(path.name for path in (folder / "clean").iterdir())
         self.folder = folder
 
-    def __getitem__(self, order: Order) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, order: PatchSpec) -> tuple[Tensor, Tensor]:
         """Degraded and clean, (3, PATCH, PATCH) float in [0, 1]."""
         name = self.names[order.row % len(self.names)]
         degraded, clean = (self._open(self.folder / part / name) for part in ("degraded", "clean"))
@@ -69,7 +69,7 @@ class FullSizePngs(Dataset[tuple[Tensor, Tensor]]):
     def _open(self, path: Path) -> np.ndarray:
         return np.array(Pillow.open(path).convert("RGB"))
 
-    def _tensor(self, image: np.ndarray, top: int, left: int, order: Order) -> Tensor:
+    def _tensor(self, image: np.ndarray, top: int, left: int, order: PatchSpec) -> Tensor:
         patch = image[top : top + PATCH, left : left + PATCH]
         patch = patch[::-1] if order.flips[0] else patch
         patch = patch[:, ::-1] if order.flips[1] else patch
@@ -116,7 +116,7 @@ def _write_tile(tar: TarWriter, name: str, clean: np.ndarray, degraded: np.ndarr
     return row
 
 
-def per_second(read: Callable[[Order], object], orders: list[Order]) -> float:
+def per_second(read: Callable[[PatchSpec], object], orders: list[PatchSpec]) -> float:
     """Patches per second of processor time: other processes of the machine do not count."""
     start = time.process_time()
     for order in orders:
@@ -136,7 +136,7 @@ def speeds(folder: Path, patches: int) -> dict[str, float]:
     return found
 
 
-def _read(dataset: PatchDataset, order: Order) -> list[Tensor]:
+def _read(dataset: PatchDataset, order: PatchSpec) -> list[Tensor]:
     return [as_unit(image[None]) for image in dataset[order]]
 
 

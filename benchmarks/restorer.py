@@ -48,7 +48,7 @@ _CAP = 80.0
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """Two images of one size, uint8."""
 
     degraded: ImageU8
@@ -67,7 +67,7 @@ class Judged:
     grid_output: list[NDArray[np.float64]]
 
 
-def pairs(folder: Path, limit: int | None) -> Iterator[Pair]:
+def pairs(folder: Path, limit: int | None) -> Iterator[ImagePair]:
     """The pairs of one set, evenly spread over it where there is a limit."""
     inputs = next(place for place in (folder / "degraded", folder / "clean") if place.is_dir())
     found = sorted(path for path in inputs.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -77,15 +77,15 @@ def pairs(folder: Path, limit: int | None) -> Iterator[Pair]:
         clean = read_rgb(targets.get(path.stem) or targets[before_underscore(path.stem)])
         if path.parent.name == "clean":
             noise = generator(stream(0, "noise", path.name)).normal(0, SIGMA, clean.shape)
-            yield Pair(to_uint8((clean + noise).clip(0, 255) / 255), clean)
+            yield ImagePair(to_uint8((clean + noise).clip(0, 255) / 255), clean)
         else:
-            yield Pair(read_rgb(path), clean)
+            yield ImagePair(read_rgb(path), clean)
 
 
-def judge(model: Restorer, pair: Pair) -> Judged:
+def judge(model: Restorer, pair: ImagePair) -> Judged:
     """Restore it in colour, in grey, and its clean image."""
     restored = _restored(model, pair.degraded)
-    grey = Pair(greyed(pair.degraded, 1), greyed(pair.clean, 1))
+    grey = ImagePair(greyed(pair.degraded, 1), greyed(pair.clean, 1))
     restored_grey = _restored(model, grey.degraded)
     return Judged(
         gain=_gain(restored, pair),
@@ -146,7 +146,7 @@ def _restored(model: Restorer, image: ImageU8) -> ImageF:
     return restore(model, image, tile=tile_for(image))
 
 
-def _gain(restored: ImageF, pair: Pair) -> float:
+def _gain(restored: ImageF, pair: ImagePair) -> float:
     return _psnr(restored, pair.clean) - _psnr(pair.degraded, pair.clean)
 
 

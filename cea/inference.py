@@ -19,7 +19,7 @@ from cea.models.global_context import (
     GlobalMeans,
     Inside,
     Statistics,
-    Window,
+    TileWindow,
     averaged,
     gathered,
     merged,
@@ -153,7 +153,7 @@ def _restore_tiles(model: nn.Module, image: Image, tile: int, fixed: Statistics)
 
 class _Tile(NamedTuple):
     place: tuple[slice, slice]
-    window: Window
+    window: TileWindow
     inside: Inside
     weight: NDArray[np.float32]
 
@@ -165,7 +165,7 @@ def _tiles(height: int, width: int, side: int, multiple: int) -> Iterator[_Tile]
         for across, (left, right) in zip(columns, _insides(columns, multiple), strict=True):
             yield _Tile(
                 (slice(down.start, down.stop), slice(across.start, across.stop)),
-                Window(*_share(down, height, multiple), *_share(across, width, multiple)),
+                TileWindow(*_share(down, height, multiple), *_share(across, width, multiple)),
                 Inside(top, bottom, left, right),
                 down.weight[:, None, None] * across.weight[:, None],
             )

@@ -11,14 +11,14 @@ from argparse import Namespace
 
 from cea.config import read_params
 from cea.data.dataset import list_split, remove_others, write_split
-from cea.degradations.engine.recipes import read_recipes
+from cea.degradations.engine.recipes import training_flags
 from cea.types import SPLITS
 from pipeline import stage
 
 
 def main(paths: Namespace) -> None:
     """List the shards of each split; what removed recipes have left behind goes (DVC's cache still has it)."""
-    seen = {name: recipe.training for name, recipe in read_recipes(read_params()).items()}
+    seen = training_flags(read_params())
     for split in SPLITS:
         folder = paths.shards / split
         for name in remove_others(folder, seen):

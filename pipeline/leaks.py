@@ -1,4 +1,4 @@
-"""leaks: refuse to train on photographs that the benchmarks of ``evaluate.benchmarks`` test on."""
+"""leaks: refuse to train on photographs that the benchmarks of ``evaluate.testsets`` test on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERDICT = b'{"leaks": 0}\n'
 
 def main(paths: Namespace) -> None:
     """Compare every photograph that is trained or validated on with the benchmarks' test images."""
-    benchmarks = load(EvaluationConfig, read_params(), "evaluate").benchmarks
+    benchmarks = load(EvaluationConfig, read_params(), "evaluate").testsets
     if benchmarks:
         sets = [found for entry in benchmarks.values() for found in find_sets(Path(entry.path), entry.layout)]
         used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))

@@ -14,7 +14,7 @@ from cea.lineage.training import tracked
 from cea.models.config import ModelSection
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
-from cea.training.fit import Job, fit
+from cea.training.fit import TrainingJob, fit
 from cea.training.results import speed, write_results
 from pipeline import stage
 
@@ -27,7 +27,7 @@ def main(paths: Namespace) -> None:
         read_split(paths.dataset / f"{split}.json").folders(paths.shards / split) for split in ("train", "val")
     )
     seed = params["seed"] if config.seed is None else config.seed
-    job = Job(train, val, output=paths.model, state=paths.state, seed=seed)
+    job = TrainingJob(train, val, output=paths.model, state=paths.state, seed=seed)
     with tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
         result = fit(job, config, model, report=run.live)
         write_results(paths.model, paths.metrics, result)

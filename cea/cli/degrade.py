@@ -39,7 +39,7 @@ def degrade(
         raise ConfigError(
             "--depth or --light with a folder", expected="one photograph", remedy="pass photographs singly"
         )
-    wish = files.Wish(
+    options = files.DegradeOptions(
         *_recipe(recipe, params),
         seed,
         uneven,
@@ -49,7 +49,7 @@ def degrade(
     pairs, broken = files.targets(photo, out), []
     for source, target in pairs:
         try:
-            drawn, rendered = files.degrade(source, wish)
+            drawn, rendered = files.degrade(source, options)
         except ImageError as error:
             if not photo.is_dir():
                 raise

@@ -23,12 +23,12 @@ from cea.errors import DataError
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
-Pair = tuple[Tensor, Tensor]
+PatchPair = tuple[Tensor, Tensor]
 """Degraded and clean, (3, h, w) uint8 each."""
 
 
 @dataclass(frozen=True)
-class Order:
+class PatchSpec:
     """One patch to be cut.
 
     Attributes:
@@ -81,19 +81,19 @@ class ShardPairs:
         return found
 
 
-class PatchDataset(Dataset[Pair]):
+class PatchDataset(Dataset[PatchPair]):
     """Patches of ``patch`` x ``patch`` pixels as the sampler orders them; smaller images are repeated at the edge."""
 
     def __init__(self, pairs: ShardPairs, patch: int) -> None:
         self.pairs = pairs
         self.patch = patch
 
-    def __getitem__(self, order: Order) -> Pair:
+    def __getitem__(self, order: PatchSpec) -> PatchPair:
         """Degraded and clean, (3, patch, patch) uint8."""
         clean, degraded = self.pairs.pair(order.group, order.row)
         return self._cut(degraded, order), self._cut(clean, order)
 
-    def _cut(self, image: ImageU8, order: Order) -> Tensor:
+    def _cut(self, image: ImageU8, order: PatchSpec) -> Tensor:
         image = _at_least(image, self.patch)
         top = int(order.top * (image.shape[0] - self.patch + 1))
         left = int(order.left * (image.shape[1] - self.patch + 1))
@@ -125,12 +125,12 @@ class PatchSequence:
     transpose: bool = False
     grey_share: float = 0.0
 
-    def orders(self, step: int) -> list[Order]:
+    def orders(self, step: int) -> list[PatchSpec]:
         """Batch number ``step``: a pure function of the sequence and ``step``."""
         first = (step * self.world + self.rank) * self.batch
         return [self.order(position) for position in range(first, first + self.batch)]
 
-    def order(self, position: int) -> Order:
+    def order(self, position: int) -> PatchSpec:
         """The patch at ``position`` of the sequence that all ranks share."""
         turn, place = divmod(position, len(self.sizes))
         group = int(_shuffled(len(self.sizes), stream(self.seed, "round", turn))[place])
@@ -139,7 +139,7 @@ class PatchSequence:
         top, left, *flips = (float(draw) for draw in generator(stream(self.seed, "crop", position)).random(5))
         up, across, transposed = (flip < 0.5 for flip in flips)
         flipped = (up, across, transposed and self.transpose)
-        return Order(group, row, top, left, flipped, self._greyness(position))
+        return PatchSpec(group, row, top, left, flipped, self._greyness(position))
 
     def _greyness(self, position: int) -> float:
         if not self.grey_share:
@@ -150,7 +150,7 @@ class PatchSequence:
         return 1.0 if chance < self.grey_share / 2 else float(amount)
 
 
-class StepSampler(Sampler[list[Order]]):
+class StepSampler(Sampler[list[PatchSpec]]):
     """The batches of ``sequence`` with the numbers in ``steps``, each cut into ``parts`` equal parts."""
 
     def __init__(self, sequence: PatchSequence, steps: range, parts: int = 1) -> None:
@@ -162,7 +162,7 @@ class StepSampler(Sampler[list[Order]]):
     def __len__(self) -> int:
         return len(self.steps) * self.parts
 
-    def __iter__(self) -> Iterator[list[Order]]:
+    def __iter__(self) -> Iterator[list[PatchSpec]]:
         size = self.sequence.batch // self.parts
         for step in self.steps:
             orders = self.sequence.orders(step)

@@ -40,7 +40,7 @@ _TILES_PER_JOB = 4
 
 
 @dataclass(frozen=True)
-class _Job:
+class _RenderJob:
     """Rows of the records table for one worker to render."""
 
     clean_folder: Path
@@ -78,7 +78,7 @@ def write_shards(
         raise DataError(f"{folder}: no samples to render", expected="at least one record", remedy="check synthesize")
     with atomic_folder(folder) as partial:
         step = 1 if records["crop"].is_null().any() else _TILES_PER_JOB
-        jobs = (_Job(clean_folder, tuple(rows.iter_rows(named=True))) for rows in records.iter_slices(step))
+        jobs = (_RenderJob(clean_folder, tuple(rows.iter_rows(named=True))) for rows in records.iter_slices(step))
         pool = Parallel(n_jobs=min(workers, -(-len(records) // step)), return_as="generator", batch_size=1)
         packed = chain.from_iterable(pool(delayed(_render_job)(job) for job in jobs))
         index = pl.DataFrame(list(_write_tars(partial, packed, config.samples_per_tar)), schema=INDEX)
@@ -131,7 +131,7 @@ def _write_sample(tar: TarWriter, name: str, sample: _Packed) -> dict[str, Any]:
     return {**sample.row, **ranges, "tar": name}
 
 
-def _render_job(job: _Job) -> list[_Packed]:
+def _render_job(job: _RenderJob) -> list[_Packed]:
     """Render a few samples; a pure function of the job, safe in any process."""
     return [_render_sample(job.clean_folder, row) for row in job.rows]
 

@@ -75,7 +75,7 @@ class SetLayout:
 
 
 @dataclass(frozen=True)
-class Pair:
+class TestPair:
     """One test image: its stem, the degraded file (None: noise of ``sigma_255`` is added), the clean file."""
 
     name: str
@@ -85,7 +85,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class BenchmarkSet:
+class TestSet:
     """A set as found on disk.
 
     Attributes:
@@ -100,7 +100,7 @@ class BenchmarkSet:
     name: str
     layout: str
     components: tuple[str, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TestPair, ...]
     without_target: tuple[Path, ...] = ()
     without_input: tuple[Path, ...] = ()
 
@@ -147,7 +147,7 @@ PLAIN = (
 _ANY_RULE = (same_name, rain_number, before_underscore)
 
 
-def find_sets(folder: Path, layout: Layout = "auto") -> list[BenchmarkSet]:
+def find_sets(folder: Path, layout: Layout = "auto") -> list[TestSet]:
     """Every test set in ``folder``: of a known layout, a plain pair of folders, or folders of plain pairs.
 
     ``folder`` may be the root of a layout or the ``test`` folder below it. ``layout`` says which one to look for;
@@ -178,7 +178,7 @@ def find_sets(folder: Path, layout: Layout = "auto") -> list[BenchmarkSet]:
     return found
 
 
-def describe(benchmark: BenchmarkSet, most: int = 5) -> list[str]:
+def describe(benchmark: TestSet, most: int = 5) -> list[str]:
     """What was found, in words: one line, and one each for inputs and targets that nothing belongs to."""
     lines = [f"{benchmark.name} ({benchmark.layout} layout): {len(benchmark.pairs)} pairs"]
     for files, what in ((benchmark.without_target, "without a target"), (benchmark.without_input, "without an input")):
@@ -188,7 +188,7 @@ def describe(benchmark: BenchmarkSet, most: int = 5) -> list[str]:
     return lines
 
 
-def check_complete(sets: Iterable[BenchmarkSet]) -> None:
+def check_complete(sets: Iterable[TestSet]) -> None:
     """Refuse sets with inputs that have no target: an average over the rest would be another benchmark.
 
     Raises:
@@ -203,26 +203,26 @@ def check_complete(sets: Iterable[BenchmarkSet]) -> None:
             )
 
 
-def _plain_sets(folder: Path) -> Iterator[BenchmarkSet]:
+def _plain_sets(folder: Path) -> Iterator[TestSet]:
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         names = next((names for names in PLAIN if all((place / name).is_dir() for name in names)), None)
         if names is not None:
             yield from _read_set(place, "plain", SetLayout(place.resolve().name, *names, (), _ANY_RULE))
 
 
-def _read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[BenchmarkSet]:
+def _read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[TestSet]:
     targets = _images(root / rule.targets)
     if not targets:
         return
     if rule.inputs is None:
         for sigma in SIGMAS:
-            pairs = tuple(Pair(path.stem, None, path, sigma) for path in targets)
-            yield BenchmarkSet(f"{rule.name}-sigma{sigma}", layout, rule.components, pairs)
+            pairs = tuple(TestPair(path.stem, None, path, sigma) for path in targets)
+            yield TestSet(f"{rule.name}-sigma{sigma}", layout, rule.components, pairs)
     elif inputs := _images(root / rule.inputs):
         yield _paired(layout, rule, inputs, targets)
 
 
-def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path]) -> BenchmarkSet:
+def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path]) -> TestSet:
     target_of: dict[str, Path] = {}
     for path in targets:
         if path.stem in target_of:
@@ -238,10 +238,10 @@ def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path
         if target is None:
             alone.append(path)
         else:
-            pairs.append(Pair(path.stem, path, target))
+            pairs.append(TestPair(path.stem, path, target))
     used = {pair.clean for pair in pairs}
     unused = tuple(path for path in targets if path not in used)
-    return BenchmarkSet(rule.name, layout, rule.components, tuple(pairs), tuple(alone), unused)
+    return TestSet(rule.name, layout, rule.components, tuple(pairs), tuple(alone), unused)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, Strict, field_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
 from cea.config import Config
 from cea.data.testsets import Layout
@@ -38,8 +39,8 @@ class RoutingConfig(Config):
     """An image counts for a component only if its severity (0 to 1) has this standard deviation over the image."""
 
 
-class BenchmarkConfig(Config):
-    """A benchmark on disk that the pipeline judges as well (``evaluate.benchmarks.<name>``)."""
+class TestSetConfig(Config):
+    """A test set on disk that the pipeline judges as well (``evaluate.testsets.<name>``)."""
 
     path: str = Field(min_length=1)
     """Folder of its test sets, absolute or below the project's; DVC watches it."""
@@ -74,8 +75,8 @@ class EvaluationConfig(Config):
     routing: RoutingConfig = RoutingConfig()
     """Where the experts act, against where the degradation is."""
 
-    benchmarks: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], BenchmarkConfig] = Field(default_factory=dict)
-    """Name -> benchmark on disk; names are letters, digits and underscores."""
+    testsets: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], TestSetConfig] = Field(default_factory=dict)
+    """Name -> test set on disk; names are letters, digits and underscores."""
     photographs: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(default_factory=dict)
     """Name -> folder of real photographs without a clean original, scored without reference."""
 
@@ -83,6 +84,13 @@ class EvaluationConfig(Config):
     @classmethod
     def _known(cls, name: str) -> str:
         return find_protocol(name).name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "benchmarks" in values:
+            raise ValueError("the key 'testsets', which was called 'benchmarks' before")
+        return values
 
     @field_validator("severity_edges")
     @classmethod
@@ -98,7 +106,7 @@ def check_folders(config: EvaluationConfig, root: Path) -> None:
     Raises:
         DataError: naming the first.
     """
-    paths = {f"benchmarks.{name}.path": entry.path for name, entry in config.benchmarks.items()}
+    paths = {f"testsets.{name}.path": entry.path for name, entry in config.testsets.items()}
     paths |= {f"photographs.{name}": path for name, path in config.photographs.items()}
     for key, path in paths.items():
         if not (root / path).is_dir():

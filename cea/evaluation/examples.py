@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cea.evaluation.cases import Case
 from cea.evaluation.config import ExamplesConfig
 from cea.evaluation.pictures import INDEX, Picture
-from cea.evaluation.table import Restorer
+from cea.evaluation.table import Restore
 from cea.io.images import to_uint8, write_bytes, write_image
 from cea.types import Image, ImageU8
 
@@ -52,7 +52,7 @@ def write_pictures(
     cases: Sequence[Case],
     images: pl.DataFrame,
     config: ExamplesConfig,
-    restore: Restorer,
+    restore: Restore,
     affinity: Affinity | None = None,
 ) -> list[Picture]:
     """Restore the chosen images again and write their pictures into ``folder``.
@@ -86,7 +86,7 @@ def _spread(total: int, count: int) -> set[int]:
     return {int(place) for place in np.linspace(0, total - 1, min(count, total)).round()}
 
 
-def _write(folder: Path, case: Case, config: ExamplesConfig, restore: Restorer, affinity: Affinity | None) -> bool:
+def _write(folder: Path, case: Case, config: ExamplesConfig, restore: Restore, affinity: Affinity | None) -> bool:
     """Write one picture; True where affinity maps went with it."""
     pixels = case.read()
     named: dict[str, Image] = {"input": pixels.degraded, "restored": restore(pixels.degraded), "clean": pixels.clean}

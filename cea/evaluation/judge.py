@@ -28,7 +28,7 @@ HARM_STEP = 1 / 255
 
 
 @dataclass(frozen=True)
-class Job:
+class JudgeJob:
     """A case with its pixels, and its output where that was made elsewhere, cropped as the protocol wants them."""
 
     case: Case
@@ -44,7 +44,7 @@ class Row:
     bins: list[dict[str, Any]]
 
 
-def load_job(protocol: Protocol, case: Case) -> Job:
+def load_job(protocol: Protocol, case: Case) -> JudgeJob:
     """Read a case's pixels, and its output where it brings one, and crop them as the protocol does.
 
     An output may be of the input's size or already of the cropped size.
@@ -62,13 +62,13 @@ def load_job(protocol: Protocol, case: Case) -> Job:
         output = case.output() if case.output else None
         if output is not None and output.shape == pixels.clean.shape:
             output = centre_crop(output, protocol.crop_multiple)
-        return Job(case, Pixels(degraded, clean, bands), output)
+        return JudgeJob(case, Pixels(degraded, clean, bands), output)
     except (ImageError, ConfigError) as error:
-        raise unjudgeable(case, error) from error
+        raise with_sample_name(case, error) from error
 
 
 def judge(
-    job: Job, output: Image | ImageF, protocol: Protocol, config: EvaluationConfig, lpips: Lpips | None = None
+    job: JudgeJob, output: Image | ImageF, protocol: Protocol, config: EvaluationConfig, lpips: Lpips | None = None
 ) -> Row:
     """Judge one restored image; LPIPS, where given, sees the prediction as the protocol does, but always in RGB.
 
@@ -79,7 +79,7 @@ def judge(
     try:
         before, after = (score(protocol, image, pixels.clean) for image in (pixels.degraded, output))
     except ImageError as error:
-        raise unjudgeable(job.case, error) from error
+        raise with_sample_name(job.case, error) from error
     errors = [_squared_error(protocol, image, pixels.clean) for image in (pixels.degraded, output)]
     row = {
         **_identity(job, protocol),
@@ -91,7 +91,7 @@ def judge(
     return Row(row, list(_bins(job, errors, config.severity_edges)))
 
 
-def _identity(job: Job, protocol: Protocol) -> dict[str, Any]:
+def _identity(job: JudgeJob, protocol: Protocol) -> dict[str, Any]:
     case, severity = job.case, job.pixels.severity
     return {
         "protocol": protocol.name,
@@ -143,7 +143,7 @@ def _single(image: Image | ImageF | Map) -> NDArray[np.float32]:
     return as_unit(image).astype(np.float32) if image.dtype.kind == "u" else image.astype(np.float32)
 
 
-def _bins(job: Job, errors: Sequence[NDArray[np.float32]], edges: Sequence[float]) -> Iterator[dict[str, Any]]:
+def _bins(job: JudgeJob, errors: Sequence[NDArray[np.float32]], edges: Sequence[float]) -> Iterator[dict[str, Any]]:
     """Errors by local severity: that of the strongest component at each pixel."""
     if job.pixels.severity is None or not len(job.pixels.severity):
         return
@@ -170,7 +170,7 @@ def _bins(job: Job, errors: Sequence[NDArray[np.float32]], edges: Sequence[float
             }
 
 
-def _check(protocol: Protocol, job: Job, output: Image | ImageF, scores: Sequence[Score]) -> dict[str, float]:
+def _check(protocol: Protocol, job: JudgeJob, output: Image | ImageF, scores: Sequence[Score]) -> dict[str, float]:
     """The largest difference between ``scores`` and scikit-image's, for the input and the output."""
     from cea.evaluation.reference import reference_score
 
@@ -182,6 +182,6 @@ def _check(protocol: Protocol, job: Job, output: Image | ImageF, scores: Sequenc
     }
 
 
-def unjudgeable(case: Case, error: InputError) -> DataError:
+def with_sample_name(case: Case, error: InputError) -> DataError:
     """``error`` with the sample's name in front."""
     return DataError(f"{case.sample_id}: {error.what}", expected=error.expected, remedy=error.remedy)

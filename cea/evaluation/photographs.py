@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cea.data.testsets import PLAIN
 from cea.errors import DataError, ImageError
-from cea.evaluation.table import Restorer
+from cea.evaluation.table import Restore
 from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
 from cea.metrics.no_reference import NoReference, load_scores
 
@@ -28,7 +28,7 @@ PHOTOGRAPHS: dict[str, Any] = {
 
 
 def judge_photographs(
-    folders: Mapping[str, Path], restore: Restorer
+    folders: Mapping[str, Path], restore: Restore
 ) -> tuple[dict[str, Any], pl.DataFrame, dict[str, str]]:
     """Every folder of ``evaluate.photographs`` with the scores that can be had here.
 
@@ -41,7 +41,7 @@ def judge_photographs(
     return {name: summarise_photographs(table) for name, table in tables.items()}, table, missing
 
 
-def score_folder(folder: Path, restore: Restorer, scores: Mapping[str, NoReference]) -> pl.DataFrame:
+def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReference]) -> pl.DataFrame:
     """Restore and score every image in ``folder`` and below.
 
     A set is the folder an image lies in, seen from ``folder``; folders called ``degraded``, ``input`` and the like

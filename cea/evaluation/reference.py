@@ -10,10 +10,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from cea.metrics.inputs import as_unit
 from cea.metrics.protocol import Protocol, Score, judged, luma
-from cea.metrics.ssim import Window
+from cea.metrics.ssim import SsimWindow
 from cea.types import Image, ImageF
 
-_OPTIONS: dict[Window, dict[str, Any]] = {
+_OPTIONS: dict[SsimWindow, dict[str, Any]] = {
     "uniform": {},
     "gaussian": {"gaussian_weights": True, "use_sample_covariance": False},
     "gaussian-sample": {"gaussian_weights": True},

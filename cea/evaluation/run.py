@@ -16,7 +16,7 @@ from cea.evaluation.photographs import judge_photographs
 from cea.evaluation.routing import measure_routing, summarise_routing
 from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
 from cea.evaluation.table import evaluate
-from cea.evaluation.testsets import judge_benchmarks
+from cea.evaluation.testsets import judge_testsets
 from cea.inference import restore, tile_for
 from cea.io.images import write_bytes
 from cea.io.tables import write_table
@@ -28,7 +28,7 @@ from cea.types import ImageF, ImageU8
 ARTIFACTS = (
     "pictures",
     "images.parquet",
-    "benchmarks.parquet",
+    "testsets.parquet",
     "photographs.parquet",
     "summary.json",
     "gains.csv",
@@ -85,12 +85,12 @@ def evaluate_run(
     adapters = adapter_statistics(model, [case.read().degraded for case in _one_per_recipe(trained)])
     routing = _routing(trained, model, config, subject.seed) if adapters else None
     summary = summarise(tables.images, adapters, tables.bins, untouched, routing)
-    benchmarks, pairs = judge_benchmarks(Method(subject.digest, tiled), config, state, log)
+    benchmarks, pairs = judge_testsets(Method(subject.digest, tiled), config, state, log)
     photographs, scored, missing = judge_photographs({n: Path(p) for n, p in config.photographs.items()}, tiled)
     summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
     maps = partial(affinity_maps, model) if adapters else None
     write_pictures(metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
-    found = {"images": tables.images, "bins": tables.bins, "benchmarks": pairs, "photographs": scored}
+    found = {"images": tables.images, "bins": tables.bins, "testsets": pairs, "photographs": scored}
     for name, table in found.items():
         write_table(metrics / f"{name}.parquet", table)
     write_bytes(metrics / "gains.csv", gain_table(tables.images).write_csv().encode())

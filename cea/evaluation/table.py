@@ -15,12 +15,12 @@ from cea.errors import DataError, ImageError
 from cea.evaluation.cases import Case
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
-from cea.evaluation.judge import Job, Row, judge, load_job, unjudgeable
+from cea.evaluation.judge import JudgeJob, Row, judge, load_job, with_sample_name
 from cea.metrics.perceptual import Absent, Lpips, load_lpips
 from cea.metrics.protocol import find_protocol
 from cea.types import Image, ImageF, ImageU8
 
-Restorer = Callable[[ImageU8], ImageF]
+Restore = Callable[[ImageU8], ImageF]
 """(H, W, 3) uint8 -> the same shape, float in [0, 1]: ``functools.partial(cea.inference.restore, model)``."""
 
 IMAGES: dict[str, Any] = {
@@ -78,7 +78,7 @@ class Evaluation:
 
 def evaluate(
     cases: Sequence[Case],
-    restore: Restorer | None,
+    restore: Restore | None,
     config: EvaluationConfig,
     journal: Journal | None = None,
     *,
@@ -115,7 +115,7 @@ def evaluate(
 
 
 def _judged(
-    cases: Sequence[Case], restore: Restorer | None, config: EvaluationConfig, lpips: Lpips | None
+    cases: Sequence[Case], restore: Restore | None, config: EvaluationConfig, lpips: Lpips | None
 ) -> Iterator[Row]:
     protocol = find_protocol(config.protocol)
     ahead = 2 * config.workers
@@ -148,11 +148,11 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], U], items: Iterable[
         yield waiting.popleft().result()
 
 
-def _restore(restore: Restorer | None, job: Job) -> Image | ImageF:
+def _restore(restore: Restore | None, job: JudgeJob) -> Image | ImageF:
     if job.output is not None:
         return job.output
     assert restore is not None
     try:
         return restore(job.pixels.degraded)
     except ImageError as error:
-        raise unjudgeable(job.case, error) from error
+        raise with_sample_name(job.case, error) from error

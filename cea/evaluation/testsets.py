@@ -1,4 +1,4 @@
-"""The benchmarks of ``evaluate.benchmarks``: judged each under its own protocol, resumable, beside the shards."""
+"""The test sets of ``evaluate.testsets``: judged each under its own protocol, resumable, beside the shards."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 
 from cea.errors import DataError
-from cea.evaluation.config import BenchmarkConfig, EvaluationConfig
+from cea.evaluation.config import EvaluationConfig, TestSetConfig
 from cea.evaluation.folder import Method, Tell, chosen_sets, digest_of, judge_sets
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
 from cea.evaluation.table import IMAGES
 
-BENCHMARK_IMAGES: dict[str, Any] = {"benchmark": pl.String, **IMAGES}
+TESTSET_IMAGES: dict[str, Any] = {"testset": pl.String, **IMAGES}
 """Columns of the per-image table of all benchmarks."""
 
 KEPT = (
@@ -24,7 +24,7 @@ KEPT = (
 """Keys of a summary that make sense for real pairs."""
 
 
-def judge_benchmarks(
+def judge_testsets(
     method: Method, config: EvaluationConfig, state: Path, tell: Tell
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Judge ``method`` on every benchmark of ``config``.
@@ -33,17 +33,17 @@ def judge_benchmarks(
     it was and never with rows of something else; they are removed when all is done.
 
     Returns:
-        name -> means with ``protocol`` and ``sets.<set>``; and the per-image table (`BENCHMARK_IMAGES`).
+        name -> means with ``protocol`` and ``sets.<set>``; and the per-image table (`TESTSET_IMAGES`).
 
     Raises:
         DataError: naming the benchmark; a missing folder, another layout, incomplete sets, files that do not fit.
     """
     summaries: dict[str, Any] = {}
-    tables = [pl.DataFrame(schema=BENCHMARK_IMAGES)]
-    for name, benchmark in config.benchmarks.items():
+    tables = [pl.DataFrame(schema=TESTSET_IMAGES)]
+    for name, benchmark in config.testsets.items():
         images = _judge(name, benchmark, method, config, state, tell)
         summaries[name] = summary_of(images)
-        tables.append(images.select(pl.lit(name).alias("benchmark"), pl.all()))
+        tables.append(images.select(pl.lit(name).alias("testset"), pl.all()))
     for journal in state.glob("benchmark-*.jsonl"):
         journal.unlink()
     return summaries, pl.concat(tables)
@@ -56,7 +56,7 @@ def summary_of(images: pl.DataFrame) -> dict[str, Any]:
 
 
 def _judge(
-    name: str, benchmark: BenchmarkConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
+    name: str, benchmark: TestSetConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
 ) -> pl.DataFrame:
     own = config.model_copy(update={"protocol": benchmark.protocol})
     try:
@@ -65,5 +65,5 @@ def _judge(
         return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
     except DataError as error:
         raise DataError(
-            f"evaluate.benchmarks.{name}: {error.what}", expected=error.expected, remedy=error.remedy
+            f"evaluate.testsets.{name}: {error.what}", expected=error.expected, remedy=error.remedy
         ) from error

@@ -180,7 +180,7 @@ class Tracker:
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))
             name = f"{run.info.run_name} ({run.info.run_id[:6]})"
-            found.append(OtherRun(name, summary, _but_seeds(run.data.params) == _but_seeds(own.data.params)))
+            found.append(OtherRun(name, summary, _without_seeds(run.data.params) == _without_seeds(own.data.params)))
         return found
 
 
@@ -193,7 +193,7 @@ class OtherRun:
     repeat: bool
 
 
-def _but_seeds(params: Mapping[str, str]) -> dict[str, str]:
+def _without_seeds(params: Mapping[str, str]) -> dict[str, str]:
     """The parameters that decide a result, chance apart."""
     return {key: value for key, value in params.items() if not key.endswith("seed") and key.split(".")[0] in _DECIDING}
 

@@ -12,7 +12,7 @@ from cea.errors import ConfigError
 from cea.io.images import to_uint8
 from cea.metrics.inputs import as_unit, check_pair
 from cea.metrics.psnr import psnr
-from cea.metrics.ssim import Window, ssim
+from cea.metrics.ssim import SsimWindow, ssim
 from cea.types import Image, ImageF, ImageU8, Map
 
 
@@ -35,7 +35,7 @@ class Protocol:
     colour: Literal["rgb", "y"]
     crop_multiple: int
     eight_bit: bool
-    window: Window
+    window: SsimWindow
     noise: Literal["truncate", "round"]
     about: str
 

@@ -22,12 +22,12 @@ from cea.errors import ImageError
 from cea.metrics.inputs import UnitArray, as_unit, check_pair
 from cea.types import Image, Map
 
-Window = Literal["uniform", "gaussian", "gaussian-sample"]
+SsimWindow = Literal["uniform", "gaussian", "gaussian-sample"]
 
-WINDOW_SIDE: dict[Window, int] = {"uniform": 7, "gaussian": 11, "gaussian-sample": 11}
+WINDOW_SIDE: dict[SsimWindow, int] = {"uniform": 7, "gaussian": 11, "gaussian-sample": 11}
 """Pixels; no image side may be shorter."""
 
-_UNBIAS: dict[Window, float] = {"uniform": 49 / 48, "gaussian": 1.0, "gaussian-sample": 121 / 120}
+_UNBIAS: dict[SsimWindow, float] = {"uniform": 49 / 48, "gaussian": 1.0, "gaussian-sample": 121 / 120}
 """What the window's (co)variances are multiplied by: n / (n - 1) for sample estimates of n pixels."""
 
 _GAUSSIAN_SIGMA = 1.5
@@ -37,7 +37,7 @@ _ROWS = 32
 """Output rows computed at once: about ten times faster than whole megapixels, which fall out of the cache."""
 
 
-def ssim(a: Image | Map, b: Image | Map, window: Window = "uniform") -> float:
+def ssim(a: Image | Map, b: Image | Map, window: SsimWindow = "uniform") -> float:
     """Mean SSIM over pixels and channels, data range 1.
 
     Equals ``skimage.metrics.structural_similarity(a, b, channel_axis=-1, data_range=1)`` to 1e-6 (with
@@ -65,7 +65,7 @@ def ssim(a: Image | Map, b: Image | Map, window: Window = "uniform") -> float:
     return value
 
 
-def _strip(x: UnitArray, y: UnitArray, window: Window) -> UnitArray:
+def _strip(x: UnitArray, y: UnitArray, window: SsimWindow) -> UnitArray:
     """SSIM at each position of a strip where the window fits: (H - side + 1, W - side + 1[, C])."""
     mean_x, mean_y = _average(x, window), _average(y, window)
     product = mean_x * mean_y
@@ -76,7 +76,7 @@ def _strip(x: UnitArray, y: UnitArray, window: Window) -> UnitArray:
     return ((2 * product + _C1) * (2 * covariance + _C2)) / ((squares + _C1) * (variances + _C2))
 
 
-def _average(values: UnitArray, window: Window) -> UnitArray:
+def _average(values: UnitArray, window: SsimWindow) -> UnitArray:
     side = WINDOW_SIDE[window]
     if window == "uniform":
         mean = cv2.boxFilter(values, cv2.CV_64F, (side, side))

@@ -55,7 +55,7 @@ class GlobalMap(GlobalContext):
         return 1.0, 1.0
 
 
-class Window(NamedTuple):
+class TileWindow(NamedTuple):
     """A part of an image, as shares of the image's height and width."""
 
     top: float
@@ -64,7 +64,7 @@ class Window(NamedTuple):
     width: float
 
 
-WHOLE = Window(top=0.0, height=1.0, left=0.0, width=1.0)
+WHOLE = TileWindow(top=0.0, height=1.0, left=0.0, width=1.0)
 
 
 class Survey(NamedTuple):
@@ -133,7 +133,7 @@ Gathered = dict[str, tuple[Any, Tensor]]
 
 @contextmanager
 def gathered(
-    model: nn.Module, statistics: Statistics, window: Window, inside: Inside, found: Gathered
+    model: nn.Module, statistics: Statistics, window: TileWindow, inside: Inside, found: Gathered
 ) -> Iterator[None]:
     """As ``reused``, while ``found`` takes up what the modules would measure on the ``inside`` of this part."""
     fresh: Gathered = {}
@@ -187,7 +187,7 @@ def _copied(value: Any) -> Any:
 
 
 @contextmanager
-def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> Iterator[None]:
+def reused(model: nn.Module, statistics: Statistics, window: TileWindow = WHOLE) -> Iterator[None]:
     """Inside the block ``model`` measures nothing, but uses ``statistics`` of an image, of which it is given a part.
 
     Args:
@@ -203,7 +203,7 @@ def reused(model: nn.Module, statistics: Statistics, window: Window = WHOLE) -> 
         yield
 
 
-def _fixed(module: GlobalContext, value: Any, window: Window) -> Measure:
+def _fixed(module: GlobalContext, value: Any, window: TileWindow) -> Measure:
     """A source that gives ``value`` whatever it is given."""
     if isinstance(module, GlobalMap):
         return lambda x: _within(value, window, x)
@@ -225,7 +225,7 @@ def _sources(model: nn.Module, source: Callable[[str, GlobalContext], Measure | 
             del module.source  # the instance's: the class says None
 
 
-def _within(survey: Survey, window: Window, x: Tensor) -> Tensor:
+def _within(survey: Survey, window: TileWindow, x: Tensor) -> Tensor:
     """The window of a coarse map, interpolated bilinearly to the size of ``x``.
 
     For the whole image it is what `cea.models.adapters.cells.Cells.stretched` gives.

@@ -22,7 +22,7 @@ from cea.models.adapters.base import Adapter
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
-from cea.models.global_context import Window, recorded, reused
+from cea.models.global_context import TileWindow, recorded, reused
 from cea.models.network import Restorer, build
 
 SIZES = ((1, 1), (1, 9), (7, 2), (8, 8), (19, 33))
@@ -134,7 +134,7 @@ class _ComponentContract:
         image = torch.rand(1, 3, 128, 136, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         with torch.no_grad(), recorded(network) as statistics:
             whole = network(image)
-        with torch.no_grad(), reused(network, statistics, Window(24 / 128, 104 / 128, 16 / 136, 120 / 136)):
+        with torch.no_grad(), reused(network, statistics, TileWindow(24 / 128, 104 / 128, 16 / 136, 120 / 136)):
             part = network(image[..., 24:, 16:])
         inner = slice(72, None)
         difference = (part[..., inner, inner] - whole[..., 24:, 16:][..., inner, inner]).abs().max()

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cea.data.loaders import Pair, PatchDataset, PatchSequence, ShardPairs, StepSampler, as_tensor, centre_crop
+from cea.data.loaders import PatchDataset, PatchPair, PatchSequence, ShardPairs, StepSampler, as_tensor, centre_crop
 from cea.training.config import TrainConfig
 
 _MB = 1 << 20
@@ -42,7 +42,7 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
         return self._kept[number]
 
 
-class TimedLoader(DataLoader[Pair]):
+class TimedLoader(DataLoader[PatchPair]):
     """A loader that counts the time for which the training waits for it.
 
     Attributes:
@@ -51,7 +51,7 @@ class TimedLoader(DataLoader[Pair]):
 
     waited = 0.0
 
-    def __iter__(self) -> Iterator[Pair]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[PatchPair]:  # type: ignore[override]
         batches = super().__iter__()
         while True:
             start = time.perf_counter()

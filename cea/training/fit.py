@@ -40,7 +40,7 @@ _EXPECTED_WARNINGS = (
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What to train on and where to write.
 
     Attributes:
@@ -85,7 +85,7 @@ class FitResult:
 
 
 def fit(
-    job: Job, config: TrainConfig, model: ModelConfig, *, report: Report | None = None, progress: bool = True
+    job: TrainingJob, config: TrainConfig, model: ModelConfig, *, report: Report | None = None, progress: bool = True
 ) -> FitResult:
     """Train, or go on where a killed run with the same configuration and data stopped.
 
@@ -159,7 +159,7 @@ def init_sha256(config: TrainConfig) -> str | None:
         ) from None
 
 
-def fingerprint(job: Job, config: TrainConfig, model: ModelConfig) -> str:
+def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> str:
     """A digest of all that decides the weights: configuration, seed, the shards' pixels, PyTorch's version."""
     facts = {
         "train": config.model_dump(exclude=_NO_EFFECT),
@@ -194,12 +194,12 @@ def _prepare_state(state: Path, mark: str) -> Path | None:
     return None
 
 
-def _others(job: Job, config: TrainConfig, curves: Curves, progress: bool) -> list[Callback]:
+def _others(job: TrainingJob, config: TrainConfig, curves: Curves, progress: bool) -> list[Callback]:
     callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state / "resume.ckpt")]
     return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks
 
 
-def _trainer(job: Job, config: TrainConfig, callbacks: list[Callback]) -> Trainer:
+def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback]) -> Trainer:
     gpu = uses_gpu(config)
     half = config.precision == "bfloat16" or (config.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
     return Trainer(
@@ -230,7 +230,9 @@ def uses_gpu(config: TrainConfig) -> bool:
     return present and config.device != "cpu"
 
 
-def _hand_over(job: Job, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights) -> FitResult:
+def _hand_over(
+    job: TrainingJob, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights
+) -> FitResult:
     """Move the weights to the output folder and forget the state."""
     job.output.mkdir(parents=True, exist_ok=True)
     for name in ("best.safetensors", "last.safetensors"):

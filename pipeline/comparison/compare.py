@@ -145,7 +145,7 @@ def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[s
 def images_on_disk(params: Mapping[str, Any]) -> list[str]:
     """Folders that stages read and git ignores: photographs to train on, and to be judged on."""
     found = load(EvaluationConfig, params, "evaluate")
-    return [RAW, *(str(one.path) for one in found.benchmarks.values()), *map(str, found.photographs.values())]
+    return [RAW, *(str(one.path) for one in found.testsets.values()), *map(str, found.photographs.values())]
 
 
 def make_data() -> None:

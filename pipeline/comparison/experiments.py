@@ -158,7 +158,7 @@ def run_all(
     """
     failed: list[str] = []
     with only_one() as lock, ThreadPoolExecutor(jobs) as pool:
-        crew = _Crew(_clean_environment() | dict(environment), lock)
+        crew = _ProcessGroup(_clean_environment() | dict(environment), lock)
         try:
             waiting = {pool.submit(crew.run, one): one.name for one in missing}
             for future in as_completed(waiting):
@@ -199,7 +199,7 @@ def log_of(name: str) -> Path:
     return FOLDER / f"{name}.log"
 
 
-class _Crew:
+class _ProcessGroup:
     """The processes at work; after ``end`` none starts any more.
 
     Args:

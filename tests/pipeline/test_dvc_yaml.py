@@ -131,7 +131,7 @@ def test_sets_of_test_images_are_watched_and_train_depends_on_the_verdict_alone(
     folder = copy_of(
         tmp_path,
         lambda params: params["evaluate"].update(
-            benchmarks={"mine": {"path": str(tmp_path / "sets")}}, photographs={"own": str(tmp_path / "sets")}
+            testsets={"mine": {"path": str(tmp_path / "sets")}}, photographs={"own": str(tmp_path / "sets")}
         ),
     )
     check(folder)
@@ -146,7 +146,7 @@ def test_sets_of_test_images_are_watched_and_train_depends_on_the_verdict_alone(
     assert with_sets["train"] == stages["train"]
     assert "data/leaks.json" in stages["train"]["deps"]
     (tmp_path / "sets").rmdir()
-    with pytest.raises(DataError, match=r"evaluate\.benchmarks\.mine\.path"):
+    with pytest.raises(DataError, match=r"evaluate\.testsets\.mine\.path"):
         check(folder)
 
 

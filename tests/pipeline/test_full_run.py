@@ -242,7 +242,7 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
 
 def neutral(file: Path) -> bool:
     """Whether a module says that it changes no result, or is only loaded by modules that say so."""
-    return "CHANGES_NO_RESULT = True" in file.read_text() or file.name in ("project.py", "stage.py")
+    return "CHANGES_NO_RESULT = True" in file.read_text() or file.name == "project.py"
 
 
 def test_nothing_to_do_the_second_time(project: Project):

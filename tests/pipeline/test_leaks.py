@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Path:
 
 def leaks(project: Path, **benchmarks) -> subprocess.CompletedProcess[str]:
     with (project / "params.yaml").open("w") as file:
-        YAML().dump({"evaluate": {"benchmarks": benchmarks}}, file)
+        YAML().dump({"evaluate": {"testsets": benchmarks}}, file)
     command = [sys.executable, "-m", "pipeline.leaks", "--clean", "data/clean", "--verdict", "data/leaks.json"]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 

@@ -53,7 +53,7 @@ class FunctionParams(Params):
 
 
 @dataclass(frozen=True)
-class Pair:
+class FunctionPair:
     """The two functions."""
 
     sample: Sample
@@ -65,7 +65,7 @@ class FunctionFamily(Degradation[FunctionRanges, FunctionParams]):
 
     Ranges: ClassVar[type[Config]] = FunctionRanges
     Params: ClassVar[type[Params]] = FunctionParams
-    pair: ClassVar[Pair]
+    pair: ClassVar[FunctionPair]
 
     def sample(self, rng: np.random.Generator) -> FunctionParams:
         """Draw the amount, then call ``sample``."""
@@ -105,5 +105,5 @@ def family(
         stage: where in the formation of a photograph it acts.
         local: whether it leaves parts of the picture untouched.
     """
-    body = {"name": name, "stage": stage, "local": local, "pair": Pair(sample, apply)}
+    body = {"name": name, "stage": stage, "local": local, "pair": FunctionPair(sample, apply)}
     return type(name, (FunctionFamily,), {**body, "__doc__": apply.__doc__, "__module__": sample.__module__})

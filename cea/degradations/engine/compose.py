@@ -10,7 +10,7 @@ import numpy as np
 
 from cea.degradations.contract.base import Degradation, Params, Stage
 from cea.degradations.engine.fields import FieldSpec, ImageFile, draw_field
-from cea.degradations.engine.recipes import CDD11_ORDER, Group, Node, Order, RecipeConfig, plan
+from cea.degradations.engine.recipes import CDD11_ORDER, Group, Node, NodeOrder, RecipeConfig, plan
 from cea.io.images import pixel_sha256, read_rgb
 from cea.rng import SampleKey
 
@@ -42,7 +42,7 @@ def _chosen(entry: Node | Group, key: SampleKey, attempt: int) -> list[Node]:
     return [entry.members[index] for index in sorted(picked)]
 
 
-def drive(nodes: list[Node], key: SampleKey) -> dict[str, FieldSpec]:
+def assign_fields(nodes: list[Node], key: SampleKey) -> dict[str, FieldSpec]:
     """A field for each of a random non-empty subset of ``nodes``, by label; empty where none may be driven."""
     candidates = [node for node in nodes if node.kinds]
     if not candidates:
@@ -60,14 +60,14 @@ def _field(node: Node, key: SampleKey) -> FieldSpec:
     return spec
 
 
-def parts_of(order: Order, family: Degradation[Any, Any], params: Params) -> tuple[tuple[Stage, Params], ...]:
+def parts_of(order: NodeOrder, family: Degradation[Any, Any], params: Params) -> tuple[tuple[Stage, Params], ...]:
     """What of a family acts at which stage; only the ``physical`` order takes families apart."""
     if order == "physical":
         return family.parts(params)
     return ((family.stage, params),)
 
 
-def steps(order: Order, parts: Sequence[tuple[tuple[Stage, Params], ...]]) -> list[tuple[int, int]]:
+def steps(order: NodeOrder, parts: Sequence[tuple[tuple[Stage, Params], ...]]) -> list[tuple[int, int]]:
     """In which order to act: (node, part) pairs; in the physical order parts go to their own stages.
 
     Args:

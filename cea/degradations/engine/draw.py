@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cea.degradations.engine.bounds import within_bounds
-from cea.degradations.engine.compose import choose, drive
+from cea.degradations.engine.compose import assign_fields, choose
 from cea.degradations.engine.fields import FieldSpec
 from cea.degradations.engine.recipes import Node, RecipeConfig
 from cea.degradations.engine.records import ENGINE_VERSION, NodeRecord, Record
@@ -73,7 +73,7 @@ def _draw_once(
 ) -> Record:
     clean_id, split, crop = image
     nodes = choose(recipe, key)
-    fields = drive(nodes, key) if nonuniform else {}
+    fields = assign_fields(nodes, key) if nonuniform else {}
     return Record(
         sample_id=f"{clean_id}-{recipe_name}-{key.variant:04d}",
         clean_id=clean_id,

@@ -27,7 +27,7 @@ from cea.degradations.engine.driven import drivable
 from cea.degradations.engine.fields import DRAWN, KINDS, draw_field
 from cea.errors import ConfigError
 
-Order: TypeAlias = Literal["physical", "cdd11", "listed"]
+NodeOrder: TypeAlias = Literal["physical", "cdd11", "listed"]
 CDD11_ORDER = ("low", "rain", "snow", "haze")
 
 
@@ -84,7 +84,7 @@ class Group:
 class RecipeConfig(Config):
     """One recipe. Validated to the last key, the ranges of its families included."""
 
-    order: Order = "physical"
+    order: NodeOrder = "physical"
     """``physical``: scene, weather, optics, sensor, codec; ``cdd11``: low, rain, snow, haze, noise with the darkening;
     ``listed``: as written."""
     nodes: dict[str, Any] = Field(min_length=1)
@@ -123,6 +123,11 @@ def read_recipes(params: Mapping[str, Any]) -> dict[str, RecipeConfig]:
                 remedy="rename it, for example low_haze",
             )
     return {name: parse(RecipeConfig, recipe, f"recipes.{name}") for name, recipe in recipes.items()}
+
+
+def training_flags(params: Mapping[str, Any]) -> dict[str, bool]:
+    """Name -> whether it is trained on, of all recipes of params.yaml, without importing what they use."""
+    return {name: bool((recipe or {}).get("training", True)) for name, recipe in section(params, "recipes").items()}
 
 
 def plan(recipe: RecipeConfig) -> tuple[Node | Group, ...]:

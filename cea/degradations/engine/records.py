@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.engine.fields import FieldSpec
-from cea.degradations.engine.recipes import Order
+from cea.degradations.engine.recipes import NodeOrder
 from cea.degradations.engine.scene import SceneParams
 from cea.errors import RecordError
 from cea.types import Split
@@ -56,7 +56,7 @@ class Record(Config):
     """Whether every strength is the same all over the image: no field drives it, and no family is local."""
     engine_version: str = Field(pattern=r"^\d+\.\d+$")
     """Of the engine that drew it."""
-    order: Order
+    order: NodeOrder
     """In which order the nodes act."""
     scene: SceneParams
     """Numbers of the procedural depth and light maps."""

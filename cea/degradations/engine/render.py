@@ -17,7 +17,7 @@ from cea.degradations.engine.compose import parts_of, steps
 from cea.degradations.engine.driven import apply_driven
 from cea.degradations.engine.fields import field_map
 from cea.degradations.engine.records import NodeRecord, Record, check_version
-from cea.degradations.engine.scene import Window, brightest, light_map, own_map, procedural_depth, shrunk
+from cea.degradations.engine.scene import CropWindow, brightest, light_map, own_map, procedural_depth, shrunk
 from cea.degradations.exact.maps import resized
 from cea.degradations.exact.planes import as_rgb8, quantise, to_planes
 from cea.degradations.exact.portable import portable
@@ -161,7 +161,7 @@ def _family(node: NodeRecord) -> tuple[Degradation[Any, Any], Params]:
         ) from None
 
 
-def _crop(record: Record, whole: ImageU8) -> tuple[Window, ImageU8]:
+def _crop(record: Record, whole: ImageU8) -> tuple[CropWindow, ImageU8]:
     height, width = whole.shape[:2]
     top, left, rows, columns = record.crop or (0, 0, height, width)
     if top < 0 or left < 0 or rows < 1 or columns < 1 or top + rows > height or left + columns > width:
@@ -170,12 +170,12 @@ def _crop(record: Record, whole: ImageU8) -> tuple[Window, ImageU8]:
             expected="a crop inside the image",
             remedy="pass the whole clean image that the record was drawn for",
         )
-    window = Window(top=top, left=left, height=height, width=width)
+    window = CropWindow(top=top, left=left, height=height, width=width)
     return window, np.ascontiguousarray(whole[top : top + rows, left : left + columns])
 
 
 def _own(
-    given: Map | None, what: str, drawn_for: str | None, window: Window, tile: ImageU8
+    given: Map | None, what: str, drawn_for: str | None, window: CropWindow, tile: ImageU8
 ) -> Callable[[], Map] | None:
     """A user's map of the whole frame, cut to the tile."""
     if given is None:
@@ -198,7 +198,7 @@ def _missing(what: str) -> RecordError:
     )
 
 
-def _procedural(record: Record, window: Window, tile: ImageU8, small: Callable[[], Map]) -> Callable[[], Map]:
+def _procedural(record: Record, window: CropWindow, tile: ImageU8, small: Callable[[], Map]) -> Callable[[], Map]:
     if record.scene.depth_given:
         raise _missing("depth map")
     return lambda: procedural_depth(record.scene, small(), tile.shape[:2], window)

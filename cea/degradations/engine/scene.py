@@ -62,7 +62,7 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
     return float(low + (high - low) * rng.random())
 
 
-class Window(Config):
+class CropWindow(Config):
     """Where a crop lies in its frame, in pixels."""
 
     top: int
@@ -75,7 +75,7 @@ class Window(Config):
     """Columns of the frame."""
 
 
-def procedural_depth(params: SceneParams, small: Map, shape: tuple[int, int], window: Window) -> Map:
+def procedural_depth(params: SceneParams, small: Map, shape: tuple[int, int], window: CropWindow) -> Map:
     """Inverse depth of a ground plane, things that stand on it, and sky; (H, W) float32 in [0, 1], near = 1.
 
     The inverse depth of a plane grows linearly below its horizon. Things are fractal relief, and cover the plane

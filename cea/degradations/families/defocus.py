@@ -20,7 +20,7 @@ from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
 from cea.degradations.exact import convolution, psf, transfer
-from cea.degradations.exact.channels import each
+from cea.degradations.exact.channels import per_channel
 from cea.types import ImageF, Map
 
 LARGEST_PX = 10.0
@@ -100,11 +100,11 @@ def _evenly(light: transfer.Codes, radius: float) -> ImageF:
 def _gathered(light: transfer.Codes, confusion: Map, radius: float) -> ImageF:
     """``light`` blurred between pillboxes of ``SHARES`` of ``radius`` px, computed at half size; codes as float32."""
     height, width = light.shape[:2]
-    small = each(transfer.halved, light)
+    small = per_channel(transfer.halved, light)
     less = transfer.halved(transfer.codes(confusion)).astype(np.float32) * np.float32(1 / transfer.TOP)
     levels = [partial(_level, small, less, radius * s, s) for s in SHARES]
     mixed = strength.between(levels, _position(less))
-    full = each(transfer.doubled, mixed.astype(np.uint16))
+    full = per_channel(transfer.doubled, mixed.astype(np.uint16))
     return full[:height, :width].astype(np.float32)
 
 
@@ -120,4 +120,4 @@ def _level(light: transfer.Codes, confusion: Map, radius: float, share: float) -
     kernel = psf.disc(max(radius * radius - HALVING, 0.25) ** 0.5 / 2)
     weight = np.rint(np.clip(confusion * np.float32(255 / share), np.float32(1), np.float32(255))).astype(np.float64)
     total = convolution.convolve(weight, kernel)
-    return each(lambda plane: (convolution.convolve(plane * weight, kernel) / total).astype(np.float32), light)
+    return per_channel(lambda plane: (convolution.convolve(plane * weight, kernel) / total).astype(np.float32), light)

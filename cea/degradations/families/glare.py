@@ -19,7 +19,7 @@ from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
 from cea.degradations.exact import transfer
-from cea.degradations.exact.channels import each
+from cea.degradations.exact.channels import per_channel
 from cea.types import ImageF, Map
 
 LARGEST = 0.5
@@ -92,7 +92,7 @@ def veil(light: ImageF, spread: float, highlights: float) -> ImageF:
     height, width = light.shape[:2]
     cells = _cells(light, highlights)
     reach = 2 * max(1, round(spread * max(cells.shape) / 2)) + 1
-    wide = each(lambda plane: _spread(plane, reach), cells)
+    wide = per_channel(lambda plane: _spread(plane, reach), cells)
     return wide[:height, :width] * np.float32(1 / transfer.TOP)
 
 
@@ -102,7 +102,7 @@ def _cells(light: ImageF, highlights: float) -> NDArray[np.float64]:
     least = np.minimum(np.minimum(light[..., 0], light[..., 1]), light[..., 2])
     over = np.clip((least - np.float32(BRIGHT)) * np.float32(1 / (1 - BRIGHT)), np.float32(0), np.float32(1))
     gain = (np.float32(1) + np.float32(highlights) * over) * np.float32(transfer.TOP)
-    return each(_means, np.rint(light * gain[..., None]))
+    return per_channel(_means, np.rint(light * gain[..., None]))
 
 
 def _means(codes: Map) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, uniform
 from cea.degradations.exact import convolution, psf, transfer
-from cea.degradations.exact.channels import each
+from cea.degradations.exact.channels import per_channel
 from cea.rng import generator
 from cea.types import ImageF, Map
 
@@ -98,7 +98,9 @@ class Raindrop(Degradation[RaindropRanges, RaindropParams]):
             wet *= transfer.halved(transfer.codes(context.strength)) * np.float32(1 / transfer.TOP)
         mask, refracted = _out_of_focus(*_drops(light, wet, scale), params.defocus * params.radius * min(wet.shape))
         full_mask = transfer.doubled(mask)[:height, :width] * np.float32(1 / transfer.TOP)
-        seen = light * (np.float32(1) - full_mask)[..., None] + each(transfer.doubled, refracted)[:height, :width]
+        seen = (
+            light * (np.float32(1) - full_mask)[..., None] + per_channel(transfer.doubled, refracted)[:height, :width]
+        )
         wetted = transfer.encoded_codes(np.minimum(seen + np.float32(0.5), np.float32(transfer.TOP)).astype(np.uint16))
         result = np.where((full_mask == 0)[..., None], image, wetted)
         return Applied(result, strength.severity_map(image, 1.0, full_mask), {"mask": full_mask})
@@ -158,7 +160,7 @@ def _drops(light: transfer.Codes, wet: Map, scale: Map) -> tuple[transfer.Codes,
     rows, columns = np.nonzero(opacity)
     slopes = [s[rows, columns] * scale[rows, columns] * np.float32(2 * STEEPNESS) for s in _gradient(root)]
     shift, passed = _refract(slopes)
-    scene = each(lambda plane: transfer.halved(transfer.halved(plane)), light)
+    scene = per_channel(lambda plane: transfer.halved(transfer.halved(plane)), light)
     reach = np.float32(FIELD_OF_VIEW * max(scene.shape[:2]))
     y = _mirrored(rows * np.float32(0.5) + shift[0] * reach, scene.shape[0])
     x = _mirrored(columns * np.float32(0.5) + shift[1] * reach, scene.shape[1])

@@ -18,7 +18,7 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, log_uniform
-from cea.degradations.exact.channels import each
+from cea.degradations.exact.channels import per_channel
 from cea.types import ImageF, Map
 
 LARGEST = 8.0
@@ -91,7 +91,7 @@ def _resized(image: ImageF, params: ResizeParams, factor: float) -> ImageF:
     small = (max(1, round(width / factor)), max(1, round(height / factor)))
     if small == (width, height):
         return image
-    return each(lambda plane: _there_and_back(plane, small, _KERNELS[params.down], _KERNELS[params.up]), image)
+    return per_channel(lambda plane: _there_and_back(plane, small, _KERNELS[params.down], _KERNELS[params.up]), image)
 
 
 def _there_and_back(plane: Map, size: tuple[int, int], down: int, up: int) -> Map:

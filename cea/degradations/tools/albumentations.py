@@ -17,7 +17,7 @@ import numpy as np
 
 from cea.config import parse
 from cea.degradations.engine.draw import draw
-from cea.degradations.engine.recipes import Order, RecipeConfig
+from cea.degradations.engine.recipes import NodeOrder, RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.degradations.families.albumentations import library
@@ -53,7 +53,7 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
     def __init__(
         self,
         nodes: Mapping[str, Any],
-        order: Order = "physical",
+        order: NodeOrder = "physical",
         nonuniform: bool = False,
         input_psnr: tuple[float, float] | None = None,
         p: float = 0.5,

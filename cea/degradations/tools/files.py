@@ -24,7 +24,7 @@ from cea.types import Map
 
 
 @dataclass(frozen=True)
-class Wish:
+class DegradeOptions:
     """What to do to each photograph.
 
     Attributes:
@@ -44,27 +44,27 @@ class Wish:
     light: Map | None = None
 
 
-def degrade(photo: Path, wish: Wish) -> tuple[Record, Rendered]:
+def degrade(photo: Path, options: DegradeOptions) -> tuple[Record, Rendered]:
     """Draw a sample of the recipe for ``photo`` and render it with all its maps.
 
     Raises:
         ImageError: a photograph that cannot be read.
     """
     clean = as_rgb8(read_rgb(photo))
-    key = SampleKey(wish.seed, pixel_sha256(clean), wish.name, 0)
+    key = SampleKey(options.seed, pixel_sha256(clean), options.name, 0)
     record = draw(
-        wish.name,
-        wish.recipe,
+        options.name,
+        options.recipe,
         key,
         clean_id="".join("_" if character in "./" else character for character in photo.stem) or "image",
         split="test",
         crop=None,
-        nonuniform=wish.uneven,
-        inverse_depth=wish.inverse_depth,
-        light=wish.light,
+        nonuniform=options.uneven,
+        inverse_depth=options.inverse_depth,
+        light=options.light,
         clean=lambda: clean,
     )
-    return record, render(record, clean, inverse_depth=wish.inverse_depth, light=wish.light, labels=True)
+    return record, render(record, clean, inverse_depth=options.inverse_depth, light=options.light, labels=True)
 
 
 def targets(photo: Path, out: Path) -> list[tuple[Path, Path]]:

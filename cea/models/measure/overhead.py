@@ -16,7 +16,7 @@ from cea.models.config import ModelConfig
 from cea.models.measure.config import CostConfig
 from cea.models.measure.cost import SIDE, cost, figures
 from cea.models.measure.matching import match
-from cea.models.measure.stopwatch import Job, forward_job, in_turns, peak_bytes, ratio, step_job, threads
+from cea.models.measure.stopwatch import TimedJob, forward_job, in_turns, peak_bytes, ratio, step_job, threads
 from cea.models.network import Restorer, build
 
 LARGE = 512 * 512
@@ -151,7 +151,7 @@ def lines(figures: list[Figure]) -> list[str]:
     return [head, *rows]
 
 
-def _job(kind: Any, network: Restorer, images: torch.Tensor) -> Job:
+def _job(kind: Any, network: Restorer, images: torch.Tensor) -> TimedJob:
     job = kind(network, images)
 
     def run() -> None:
@@ -161,7 +161,7 @@ def _job(kind: Any, network: Restorer, images: torch.Tensor) -> Job:
     return run
 
 
-def _figures(task: str, jobs: Mapping[str, Job], plan: Plan) -> list[Figure]:
+def _figures(task: str, jobs: Mapping[str, TimedJob], plan: Plan) -> list[Figure]:
     device = torch.device(plan.device)
     seconds = in_turns(jobs, rounds=plan.rounds, device=device, clock=plan.clock)
     first = next(iter(jobs))

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-Job = Callable[[], object]
+TimedJob = Callable[[], object]
 
 
 def in_turns(
-    jobs: Mapping[str, Job], *, rounds: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
+    jobs: Mapping[str, TimedJob], *, rounds: int, device: torch.device, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
     """Seconds of each job in each round, after one unmeasured round.
 
@@ -43,7 +43,7 @@ def ratio(seconds: Mapping[str, list[float]], name: str, against: str) -> float:
     return median(one / other for one, other in zip(seconds[name], seconds[against], strict=True))
 
 
-def forward_job(model: nn.Module, image: torch.Tensor) -> Job:
+def forward_job(model: nn.Module, image: torch.Tensor) -> TimedJob:
     """One forward pass without gradients."""
 
     def run() -> None:
@@ -53,7 +53,7 @@ def forward_job(model: nn.Module, image: torch.Tensor) -> Job:
     return run
 
 
-def step_job(model: nn.Module, batch: torch.Tensor) -> Job:
+def step_job(model: nn.Module, batch: torch.Tensor) -> TimedJob:
     """One training step as in training: forward, L1, backward, AdamW."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     target = batch.flip(0)
@@ -66,7 +66,7 @@ def step_job(model: nn.Module, batch: torch.Tensor) -> Job:
     return run
 
 
-def peak_bytes(job: Job, device: torch.device) -> int:
+def peak_bytes(job: TimedJob, device: torch.device) -> int:
     """Most memory that ``job`` holds at once beyond what was held before it (weights, optimizer, input).
 
     On a GPU from the caching allocator's own statistics; on the CPU from the allocations that PyTorch's profiler sees,
@@ -98,7 +98,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _seconds(job: Job, device: torch.device, clock: Callable[[], float]) -> float:
+def _seconds(job: TimedJob, device: torch.device, clock: Callable[[], float]) -> float:
     _finish(device)
     start = clock()
     job()

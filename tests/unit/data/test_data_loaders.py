@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cea.data.loaders import Order, PatchDataset, PatchSequence, ShardPairs, StepSampler, centre_crop, greyed
+from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs, StepSampler, centre_crop, greyed
 from cea.errors import DataError
 from tests.toy_shards import toy_pair, write_toy_shards
 
@@ -88,7 +88,7 @@ class TestPatches:
         dataset = PatchDataset(ShardPairs(folders), patch=8)
         clean, degraded = toy_pair("b", 1, 24, seed=0)
         top, left = 16, 0  # of 17 places each: the last and the first
-        got = dataset[Order(1, 1, top=0.9999, left=0.0, flips=(False, False, False))]
+        got = dataset[PatchSpec(1, 1, top=0.9999, left=0.0, flips=(False, False, False))]
         for tensor, image in zip(got, (degraded, clean), strict=True):
             assert tensor.dtype == torch.uint8
             assert np.array_equal(tensor.permute(1, 2, 0), image[top : top + 8, left : left + 8])
@@ -96,21 +96,21 @@ class TestPatches:
     def test_pairs_stay_aligned_under_flips(self, folders: list[Path]) -> None:
         dataset = PatchDataset(ShardPairs(folders), patch=24)
         clean, degraded = toy_pair("a", 0, 24, seed=0)
-        got = dataset[Order(0, 0, 0, 0, flips=(True, False, True))]
+        got = dataset[PatchSpec(0, 0, 0, 0, flips=(True, False, True))]
         for tensor, image in zip(got, (degraded, clean), strict=True):
             assert np.array_equal(tensor.permute(1, 2, 0), image[::-1].transpose(1, 0, 2))
-        got = dataset[Order(0, 0, 0, 0, flips=(False, True, False))]
+        got = dataset[PatchSpec(0, 0, 0, 0, flips=(False, True, False))]
         assert np.array_equal(got[1].permute(1, 2, 0), clean[:, ::-1])
 
     def test_small_images_are_repeated_at_the_edge(self, folders: list[Path]) -> None:
-        patch = PatchDataset(ShardPairs(folders), patch=30)[Order(0, 0, 0.7, 0.7, (False, False, False))][1]
+        patch = PatchDataset(ShardPairs(folders), patch=30)[PatchSpec(0, 0, 0.7, 0.7, (False, False, False))][1]
         clean, _ = toy_pair("a", 0, 24, seed=0)
         assert patch.shape == (3, 30, 30)
         assert np.array_equal(patch[:, :24, :24].permute(1, 2, 0), clean)
         assert torch.equal(patch[:, 23], patch[:, 29])
 
     def test_patch_does_not_keep_its_tile_alive(self, folders: list[Path]) -> None:
-        patch = PatchDataset(ShardPairs(folders), patch=8)[Order(0, 0, 0, 0, (False, False, False))][0]
+        patch = PatchDataset(ShardPairs(folders), patch=8)[PatchSpec(0, 0, 0, 0, (False, False, False))][0]
         assert patch.untyped_storage().nbytes() == 8 * 8 * 3
 
 
@@ -175,6 +175,8 @@ class TestGreyness:
         assert (greyed(grey, 0.7) == grey).all()
 
     def test_both_images_of_a_pair_lose_colour(self, folders: list[Path]) -> None:
-        pair = PatchDataset(ShardPairs(folders), patch=12)[Order(0, 2, 0.5, 0.5, (False, True, False), greyness=1.0)]
+        pair = PatchDataset(ShardPairs(folders), patch=12)[
+            PatchSpec(0, 2, 0.5, 0.5, (False, True, False), greyness=1.0)
+        ]
         for image in pair:
             assert (image == image[:1]).all()

@@ -7,7 +7,7 @@ import pytest
 
 from cea.degradations.contract import strength
 from cea.degradations.exact import transfer
-from cea.degradations.exact.channels import each
+from cea.degradations.exact.channels import per_channel
 from cea.rng import generator
 
 
@@ -43,7 +43,7 @@ def test_halving_takes_means_and_doubling_keeps_them():
 
 def test_each_works_channel_by_channel():
     image = generator(3).random((5, 7, 3))
-    np.testing.assert_array_equal(each(np.fliplr, image), image[:, ::-1])
+    np.testing.assert_array_equal(per_channel(np.fliplr, image), image[:, ::-1])
 
 
 def test_between_interpolates_and_skips_unneeded_levels():

@@ -20,7 +20,7 @@ from cea.degradations.engine.fields import (
     fractal,
 )
 from cea.degradations.engine.scene import (
-    Window,
+    CropWindow,
     as_inverse_depth,
     draw_scene,
     light_map,
@@ -114,7 +114,7 @@ def _bright(height: int = 120, width: int = 180) -> np.ndarray:
 
 
 def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
-    window = Window(top=0, left=0, height=120, width=180)
+    window = CropWindow(top=0, left=0, height=120, width=180)
     for seed in range(8):
         scene = draw_scene(generator(seed)).model_copy(update={"horizon": 0.5, "tilt": 0.0})
         depth = procedural_depth(scene, shrunk(_bright()), (120, 180), window)
@@ -126,8 +126,8 @@ def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
 
 def test_a_crop_sees_its_part_of_the_ground() -> None:
     scene = draw_scene(generator(3)).model_copy(update={"horizon": 0.2, "relief": 0.0, "tilt": 0.0})
-    whole = procedural_depth(scene, shrunk(_bright()), (120, 180), Window(top=0, left=0, height=120, width=180))
-    tile = procedural_depth(scene, shrunk(_bright()[60:]), (60, 180), Window(top=60, left=0, height=120, width=180))
+    whole = procedural_depth(scene, shrunk(_bright()), (120, 180), CropWindow(top=0, left=0, height=120, width=180))
+    tile = procedural_depth(scene, shrunk(_bright()[60:]), (60, 180), CropWindow(top=60, left=0, height=120, width=180))
     np.testing.assert_allclose(tile, whole[60:], atol=0.02)
 
 

@@ -1,4 +1,4 @@
-"""`evaluate.benchmarks`: each under its own protocol, resumable, one clear error each."""
+"""`evaluate.testsets`: each under its own protocol, resumable, one clear error each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cea.data.testsets import find_sets
 from cea.errors import ConfigError, DataError
 from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.evaluation.folder import Method
-from cea.evaluation.testsets import BENCHMARK_IMAGES, judge_benchmarks
+from cea.evaluation.testsets import TESTSET_IMAGES, judge_testsets
 from cea.io.images import write_image
 from tests.toy_pairs import picture, write_plain_set
 
@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Path:
 
 
 def config(**benchmarks) -> EvaluationConfig:
-    return parse(EvaluationConfig, {"benchmarks": benchmarks}, "evaluate")
+    return parse(EvaluationConfig, {"testsets": benchmarks}, "evaluate")
 
 
 def identity(image):
@@ -36,7 +36,7 @@ def identity(image):
 
 def run(disk: Path, restore=identity, **benchmarks):
     said: list[str] = []
-    found = judge_benchmarks(Method("digest", restore), config(**benchmarks), disk / "state", said.append)
+    found = judge_testsets(Method("digest", restore), config(**benchmarks), disk / "state", said.append)
     return *found, said
 
 
@@ -48,8 +48,8 @@ def test_each_is_judged_under_its_own_protocol(disk: Path):
     assert summary["aio"]["images"] == 6
     assert summary["aio"]["sets"]["bsd68-sigma25"]["input_psnr"] == pytest.approx(20.6, abs=0.8)
     assert summary["plain"]["gain_psnr"] == pytest.approx(0, abs=0.01)
-    assert images.schema == pl.Schema(BENCHMARK_IMAGES)
-    assert images["benchmark"].to_list() == ["plain"] * 3 + ["aio"] * 6
+    assert images.schema == pl.Schema(TESTSET_IMAGES)
+    assert images["testset"].to_list() == ["plain"] * 3 + ["aio"] * 6
     assert "mine (plain layout): 3 pairs" in said
     assert not list((disk / "state").glob("*"))
 
@@ -57,7 +57,7 @@ def test_each_is_judged_under_its_own_protocol(disk: Path):
 def test_none_is_an_empty_table(disk: Path):
     summary, images, said = run(disk)
     assert (summary, len(images), said) == ({}, 0, [])
-    assert images.schema == pl.Schema(BENCHMARK_IMAGES)
+    assert images.schema == pl.Schema(TESTSET_IMAGES)
 
 
 def test_a_killed_one_goes_on_and_other_weights_start_anew(disk: Path):
@@ -74,9 +74,9 @@ def test_a_killed_one_goes_on_and_other_weights_start_anew(disk: Path):
             raise KeyboardInterrupt
         return identity(image)
 
-    settings = parse(EvaluationConfig, {"workers": 1, "benchmarks": {"mine": entry}}, "evaluate")
+    settings = parse(EvaluationConfig, {"workers": 1, "testsets": {"mine": entry}}, "evaluate")
     with pytest.raises(KeyboardInterrupt):
-        judge_benchmarks(Method("a", dies_at_the_seventh), settings, disk / "state", str)
+        judge_testsets(Method("a", dies_at_the_seventh), settings, disk / "state", str)
     (journal,) = (disk / "state").glob("benchmark-*.jsonl")
     kept = len(journal.read_text().splitlines()) - 1
     counted: list[int] = []
@@ -85,23 +85,23 @@ def test_a_killed_one_goes_on_and_other_weights_start_anew(disk: Path):
         counted.append(1)
         return identity(image)
 
-    found = judge_benchmarks(Method("a", counting), settings, disk / "state", str)
+    found = judge_testsets(Method("a", counting), settings, disk / "state", str)
     assert len(counted) == 9 - kept < 9
     assert found[0] == whole
     assert found[1].equals(images)
     assert not journal.exists()
     counted.clear()
-    judge_benchmarks(Method("b", counting), settings, disk / "state", str)
+    judge_testsets(Method("b", counting), settings, disk / "state", str)
     assert len(counted) == 9
 
 
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ({"path": "nowhere"}, r"evaluate\.benchmarks\.x: nowhere: no such folder"),
-        ({"path": "{disk}/mine", "layout": "promptir"}, r"benchmarks\.x: .*no test set recognised.*'promptir'"),
-        ({"path": "{disk}/aio", "layout": "plain"}, r"benchmarks\.x: .*no test set recognised.*'plain'"),
-        ({"path": "{disk}/broken"}, r"benchmarks\.x: .*1 without a target: 9\.png"),
+        ({"path": "nowhere"}, r"evaluate\.testsets\.x: nowhere: no such folder"),
+        ({"path": "{disk}/mine", "layout": "promptir"}, r"testsets\.x: .*no test set recognised.*'promptir'"),
+        ({"path": "{disk}/aio", "layout": "plain"}, r"testsets\.x: .*no test set recognised.*'plain'"),
+        ({"path": "{disk}/broken"}, r"testsets\.x: .*1 without a target: 9\.png"),
     ],
 )
 def test_one_clear_error_each(disk: Path, entry, says):
@@ -128,7 +128,7 @@ def test_a_layout_that_is_asked_for_is_the_only_one_looked_for(disk: Path):
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
-        ({"mine": {"protocol": "cea"}}, r"evaluate\.benchmarks\.mine\.path is missing"),
+        ({"mine": {"protocol": "cea"}}, r"evaluate\.testsets\.mine\.path is missing"),
         ({"mine": {"path": "x", "protocol": "promptr"}}, r"did you mean 'promptir'"),
         ({"mine": {"path": "x", "layuot": "plain"}}, r"did you mean 'layout'"),
         ({"mine": {"path": "x", "layout": "onerestor"}}, r"'onerestore'"),
@@ -144,6 +144,6 @@ def test_bad_parameters_name_the_key(entry, says):
 def test_missing_folders_are_noticed_before_anything_runs(disk: Path):
     check_folders(config(mine={"path": "mine"}), disk)
     with pytest.raises(
-        DataError, match=r"evaluate\.benchmarks\.mine\.path = 'yours': no such folder.*take the entry out"
+        DataError, match=r"evaluate\.testsets\.mine\.path = 'yours': no such folder.*take the entry out"
     ):
         check_folders(config(mine={"path": "yours"}), disk)

@@ -11,7 +11,17 @@ from torch import Tensor
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
-from cea.models.global_context import Gathered, Inside, Statistics, Survey, Window, gathered, merged, recorded, reused
+from cea.models.global_context import (
+    Gathered,
+    Inside,
+    Statistics,
+    Survey,
+    TileWindow,
+    gathered,
+    merged,
+    recorded,
+    reused,
+)
 from cea.models.network import Restorer, build
 
 EVERYWHERE = ["encoder", "middle", "decoder"]
@@ -50,7 +60,7 @@ def test_a_part_gives_the_pixels_of_the_whole(keys: dict[str, object]) -> None:
     with torch.no_grad(), recorded(model) as statistics:
         whole = model(image)
     assert (whole - image).abs().mean() > 1e-3
-    window = Window(32 / 160, 128 / 160, 24 / 152, 128 / 152)
+    window = TileWindow(32 / 160, 128 / 160, 24 / 152, 128 / 152)
     with torch.no_grad(), reused(model, statistics, window):
         part = model(image[..., 32:, 24:])
     inner = slice(64, None)
@@ -79,7 +89,7 @@ def test_what_an_image_measures_follows_from_its_parts(keys: dict[str, object]) 
     first: Statistics = {}
     for start, stop, begin, end in ((0, 192, 0, 128), (64, 240, 128, 240)):
         size = stop - start
-        window = Window(start / 240, size / 240, 0, 1)
+        window = TileWindow(start / 240, size / 240, 0, 1)
         inside = Inside((begin - start) / size, (end - start) / size, 0, 1)
         with torch.no_grad(), gathered(model, whole, window, inside, found):
             model(image[..., start:stop, :])

@@ -20,7 +20,7 @@ from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
-from cea.training.fit import FitResult, Job, fingerprint, fit, init_sha256, initial
+from cea.training.fit import FitResult, TrainingJob, fingerprint, fit, init_sha256, initial
 from tests.toy_shards import write_toy_shards
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
@@ -48,9 +48,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def make_job(shards: Path, folder: Path) -> Job:
+def make_job(shards: Path, folder: Path) -> TrainingJob:
     train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return Job(train=train, val=val, output=folder / "out", state=folder / "state", seed=3)
+    return TrainingJob(train=train, val=val, output=folder / "out", state=folder / "state", seed=3)
 
 
 @pytest.fixture(scope="module")
