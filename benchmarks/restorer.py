@@ -8,6 +8,8 @@ grey    gain on grey copies less gain in colour; ``tint`` is the mean spread of 
 clean   PSNR of what comes out when the clean images go in: mean and least over images
 grid    in 32 x 32 windows where the clean image is flat: mean power at the frequencies of periods 2, 4 and 8 pixels
         along rows or columns against the frequencies beside them, output (input); 0 where there is no pattern
+error   where the network foresees its input's error (``error_gate``): geometric mean over images of foreseen to true
+        mean absolute error, and the correlation of their logarithms
 
 Run: python -m benchmarks.restorer WEIGHTS SETS [--limit N] [--only NAME ...] [--json FILE]
 """
@@ -24,6 +26,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cea.data.loaders import greyed
@@ -32,7 +35,8 @@ from cea.inference import restore, tile_for
 from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
-from cea.models.network import Restorer
+from cea.models.network import ERROR_UNIT, Restorer
+from cea.models.tensors import image_tensor
 from cea.rng import generator, stream
 from cea.types import ImageF, ImageU8
 
@@ -63,6 +67,8 @@ class Judged:
     grey_gain: float
     tint: float
     clean: float
+    error: float
+    expected_error: float
     grid_input: list[NDArray[np.float64]]
     grid_output: list[NDArray[np.float64]]
 
@@ -92,6 +98,8 @@ def judge(model: Restorer, pair: ImagePair) -> Judged:
         grey_gain=_gain(restored_grey, grey),
         tint=float(np.ptp(restored_grey, axis=2).mean()) * 255,
         clean=_psnr(_restored(model, pair.clean), pair.clean),
+        error=float(np.abs(pair.degraded.astype(np.float32) - pair.clean).mean()) / 255,
+        expected_error=expected_error(model, pair.degraded),
         grid_input=_spectra(pair.degraded.astype(np.float64), pair.clean),
         grid_output=_spectra(restored.astype(np.float64) * 255, pair.clean),
     )
@@ -108,9 +116,29 @@ def summary(judged: Sequence[Judged]) -> dict[str, Any]:
         "tint": fmean(one.tint for one in judged),
         "clean": fmean(one.clean for one in judged),
         "clean_least": min(one.clean for one in judged),
+        **calibration(judged),
         "grid": grid([spectrum for one in judged for spectrum in one.grid_output]),
         "grid_input": grid([spectrum for one in judged for spectrum in one.grid_input]),
     }
+
+
+def calibration(judged: Sequence[Judged]) -> dict[str, float]:
+    """How well the input's error is foreseen; empty without a head for it."""
+    pairs = np.log([(max(one.expected_error, 1e-6), max(one.error, 1e-6)) for one in judged])
+    if not np.isfinite(pairs).all() or len(pairs) < 3:
+        return {}
+    expected, true = pairs.T
+    return {
+        "error_ratio": float(np.exp((expected - true).mean())),
+        "error_correlation": float(np.corrcoef(expected, true)[0, 1]),
+    }
+
+
+def expected_error(model: Restorer, image: ImageU8) -> float:
+    """Mean over the image, full scale 1; NaN without a head for it."""
+    with torch.inference_mode():
+        log_error = model.judged(image_tensor(image)).log_error
+    return math.nan if log_error is None else float(log_error.exp().mean()) * ERROR_UNIT
 
 
 def grid(spectra: Sequence[NDArray[np.float64]]) -> dict[int, float]:
@@ -161,6 +189,11 @@ def line(name: str, values: dict[str, Any]) -> str:
         f"{name:28s} {values['images']:3d}  gain {values['gain']:+6.2f}  worse {values['worse']:4.0%}  grey "
         f"{values['grey']:+5.2f}  tint {values['tint']:.2f}  clean {values['clean']:5.2f} (least "
         f"{values['clean_least']:5.2f})  grid {grids or '-'}"
+        + (
+            f"  error x{values['error_ratio']:.2f}, r {values['error_correlation']:.2f}"
+            if "error_ratio" in values
+            else ""
+        )
     )
 
 

@@ -29,7 +29,7 @@ def main(paths: Namespace) -> None:
     seed = params["seed"] if config.seed is None else config.seed
     job = TrainingJob(train, val, output=paths.model, state=paths.state, seed=seed)
     with tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
-        result = fit(job, config, model, report=run.live)
+        result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from cea.config import load
-from cea.io.images import write_bytes
+from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.lineage.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
+from cea.types import ImageU8
 
 CHANGES_NO_RESULT = True
 
@@ -38,6 +39,10 @@ class TrainingRun:
     run_id: str
     facts: Mapping[str, Any]
     live: LiveCurves
+
+    def show(self, step: int, picture: ImageU8) -> None:
+        """Attach a picture of what the network makes of the validation images after ``step`` steps."""
+        self.tracker.log_bytes(self.run_id, encode_png(picture), f"validation/step-{step:07d}.png")
 
     def finish(
         self,

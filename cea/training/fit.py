@@ -28,6 +28,7 @@ from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
 from cea.training.module import RestorationModule
 from cea.training.progress import ProgressLine
+from cea.training.validation_pictures import Show, ValidationPictures
 
 _NO_EFFECT = {"workers", "cache_mb", "log_interval"}
 """Fields of TrainConfig that do not change the weights; a run may be resumed with other values of these."""
@@ -85,7 +86,13 @@ class FitResult:
 
 
 def fit(
-    job: TrainingJob, config: TrainConfig, model: ModelConfig, *, report: Report | None = None, progress: bool = True
+    job: TrainingJob,
+    config: TrainConfig,
+    model: ModelConfig,
+    *,
+    report: Report | None = None,
+    show: Show | None = None,
+    progress: bool = True,
 ) -> FitResult:
     """Train, or go on where a killed run with the same configuration and data stopped.
 
@@ -96,6 +103,7 @@ def fit(
         config: how to train.
         model: what to train.
         report: called with each point of the curves, e.g. to send it to a tracking server.
+        show: called after each validation with a picture of what the network makes of some images.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -111,7 +119,8 @@ def fit(
         data = RestorationData(job.train, job.val, config, job.seed)
         recipes = tuple(folder.name for folder in job.val)
         module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
-        trainer = _trainer(job, config, [curves, best, *_others(job, config, curves, progress)])
+        shown = [ValidationPictures(show)] if show else []
+        trainer = _trainer(job, config, [curves, best, *shown, *_others(job, config, curves, progress)])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     return _hand_over(job, trainer, module, curves, best)
 

@@ -9,18 +9,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from cea.data.loaders import PatchDataset
+from cea.data.loaders import PatchDataset, ShardPairs
 from cea.errors import ConfigError, DataError
+from cea.inference import restore
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, TrainingJob, fingerprint, fit, init_sha256, initial
+from cea.training.validation_pictures import SIDE
 from tests.toy_shards import write_toy_shards
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
@@ -280,3 +283,20 @@ def test_half_precision_on_several_threads(undisturbed: FitResult, shards: Path,
     losses, full = (dict(run.history["train/loss"]) for run in (result, undisturbed))
     assert losses != full
     assert losses[TRAIN.max_steps] == pytest.approx(full[TRAIN.max_steps], rel=0.1)
+
+
+def test_a_picture_after_each_validation(shards: Path, tmp_path: Path) -> None:
+    """A row per recipe: input, restored, clean; the last shows the averaged weights that are handed over."""
+    seen: dict[int, np.ndarray] = {}
+    short = TRAIN.model_copy(update={"max_steps": 20})
+    result = fit(make_job(shards, tmp_path), short, MODEL, show=seen.__setitem__, progress=False)
+    assert list(seen) == [10, 20]
+    assert seen[20].shape == (2 * SIDE, 3 * SIDE, 3)
+    model, _ = load_weights(result.last)
+    pairs = ShardPairs(make_job(shards, tmp_path).val)
+    for row in range(2):
+        clean, degraded = pairs.pair(row, 0)
+        tiles = [seen[20][row * SIDE :, column * SIDE :][:32, :32] for column in range(3)]
+        assert np.array_equal(tiles[0], degraded)
+        assert np.array_equal(tiles[2], clean)
+        assert np.abs(tiles[1] - restore(model, degraded) * 255).max() <= 1
