@@ -12,6 +12,7 @@ from cea.config import load, read_params
 from cea.data.dataset import read_split
 from cea.lineage.training import tracked
 from cea.models.config import ModelSection
+from cea.models.measure.allocator import keep_freed_memory
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit
@@ -21,6 +22,7 @@ from pipeline import stage
 
 def main(paths: Namespace) -> None:
     """Train on the shards of the recipes that are for training, inside one MLflow run."""
+    keep_freed_memory()
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     train, val = (

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 
+CHANGES_NO_RESULT = True
+
 _M_TRIM_THRESHOLD, _KEPT = -1, 512 * 2**20
 _M_MMAP_THRESHOLD, _LARGEST_IN_HEAP = -3, 32 * 2**20
 """glibc takes no larger threshold; blocks beyond it are mapped by themselves and given back, so nothing piles up."""
