@@ -21,7 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from cea.data.testsets import find_sets
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.table import evaluate
-from cea.evaluation.testset import testset_cases, with_outputs
+from cea.evaluation.testset import cases_of_sets, with_outputs
 from cea.io.images import read_rgb, write_image
 from cea.metrics.protocol import PROTOCOLS
 
@@ -59,7 +59,7 @@ def by_scikit_image(folder: Path) -> Scores:
 
 def by_cea(folder: Path) -> Scores:
     """The same scores by `evaluate`."""
-    cases = with_outputs(testset_cases(find_sets(folder), PROTOCOLS["cea"]), folder / "theirs")
+    cases = with_outputs(cases_of_sets(find_sets(folder), PROTOCOLS["cea"]), folder / "theirs")
     table = evaluate(cases, None, EvaluationConfig(workers=2, check=False)).images.sort("sample_id")
     rows = table.select("input_psnr", "input_ssim", "output_psnr", "output_ssim").rows()
     return [pair for row in rows for pair in (row[:2], row[2:])]

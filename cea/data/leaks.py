@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cea.data.duplicates import groups, thumbnail
-from cea.data.testsets import TestSet
+from cea.data.testsets import JudgedSet
 from cea.errors import DataError
 from cea.io.images import read_rgb, to_uint8
 
@@ -23,7 +23,7 @@ class Leak:
     test: Path
 
 
-def find_leaks(train: Mapping[str, Path], sets: Iterable[TestSet]) -> list[Leak]:
+def find_leaks(train: Mapping[str, Path], sets: Iterable[JudgedSet]) -> list[Leak]:
     """Training images (name -> file) that show what a clean test image shows; crops of a picture are not found.
 
     Raises:
@@ -41,7 +41,7 @@ def find_leaks(train: Mapping[str, Path], sets: Iterable[TestSet]) -> list[Leak]
     ]
 
 
-def check_leaks(train: Mapping[str, Path], sets: Iterable[TestSet]) -> None:
+def check_leaks(train: Mapping[str, Path], sets: Iterable[JudgedSet]) -> None:
     """Refuse to judge on images that were trained on.
 
     Raises:

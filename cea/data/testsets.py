@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cea.degradations.contract.cdd11 import COMPOSITIONS
 from cea.errors import DataError
 from cea.io.images import IMAGE_SUFFIXES
 
 SIGMAS = (15, 25, 50)
 """Grey levels of the noise that is added to clean denoising sets."""
-
-_CDD11 = ("low", "haze", "rain", "snow", "low_haze", "low_rain", "low_snow", "haze_rain", "haze_snow")
-CDD11 = (*_CDD11, "low_haze_rain", "low_haze_snow")
-"""The degraded folders of CDD-11, beside ``clear``."""
 
 Rule = Callable[[str], str]
 """Stem of an input -> stem of its target."""
@@ -75,7 +72,7 @@ class SetLayout:
 
 
 @dataclass(frozen=True)
-class TestPair:
+class JudgedPair:
     """One test image: its stem, the degraded file (None: noise of ``sigma_255`` is added), the clean file."""
 
     name: str
@@ -85,7 +82,7 @@ class TestPair:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class JudgedSet:
     """A set as found on disk.
 
     Attributes:
@@ -100,14 +97,15 @@ class TestSet:
     name: str
     layout: str
     components: tuple[str, ...]
-    pairs: tuple[TestPair, ...]
+    pairs: tuple[JudgedPair, ...]
     without_target: tuple[Path, ...] = ()
     without_input: tuple[Path, ...] = ()
 
 
 def _cdd11(prefix: str) -> tuple[SetLayout, ...]:
     return tuple(
-        SetLayout(f"CDD-11-{kind}", f"{prefix}{kind}", f"{prefix}clear", tuple(kind.split("_"))) for kind in CDD11
+        SetLayout(f"CDD-11-{kind}", f"{prefix}{kind}", f"{prefix}clear", tuple(kind.split("_")))
+        for kind in COMPOSITIONS
     )
 
 
@@ -147,7 +145,7 @@ PLAIN = (
 _ANY_RULE = (same_name, rain_number, before_underscore)
 
 
-def find_sets(folder: Path, layout: Layout = "auto") -> list[TestSet]:
+def find_sets(folder: Path, layout: Layout = "auto") -> list[JudgedSet]:
     """Every test set in ``folder``: of a known layout, a plain pair of folders, or folders of plain pairs.
 
     ``folder`` may be the root of a layout or the ``test`` folder below it. ``layout`` says which one to look for;
@@ -178,7 +176,7 @@ def find_sets(folder: Path, layout: Layout = "auto") -> list[TestSet]:
     return found
 
 
-def describe(benchmark: TestSet, most: int = 5) -> list[str]:
+def describe(benchmark: JudgedSet, most: int = 5) -> list[str]:
     """What was found, in words: one line, and one each for inputs and targets that nothing belongs to."""
     lines = [f"{benchmark.name} ({benchmark.layout} layout): {len(benchmark.pairs)} pairs"]
     for files, what in ((benchmark.without_target, "without a target"), (benchmark.without_input, "without an input")):
@@ -188,7 +186,7 @@ def describe(benchmark: TestSet, most: int = 5) -> list[str]:
     return lines
 
 
-def check_complete(sets: Iterable[TestSet]) -> None:
+def check_complete(sets: Iterable[JudgedSet]) -> None:
     """Refuse sets with inputs that have no target: an average over the rest would be another benchmark.
 
     Raises:
@@ -203,26 +201,26 @@ def check_complete(sets: Iterable[TestSet]) -> None:
             )
 
 
-def _plain_sets(folder: Path) -> Iterator[TestSet]:
+def _plain_sets(folder: Path) -> Iterator[JudgedSet]:
     for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
         names = next((names for names in PLAIN if all((place / name).is_dir() for name in names)), None)
         if names is not None:
             yield from _read_set(place, "plain", SetLayout(place.resolve().name, *names, (), _ANY_RULE))
 
 
-def _read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[TestSet]:
+def _read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[JudgedSet]:
     targets = _images(root / rule.targets)
     if not targets:
         return
     if rule.inputs is None:
         for sigma in SIGMAS:
-            pairs = tuple(TestPair(path.stem, None, path, sigma) for path in targets)
-            yield TestSet(f"{rule.name}-sigma{sigma}", layout, rule.components, pairs)
+            pairs = tuple(JudgedPair(path.stem, None, path, sigma) for path in targets)
+            yield JudgedSet(f"{rule.name}-sigma{sigma}", layout, rule.components, pairs)
     elif inputs := _images(root / rule.inputs):
         yield _paired(layout, rule, inputs, targets)
 
 
-def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path]) -> TestSet:
+def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path]) -> JudgedSet:
     target_of: dict[str, Path] = {}
     for path in targets:
         if path.stem in target_of:
@@ -238,10 +236,10 @@ def _paired(layout: str, rule: SetLayout, inputs: list[Path], targets: list[Path
         if target is None:
             alone.append(path)
         else:
-            pairs.append(TestPair(path.stem, path, target))
+            pairs.append(JudgedPair(path.stem, path, target))
     used = {pair.clean for pair in pairs}
     unused = tuple(path for path in targets if path not in used)
-    return TestSet(rule.name, layout, rule.components, tuple(pairs), tuple(alone), unused)
+    return JudgedSet(rule.name, layout, rule.components, tuple(pairs), tuple(alone), unused)
 
 
 def _images(folder: Path) -> list[Path]:

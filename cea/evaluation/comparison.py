@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from cea.errors import DataError
+from cea.evaluation.judge import HARM_DB
 from cea.rng import generator, stream
 
 CONFIDENCE = 0.95
@@ -44,15 +45,12 @@ deviation over seeds. Two 95 % intervals, for two questions: ``seeds_*`` (Studen
 whether training again could change the sign on these images, ``scenes_*`` (bootstrap over the photographs, all samples
 of one together) whether other photographs could. ``ahead`` is the share of pairs in which the variant is better."""
 
-_HARM_DB = 0.01
-"""As in `cea.evaluation.summary`: a PSNR that fell by less is rounding."""
-
 
 def compare(images: pl.DataFrame, reference: str) -> pl.DataFrame:
     """Means, spread and paired differences by group of images (see `groups`) and variant, columns `COMPARISON`.
 
     Args:
-        images: per-image tables (`cea.evaluation.table.IMAGES`) of all runs on top of each other, with the columns
+        images: per-image tables (`cea.evaluation.columns.IMAGES`) of all runs on top of each other, with the columns
             ``variant`` and ``seed`` beside them.
         reference: the variant that the others are compared with.
 
@@ -112,7 +110,7 @@ def _facts(part: pl.DataFrame, variant: str, reference: str, path: tuple[str, ..
         "gain_psnr_sd": by_seed.std(),
         "output_psnr": own["output_psnr"].mean(),
         "output_ssim": own["output_ssim"].mean(),
-        "harm_rate": (own["gain_psnr"] < -_HARM_DB).mean(),
+        "harm_rate": (own["gain_psnr"] < -HARM_DB).mean(),
         **({} if variant == reference else _paired(own, part.filter(pl.col("variant") == reference), path)),
     }
 

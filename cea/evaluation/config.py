@@ -39,7 +39,7 @@ class RoutingConfig(Config):
     """An image counts for a component only if its severity (0 to 1) has this standard deviation over the image."""
 
 
-class TestSetConfig(Config):
+class JudgedSetConfig(Config):
     """A test set on disk that the pipeline judges as well (``evaluate.testsets.<name>``)."""
 
     path: str = Field(min_length=1)
@@ -64,7 +64,7 @@ class EvaluationConfig(Config):
     """Name of the evaluation protocol (`cea.metrics.protocol.PROTOCOLS`); written beside every number."""
     workers: int = Field(default=2, ge=1, le=256)
     """Threads that decode and score images while the network works on the next one."""
-    check: bool = True
+    check: bool = False
     """Whether scikit-image computes every PSNR and SSIM again; the largest difference is reported."""
     lpips: bool = True
     """Whether LPIPS is computed where torchvision and its weights are at hand; elsewhere it is said to be left out."""
@@ -75,7 +75,7 @@ class EvaluationConfig(Config):
     routing: RoutingConfig = RoutingConfig()
     """Where the experts act, against where the degradation is."""
 
-    testsets: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], TestSetConfig] = Field(default_factory=dict)
+    testsets: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], JudgedSetConfig] = Field(default_factory=dict)
     """Name -> test set on disk; names are letters, digits and underscores."""
     photographs: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(default_factory=dict)
     """Name -> folder of real photographs without a clean original, scored without reference."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cea.data.leaks import check_leaks
-from cea.data.testsets import Layout, TestSet, check_complete, describe, find_sets
+from cea.data.testsets import JudgedSet, Layout, check_complete, describe, find_sets
 from cea.errors import DataError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise, to_json
 from cea.evaluation.table import Evaluation, Restore, evaluate
-from cea.evaluation.testset import testset_cases, with_outputs
+from cea.evaluation.testset import cases_of_sets, with_outputs
 from cea.io.images import IMAGE_SUFFIXES, write_bytes
 from cea.io.tables import write_table
 from cea.metrics.protocol import find_protocol
@@ -80,7 +80,7 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell:
     return summary
 
 
-def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool = False) -> list[TestSet]:
+def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool = False) -> list[JudgedSet]:
     """The sets in ``folder``, after telling what was found.
 
     Raises:
@@ -96,10 +96,10 @@ def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool 
 
 
 def judge_sets(
-    sets: Sequence[TestSet], method: Method, config: EvaluationConfig, journal: Journal | None = None
+    sets: Sequence[JudgedSet], method: Method, config: EvaluationConfig, journal: Journal | None = None
 ) -> Evaluation:
     """Judge ``method`` on every pair of ``sets``, with a progress bar; ``journal`` makes it go on where it was."""
-    cases = testset_cases(sets, find_protocol(config.protocol))
+    cases = cases_of_sets(sets, find_protocol(config.protocol))
     if method.outputs is not None:
         cases = with_outputs(cases, method.outputs)
     return evaluate(cases, method.restore, config, journal, progress=True)
@@ -126,7 +126,7 @@ def _training_images(train: Path) -> dict[str, Path]:
     return {str(path): path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
-def digest_of(sets: Iterable[TestSet], method: Method, config: EvaluationConfig) -> str:
+def digest_of(sets: Iterable[JudgedSet], method: Method, config: EvaluationConfig) -> str:
     """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
     parts = [method.digest, str(method.outputs), config.protocol, str(config.check), str(config.lpips)]
     for benchmark in sets:

@@ -23,6 +23,9 @@ PSNR_CAP = 100.0
 """dB. Equal images have infinite PSNR, of which no mean can be taken: tables hold this instead, and summaries count
 them. It is above what any 8-bit pair can otherwise reach on fewer than 1.5e5 samples (one grey level in one sample)."""
 
+HARM_DB = 0.01
+"""An image counts as made worse where its PSNR fell by more than this: less is rounding."""
+
 HARM_STEP = 1 / 255
 """A pixel counts as harmed where its RMS error over the channels grows by more than this: one grey level."""
 

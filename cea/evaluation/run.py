@@ -14,6 +14,7 @@ from cea.evaluation.examples import write_pictures
 from cea.evaluation.folder import Method
 from cea.evaluation.photographs import judge_photographs
 from cea.evaluation.routing import measure_routing, summarise_routing
+from cea.evaluation.schema import checked
 from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
 from cea.evaluation.table import evaluate
 from cea.evaluation.testsets import judge_testsets
@@ -95,7 +96,7 @@ def evaluate_run(
         write_table(metrics / f"{name}.parquet", table)
     write_bytes(metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
     write_bytes(metrics / "severity.csv", severity_table(summary).write_csv(float_precision=4).encode())
-    write_bytes(metrics / "summary.json", to_json(summary))
+    write_bytes(metrics / "summary.json", to_json(checked(summary)))
     return summary
 
 

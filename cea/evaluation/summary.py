@@ -11,14 +11,13 @@ import numpy as np
 import polars as pl
 
 from cea.errors import DataError
-from cea.evaluation.judge import PSNR_CAP
+from cea.evaluation.columns import MEANS, OPTIONAL_MEANS
+from cea.evaluation.judge import HARM_DB, PSNR_CAP
+from cea.evaluation.schema import VERSION
 from cea.metrics.psnr import psnr_of
 
-_SCORES = {"input_psnr": 4, "output_psnr": 4, "gain_psnr": 4, "input_ssim": 5, "output_ssim": 5, "gain_ssim": 5}
-"""Means reported for every group, and their decimals."""
-
-_HARM_DB = 0.01
-"""An image counts as made worse where its PSNR fell by more than this: less is rounding."""
+_GAINS = ("input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim")
+"""Columns of the bars that ``dvc plots`` draws."""
 
 _LEAST_PIXELS = 256
 """An image enters a severity bin's mean only with this many pixels there; fewer give a PSNR of noise."""
@@ -47,9 +46,9 @@ def summarise(
     of two or more degradations).
 
     Args:
-        images: table with the columns `cea.evaluation.table.IMAGES`.
+        images: table with the columns `cea.evaluation.columns.IMAGES`.
         adapters: site -> ``effective_rank_a``, ``effective_rank_d``, ``rank`` and further numbers.
-        bins: table with the columns `cea.evaluation.table.BINS`.
+        bins: table with the columns `cea.evaluation.columns.BINS`.
         identity: per-image table of `cea.evaluation.cases.clean_cases`, whose inputs are not degraded.
         routing: `cea.evaluation.routing.summarise_routing`.
 
@@ -66,6 +65,7 @@ def summarise(
     main = trained_on(images)
     apart = images.join(main, on="sample_id", how="anti")
     summary = {
+        "schema_version": VERSION,
         "protocol": protocols[0],
         **_group(main),
         "recipes": {name: {**group, **_seen(images, name)} for name, group in _groups(images, "recipe").items()},
@@ -97,7 +97,7 @@ def trained_on(images: pl.DataFrame) -> pl.DataFrame:
 
 def gain_table(images: pl.DataFrame) -> pl.DataFrame:
     """One row per recipe with its means, in the order of the table: what ``dvc plots`` draws as bars."""
-    means = [pl.col(name).mean().round(places) for name, places in _SCORES.items()]
+    means = [pl.col(name).mean().round(places) for name, places in MEANS.items() if name in _GAINS]
     facts = (pl.len().alias("images"), pl.col("seen").first())
     return images.group_by("recipe", maintain_order=True).agg(*facts, *means)
 
@@ -126,15 +126,14 @@ def spatial_gap(images: pl.DataFrame) -> float | None:
 
 
 def _group(images: pl.DataFrame) -> dict[str, Any]:
-    means = {name: round(_mean(images[name]), places) for name, places in _SCORES.items()}
-    for name in ("input_lpips", "output_lpips"):
+    means = {name: round(_mean(images[name]), places) for name, places in MEANS.items()}
+    for name, places in OPTIONAL_MEANS.items():
         known = images[name].drop_nulls()
-        means |= {name: round(_mean(known), 5)} if len(known) else {}
+        means |= {name: round(_mean(known), places)} if len(known) else {}
     return {
         "images": len(images),
         **means,
-        "harm_rate": round(_mean((images["gain_psnr"] < -_HARM_DB).cast(pl.Float64)), 4),
-        "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
+        "harm_rate": round(_mean((images["gain_psnr"] < -HARM_DB).cast(pl.Float64)), 4),
         "identical": int((images["output_psnr"] >= PSNR_CAP).sum()),
     }
 
@@ -196,7 +195,7 @@ def _identity(images: pl.DataFrame) -> dict[str, Any]:
         "output_psnr": round(_mean(images["output_psnr"]), 4),
         "lowest_psnr": round(float(images["output_psnr"].to_numpy().min()), 4),
         "output_ssim": round(_mean(images["output_ssim"]), 5),
-        "harm_rate": round(_mean((images["gain_psnr"] < -_HARM_DB).cast(pl.Float64)), 4),
+        "harm_rate": round(_mean((images["gain_psnr"] < -HARM_DB).cast(pl.Float64)), 4),
         "harmed_pixels": round(_mean(images["harmed_pixels"]), 4),
     }
 

@@ -6,13 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 from tqdm import tqdm
 
 from cea.errors import DataError, ImageError
 from cea.evaluation.cases import Case
+from cea.evaluation.columns import BINS, IMAGES
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.judge import JudgeJob, Row, judge, load_job, with_sample_name
@@ -22,46 +23,6 @@ from cea.types import Image, ImageF, ImageU8
 
 Restore = Callable[[ImageU8], ImageF]
 """(H, W, 3) uint8 -> the same shape, float in [0, 1]: ``functools.partial(cea.inference.restore, model)``."""
-
-IMAGES: dict[str, Any] = {
-    "protocol": pl.String,
-    "sample_id": pl.String,
-    "recipe": pl.String,
-    "clean_id": pl.String,
-    "n_components": pl.Int32,
-    "components": pl.List(pl.String),
-    "uniform": pl.Boolean,
-    "seen": pl.Boolean,
-    "height": pl.Int32,
-    "width": pl.Int32,
-    "input_psnr": pl.Float64,
-    "output_psnr": pl.Float64,
-    "gain_psnr": pl.Float64,
-    "input_ssim": pl.Float64,
-    "output_ssim": pl.Float64,
-    "gain_ssim": pl.Float64,
-    "severity": pl.List(pl.Float64),
-    "harmed_pixels": pl.Float64,
-    "check_psnr": pl.Float64,
-    "check_ssim": pl.Float64,
-    "input_lpips": pl.Float64,
-    "output_lpips": pl.Float64,
-}
-"""Columns of the per-image table. ``seen`` tells recipes that were trained on from those that were not, null where that
-is unknown. PSNR in dB; ``severity`` is the mean per component, in the order of ``components``;
-``harmed_pixels`` a share; ``check_*`` the largest difference to scikit-image, null where not checked; ``*_lpips`` null
-where LPIPS cannot be had."""
-
-BINS: dict[str, Any] = {
-    "sample_id": pl.String,
-    "recipe": pl.String,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "pixels": pl.Int64,
-    "input_mse": pl.Float64,
-    "output_mse": pl.Float64,
-}
-"""Columns of the table of severity bins: mean squared error (full scale 1) over an image's pixels in [low, high)."""
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cea.data.testsets import TestPair, TestSet
+from cea.data.testsets import JudgedPair, JudgedSet
 from cea.errors import DataError
 from cea.evaluation.cases import Case, Pixels
 from cea.io.images import IMAGE_SUFFIXES, pixel_sha256, read_rgb, to_uint8
@@ -16,7 +16,7 @@ from cea.rng import generator, stream
 from cea.types import ImageU8
 
 
-def testset_cases(sets: Iterable[TestSet], protocol: Protocol) -> list[Case]:
+def cases_of_sets(sets: Iterable[JudgedSet], protocol: Protocol) -> list[Case]:
     """One case per pair, its recipe being the set's name.
 
     Noise for denoising sets is drawn from a stream of its own for each clean image's pixels and each sigma: neither the
@@ -70,7 +70,7 @@ def _output(files: dict[str, list[Path]], case: Case) -> Path | None:
     return paths[0] if paths else None
 
 
-def _read(pair: TestPair, protocol: Protocol) -> Pixels:
+def _read(pair: JudgedPair, protocol: Protocol) -> Pixels:
     clean = to_uint8(read_rgb(pair.clean))
     degraded = to_uint8(read_rgb(pair.degraded)) if pair.degraded else _noisy(pair, clean, protocol)
     if degraded.shape != clean.shape:
@@ -83,7 +83,7 @@ def _read(pair: TestPair, protocol: Protocol) -> Pixels:
     return Pixels(degraded, clean)
 
 
-def _noisy(pair: TestPair, clean: ImageU8, protocol: Protocol) -> ImageU8:
+def _noisy(pair: JudgedPair, clean: ImageU8, protocol: Protocol) -> ImageU8:
     assert pair.sigma_255 is not None
     rng = generator(stream("benchmark noise", pixel_sha256(clean), pair.sigma_255))
     return noisy(clean, pair.sigma_255, protocol.noise, rng)

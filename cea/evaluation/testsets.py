@@ -8,19 +8,16 @@ from typing import Any
 import polars as pl
 
 from cea.errors import DataError
-from cea.evaluation.config import EvaluationConfig, TestSetConfig
+from cea.evaluation.columns import IMAGES, MEANS, OPTIONAL_MEANS
+from cea.evaluation.config import EvaluationConfig, JudgedSetConfig
 from cea.evaluation.folder import Method, Tell, chosen_sets, digest_of, judge_sets
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
-from cea.evaluation.table import IMAGES
 
 TESTSET_IMAGES: dict[str, Any] = {"testset": pl.String, **IMAGES}
 """Columns of the per-image table of all benchmarks."""
 
-KEPT = (
-    *("protocol", "images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
-    *("input_lpips", "output_lpips", "harm_rate", "harmed_pixels", "identical", "check"),
-)
+KEPT = ("protocol", "images", *MEANS, *OPTIONAL_MEANS, "harm_rate", "identical", "check")
 """Keys of a summary that make sense for real pairs."""
 
 
@@ -56,7 +53,7 @@ def summary_of(images: pl.DataFrame) -> dict[str, Any]:
 
 
 def _judge(
-    name: str, benchmark: TestSetConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
+    name: str, benchmark: JudgedSetConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
 ) -> pl.DataFrame:
     own = config.model_copy(update={"protocol": benchmark.protocol})
     try:

@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
@@ -86,6 +88,12 @@ def _deep_rgb(deep: Image) -> Image:
 def _is_deep(data: bytes) -> bool:
     """Whether a PNG holds 16 bits per channel (Pillow silently reduces RGB ones to 8)."""
     return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
+
+
+def unit_float(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Unsigned integers over their full range, or floats as they are, as float32 with full scale 1; any shape."""
+    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+    return image.astype(np.float32) / np.float32(top)
 
 
 def to_uint8(image: Image) -> ImageU8:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cea.errors import ImageError
+from cea.io.images import unit_float
 from cea.types import Image, ImageF
 
 
@@ -34,7 +35,7 @@ def check_shape(image: Image) -> None:
 
 def _as_unit(image: Image) -> ImageF:
     if image.dtype in (np.uint8, np.uint16):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+        return unit_float(image)
     if not np.issubdtype(image.dtype, np.floating):
         raise ImageError(f"an image of dtype {image.dtype}", expected="uint8, uint16 or float", remedy="convert it")
     if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both

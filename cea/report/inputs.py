@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cea.errors import DataError
 from cea.evaluation.pictures import Picture, read_pictures
+from cea.evaluation.schema import checked
 from cea.io.images import read_rgb
 from cea.report.charts import Curve
 from cea.types import ImageU8
@@ -77,7 +78,7 @@ def read_content(files: ReportFiles) -> Content:
         DataError: no summary, or a file that is not what it should be.
     """
     return Content(
-        summary=_read_json(files.summary),
+        summary=checked(_read_json(files.summary), str(files.summary)),
         images=pl.read_parquet(files.images) if files.images and files.images.is_file() else None,
         strips=read_strips(files.pictures) if files.pictures else [],
         curves=_read_curves(files.history) if files.history and files.history.is_file() else {},

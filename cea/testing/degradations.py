@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 
 from cea.config import parse
-from cea.degradations.contract.base import Applied, Context, Degradation, Params, Scene
+from cea.degradations.contract.base import STAGES, Applied, Context, Degradation, Params, Scene
 from cea.degradations.contract.registry import FAMILIES
 from cea.rng import generator
 from cea.types import ImageF, Map
@@ -66,7 +66,7 @@ class DegradationContract:
         """A name, a stage of the formation, and a documented unit for every number."""
         family = self.make()
         assert family.name, "a family needs a name"
-        assert family.stage in ("scene", "weather", "optics", "sensor", "codec"), f"unknown stage {family.stage!r}"
+        assert family.stage in STAGES, f"unknown stage {family.stage!r}"
         for model in (type(family).Ranges, type(family).Params):
             bare = [key for key, entry in model.model_fields.items() if not entry.description]
             assert not bare, f"{model.__name__}: no docstring under {', '.join(bare)}"

@@ -119,6 +119,9 @@ def as_unit(images: Tensor) -> Tensor:
 
 
 def psnr(restored: Tensor, clean: Tensor) -> Tensor:
-    """Per-image PSNR in dB of (B, 3, H, W) in [0, 1], (B,); at most 100."""
+    """Per-image PSNR in dB of (B, 3, H, W) in [0, 1], (B,); at most 100.
+
+    `cea.metrics.psnr` on tensors: validation stays on the device.
+    """
     error = (restored - clean).square().mean(dim=(1, 2, 3)).clamp_min(SMALLEST_MSE)
     return -10 * error.log10()

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from cea.types import ImageF, Map
 
 Stage = Literal["scene", "weather", "optics", "sensor", "codec"]
 """Where in the formation of a photograph a family acts; the ``physical`` order sorts by it."""
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""In the order of formation."""
 
 
 class Params(Config):
@@ -100,6 +103,12 @@ class Degradation(ABC, Generic[R, P]):
     local: ClassVar[bool] = False
     """Whether parts of the picture stay untouched even at full strength: drops, blobs. A sample with such a family
     never counts as uniform."""
+
+    def __init_subclass__(cls) -> None:
+        """Take ``Ranges`` and ``Params`` from ``Degradation[Ranges, Params]``."""
+        for base in getattr(cls, "__orig_bases__", ()):
+            if get_origin(base) is Degradation and all(isinstance(one, type) for one in get_args(base)):
+                cls.Ranges, cls.Params = get_args(base)
 
     def __init__(self, ranges: R) -> None:
         self.ranges = ranges

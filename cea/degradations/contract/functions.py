@@ -63,8 +63,6 @@ class FunctionPair:
 class FunctionFamily(Degradation[FunctionRanges, FunctionParams]):
     """Base of the classes that ``family`` makes; strength blends, and severity is 0 where nothing changed."""
 
-    Ranges: ClassVar[type[Config]] = FunctionRanges
-    Params: ClassVar[type[Params]] = FunctionParams
     pair: ClassVar[FunctionPair]
 
     def sample(self, rng: np.random.Generator) -> FunctionParams:

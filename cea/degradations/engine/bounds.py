@@ -62,7 +62,10 @@ def within_bounds(
 
 
 def input_psnr(degraded: ImageU8, clean: ImageU8) -> float:
-    """PSNR in dB of two uint8 images of the same shape; infinite if equal."""
+    """PSNR in dB of two uint8 images of the same shape; infinite if equal.
+
+    Not `cea.metrics.psnr`: a draw is accepted by it, so its sum has to be exact (integers) on every machine.
+    """
     difference = np.subtract(degraded, clean, dtype=np.int32)
     squares = int((difference * difference).sum(dtype=np.int64))
     return math.inf if squares == 0 else 10 * math.log10(255**2 * clean.size / squares)

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from cea.degradations.contract.base import Degradation, Params, Stage
+from cea.degradations.contract import cdd11
+from cea.degradations.contract.base import STAGES, Degradation, Params, Stage
 from cea.degradations.engine.fields import FieldSpec, ImageFile, draw_field
-from cea.degradations.engine.recipes import CDD11_ORDER, Group, Node, NodeOrder, RecipeConfig, plan
+from cea.degradations.engine.recipes import Group, Node, NodeOrder, RecipeConfig, plan
 from cea.io.images import pixel_sha256, read_rgb
 from cea.rng import SampleKey
-
-STAGES: tuple[Stage, ...] = ("scene", "weather", "optics", "sensor", "codec")
 
 
 def choose(recipe: RecipeConfig, key: SampleKey) -> list[Node]:
@@ -24,7 +23,7 @@ def choose(recipe: RecipeConfig, key: SampleKey) -> list[Node]:
     while not (chosen := [node for entry in entries for node in _chosen(entry, key, attempt)]):
         attempt += 1
     if recipe.order == "cdd11":
-        return sorted(chosen, key=lambda node: CDD11_ORDER.index(node.family))
+        return sorted(chosen, key=lambda node: cdd11.ORDER.index(node.family))
     if recipe.order == "physical":
         return sorted(chosen, key=lambda node: STAGES.index(node.degradation.stage))
     return chosen

@@ -18,7 +18,7 @@ from cea.degradations.exact.elementary import cos_sin
 from cea.degradations.exact.fractal import Shape, fractal
 from cea.degradations.exact.maps import resized
 from cea.errors import RecordError
-from cea.io.images import pixel_sha256, read_rgb
+from cea.io.images import pixel_sha256, read_rgb, unit_float
 from cea.types import Map
 
 
@@ -254,8 +254,7 @@ def _image_field(spec: ImageFile, shape: Shape) -> Map:
             expected=f"{spec.sha256[:12]}..., the ones it was drawn with",
             remedy="restore the file or draw the records again",
         )
-    grey = pixels.astype(np.float32).max(axis=2) / np.float32(np.iinfo(pixels.dtype).max)
-    return resized(grey, shape)
+    return resized(unit_float(pixels.max(axis=2)), shape)
 
 
 def _array_field(spec: Array, shape: Shape, array: Map | None) -> Map:

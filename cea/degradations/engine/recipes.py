@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from cea.config import Config, parse, section, unknown_key
+from cea.degradations.contract import cdd11
 from cea.degradations.contract.base import Degradation
 from cea.degradations.contract.ranges import Within
 from cea.degradations.contract.registry import FAMILIES
@@ -28,7 +29,6 @@ from cea.degradations.engine.fields import DRAWN, KINDS, draw_field
 from cea.errors import ConfigError
 
 NodeOrder: TypeAlias = Literal["physical", "cdd11", "listed"]
-CDD11_ORDER = ("low", "rain", "snow", "haze")
 
 
 class NodeSettings(Config):
@@ -139,10 +139,10 @@ def plan(recipe: RecipeConfig) -> tuple[Node | Group, ...]:
     entries = tuple(_entry(f"nodes.{label}", label, settings) for label, settings in recipe.nodes.items())
     if recipe.order == "cdd11":
         for node in members(entries):
-            if node.family not in CDD11_ORDER:
+            if node.family not in cdd11.ORDER:
                 raise ConfigError(
                     f"nodes.{node.label} is {node.family!r}, which has no place in the order 'cdd11'",
-                    expected=f"one of {', '.join(CDD11_ORDER)}",
+                    expected=f"one of {', '.join(cdd11.ORDER)}",
                     remedy="say order: physical or order: listed",
                 )
     return entries

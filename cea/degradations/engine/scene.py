@@ -17,7 +17,7 @@ from cea.config import Config
 from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, resized
 from cea.errors import ImageError, RecordError
-from cea.io.images import pixel_sha256
+from cea.io.images import pixel_sha256, unit_float
 from cea.types import ImageF, Map
 
 Convention = Literal["inverse", "metric"]
@@ -173,8 +173,7 @@ def own_map(values: NDArray[Any], what: str, drawn_for: str | None) -> Map:
 
 
 def _unit(values: NDArray[Any]) -> Map:
-    raw: NDArray[Any] = np.asarray(values)
-    return raw.astype(np.float32) / np.float32(np.iinfo(raw.dtype).max if raw.dtype.kind == "u" else 1)
+    return unit_float(np.asarray(values))
 
 
 def as_inverse_depth(depth: NDArray[Any], convention: Convention) -> Map:
@@ -193,8 +192,7 @@ def as_inverse_depth(depth: NDArray[Any], convention: Convention) -> Map:
         values = values[..., 0]
     if values.ndim != 2 or values.size == 0:
         raise _depth_error(f"a depth map of shape {np.shape(depth)}", "(H, W)", "pass one channel")
-    top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
-    values = values.astype(np.float32) / np.float32(top)
+    values = unit_float(values)
     return _from_metric(values) if convention == "metric" else _checked_inverse(values)
 
 

@@ -65,3 +65,8 @@ def as_rgb8(image: Image) -> ImageU8:
             remedy="drop the alpha channel or read it with cea.io.images.read_rgb",
         )
     return np.ascontiguousarray(to_uint8(array))
+
+
+def from_codes(image: ImageU8) -> ImageF:
+    """8-bit codes as float32 in [0, 1], (H, W, 3): times 1/255, as `to_planes` does it."""
+    return image.astype(np.float32) * np.float32(1 / 255)

@@ -18,6 +18,7 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, uniform
+from cea.degradations.exact.planes import from_codes
 from cea.errors import ConfigError
 from cea.io.images import to_uint8
 from cea.types import ImageF, ImageU8
@@ -55,8 +56,6 @@ class Albumentations(Degradation[AlbumentationsRanges, AlbumentationsParams]):
 
     name: ClassVar[str] = "albumentations"
     stage: ClassVar[Stage] = "sensor"
-    Ranges: ClassVar[type[Config]] = AlbumentationsRanges
-    Params: ClassVar[type[Params]] = AlbumentationsParams
 
     def sample(self, rng: np.random.Generator) -> AlbumentationsParams:
         """Draw the amount."""
@@ -76,7 +75,7 @@ class Albumentations(Degradation[AlbumentationsRanges, AlbumentationsParams]):
         if params.amount == 0.0:
             return Applied(image, severity)
         transformed = _transformed(np.ascontiguousarray(to_uint8(image)), params, context.stream)
-        return Applied(strength.blend(image, transformed.astype(np.float32) * np.float32(1 / 255), severity), severity)
+        return Applied(strength.blend(image, from_codes(transformed), severity), severity)
 
     def _with(self, amount: float) -> AlbumentationsParams:
         return AlbumentationsParams(transform=self.ranges.transform, arguments=self.ranges.arguments, amount=amount)

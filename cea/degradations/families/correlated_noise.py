@@ -57,8 +57,6 @@ class CorrelatedNoise(Degradation[CorrelatedNoiseRanges, CorrelatedNoiseParams])
 
     name: ClassVar[str] = "correlated_noise"
     stage: ClassVar[Stage] = "sensor"
-    Ranges: ClassVar[type[Config]] = CorrelatedNoiseRanges
-    Params: ClassVar[type[Params]] = CorrelatedNoiseParams
 
     def sample(self, rng: np.random.Generator) -> CorrelatedNoiseParams:
         """Draw strength, grain size and colour."""

@@ -59,8 +59,6 @@ class Defocus(Degradation[DefocusRanges, DefocusParams]):
 
     name: ClassVar[str] = "defocus"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = DefocusRanges
-    Params: ClassVar[type[Params]] = DefocusParams
 
     def sample(self, rng: np.random.Generator) -> DefocusParams:
         """Draw radius and focus."""

@@ -59,8 +59,6 @@ class Glare(Degradation[GlareRanges, GlareParams]):
 
     name: ClassVar[str] = "glare"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = GlareRanges
-    Params: ClassVar[type[Params]] = GlareParams
 
     def sample(self, rng: np.random.Generator) -> GlareParams:
         """Draw scattered share, spread and highlights."""

@@ -73,8 +73,6 @@ class Haze(Degradation[HazeRanges, HazeParams]):
 
     name: ClassVar[str] = "haze"
     stage: ClassVar[Stage] = "weather"
-    Ranges: ClassVar[type[Config]] = HazeRanges
-    Params: ClassVar[type[Params]] = HazeParams
 
     def sample(self, rng: np.random.Generator) -> HazeParams:
         """Draw beta, airlight, its tint, unevenness and cap uniformly."""

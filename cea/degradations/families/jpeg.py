@@ -12,6 +12,7 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, uniform
+from cea.degradations.exact.planes import from_codes
 from cea.errors import ImageError
 from cea.io.images import to_uint8
 from cea.types import ImageF, ImageU8
@@ -46,8 +47,6 @@ class Jpeg(Degradation[JpegRanges, JpegParams]):
 
     name: ClassVar[str] = "jpeg"
     stage: ClassVar[Stage] = "codec"
-    Ranges: ClassVar[type[Config]] = JpegRanges
-    Params: ClassVar[type[Params]] = JpegParams
 
     def sample(self, rng: np.random.Generator) -> JpegParams:
         """Draw the quality."""
@@ -62,7 +61,7 @@ class Jpeg(Degradation[JpegRanges, JpegParams]):
         """Encode and decode at 8 bits; severity 0 at quality 100, 1 at ``WORST``."""
         if params.quality is None:
             return Applied(image, strength.severity_map(image, 0.0, None))
-        coded = round_trip(to_uint8(image), params.quality, params.chroma).astype(np.float32) * np.float32(1 / 255)
+        coded = from_codes(round_trip(to_uint8(image), params.quality, params.chroma))
         severity = strength.severity_map(image, (101 - params.quality) / (101 - WORST), context.strength)
         return Applied(strength.blend(image, coded, context.strength), severity)
 

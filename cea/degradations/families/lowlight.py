@@ -81,8 +81,6 @@ class LowLight(Degradation[LowLightRanges, LowLightParams]):
 
     name: ClassVar[str] = "low"
     stage: ClassVar[Stage] = "scene"
-    Ranges: ClassVar[type[Config]] = LowLightRanges
-    Params: ClassVar[type[Params]] = LowLightParams
 
     def sample(self, rng: np.random.Generator) -> LowLightParams:
         """Draw gamma, sigma, exposure and cast uniformly."""

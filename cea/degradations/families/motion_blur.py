@@ -62,8 +62,6 @@ class MotionBlur(Degradation[MotionBlurRanges, MotionBlurParams]):
 
     name: ClassVar[str] = "motion_blur"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = MotionBlurRanges
-    Params: ClassVar[type[Params]] = MotionBlurParams
 
     def sample(self, rng: np.random.Generator) -> MotionBlurParams:
         """Draw path length and shake."""

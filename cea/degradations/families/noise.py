@@ -32,8 +32,6 @@ class Noise(Degradation[NoiseRanges, NoiseParams]):
 
     name: ClassVar[str] = "noise"
     stage: ClassVar[Stage] = "sensor"
-    Ranges: ClassVar[type[Config]] = NoiseRanges
-    Params: ClassVar[type[Params]] = NoiseParams
 
     def sample(self, rng: np.random.Generator) -> NoiseParams:
         """Draw sigma uniformly."""

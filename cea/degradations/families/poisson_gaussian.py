@@ -46,8 +46,6 @@ class PoissonGaussian(Degradation[PoissonGaussianRanges, PoissonGaussianParams])
 
     name: ClassVar[str] = "poisson_gaussian"
     stage: ClassVar[Stage] = "sensor"
-    Ranges: ClassVar[type[Config]] = PoissonGaussianRanges
-    Params: ClassVar[type[Params]] = PoissonGaussianParams
 
     def sample(self, rng: np.random.Generator) -> PoissonGaussianParams:
         """Draw shot noise, and read noise as cameras couple it to it."""

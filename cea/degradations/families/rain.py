@@ -67,8 +67,6 @@ class Rain(Degradation[RainRanges, RainParams]):
 
     name: ClassVar[str] = "rain"
     stage: ClassVar[Stage] = "weather"
-    Ranges: ClassVar[type[Config]] = RainRanges
-    Params: ClassVar[type[Params]] = RainParams
 
     def sample(self, rng: np.random.Generator) -> RainParams:
         """Draw amount, intensity, length, angle and veil uniformly; layers differ by a few degrees."""

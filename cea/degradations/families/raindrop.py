@@ -71,8 +71,6 @@ class Raindrop(Degradation[RaindropRanges, RaindropParams]):
     local: ClassVar[bool] = True
     name: ClassVar[str] = "raindrop"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = RaindropRanges
-    Params: ClassVar[type[Params]] = RaindropParams
 
     def sample(self, rng: np.random.Generator) -> RaindropParams:
         """Draw coverage, size and defocus."""

@@ -61,8 +61,6 @@ class Resize(Degradation[ResizeRanges, ResizeParams]):
 
     name: ClassVar[str] = "resize"
     stage: ClassVar[Stage] = "codec"
-    Ranges: ClassVar[type[Config]] = ResizeRanges
-    Params: ClassVar[type[Params]] = ResizeParams
 
     def sample(self, rng: np.random.Generator) -> ResizeParams:
         """Draw factor and kernels."""

@@ -70,8 +70,6 @@ class Snow(Degradation[SnowRanges, SnowParams]):
 
     name: ClassVar[str] = "snow"
     stage: ClassVar[Stage] = "weather"
-    Ranges: ClassVar[type[Config]] = SnowRanges
-    Params: ClassVar[type[Params]] = SnowParams
 
     def sample(self, rng: np.random.Generator) -> SnowParams:
         """Draw amount, opacity, angle and speed uniformly; layers differ by some degrees."""

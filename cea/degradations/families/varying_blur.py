@@ -58,8 +58,6 @@ class VaryingBlur(Degradation[VaryingBlurRanges, VaryingBlurParams]):
 
     name: ClassVar[str] = "varying_blur"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = VaryingBlurRanges
-    Params: ClassVar[type[Params]] = VaryingBlurParams
 
     def sample(self, rng: np.random.Generator) -> VaryingBlurParams:
         """Draw width and roundness."""

@@ -41,8 +41,6 @@ class Vignetting(Degradation[VignettingRanges, VignettingParams]):
 
     name: ClassVar[str] = "vignetting"
     stage: ClassVar[Stage] = "optics"
-    Ranges: ClassVar[type[Config]] = VignettingRanges
-    Params: ClassVar[type[Params]] = VignettingParams
 
     def sample(self, rng: np.random.Generator) -> VignettingParams:
         """Draw the loss in the corners."""

@@ -13,6 +13,7 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, uniform
+from cea.degradations.exact.planes import from_codes
 from cea.errors import ImageError
 from cea.io.images import to_uint8
 from cea.types import ImageF, ImageU8
@@ -40,8 +41,6 @@ class Webp(Degradation[WebpRanges, WebpParams]):
 
     name: ClassVar[str] = "webp"
     stage: ClassVar[Stage] = "codec"
-    Ranges: ClassVar[type[Config]] = WebpRanges
-    Params: ClassVar[type[Params]] = WebpParams
 
     def sample(self, rng: np.random.Generator) -> WebpParams:
         """Draw the quality."""
@@ -55,7 +54,7 @@ class Webp(Degradation[WebpRanges, WebpParams]):
         """Encode and decode at 8 bits; severity 0 at quality 100, 1 at ``WORST``."""
         if params.quality is None:
             return Applied(image, strength.severity_map(image, 0.0, None))
-        coded = round_trip(to_uint8(image), params.quality).astype(np.float32) * np.float32(1 / 255)
+        coded = from_codes(round_trip(to_uint8(image), params.quality))
         severity = strength.severity_map(image, (101 - params.quality) / (101 - WORST), context.strength)
         return Applied(strength.blend(image, coded, context.strength), severity)
 

@@ -20,6 +20,7 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import NodeOrder, RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
+from cea.degradations.exact.planes import from_codes
 from cea.degradations.families.albumentations import library
 from cea.rng import SampleKey
 from cea.types import Image
@@ -82,4 +83,4 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
     def apply(self, img: Image, record: str, **_: Any) -> Image:
         """Render the record."""
         degraded = render(Record.model_validate_json(record), img).degraded
-        return degraded if img.dtype == np.uint8 else degraded.astype(np.float32) * np.float32(1 / 255)
+        return degraded if img.dtype == np.uint8 else from_codes(degraded)

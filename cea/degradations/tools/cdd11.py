@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.contract.cdd11 import COMPOSITIONS
 from cea.degradations.exact import elementary
 from cea.degradations.exact.maps import resized
 from cea.degradations.exact.normal import noise_planes
@@ -20,20 +21,6 @@ from cea.degradations.families.snow import cover
 from cea.errors import ConfigError, ImageError
 from cea.types import Image, Map
 
-ORDER = ("low", "rain", "snow", "haze")
-COMPOSITIONS = (
-    "low",
-    "haze",
-    "rain",
-    "snow",
-    "low_haze",
-    "low_rain",
-    "low_snow",
-    "haze_rain",
-    "haze_snow",
-    "low_haze_rain",
-    "low_haze_snow",
-)
 _NEEDS = {
     "low": ("light", "gamma"),
     "rain": ("rain",),

@@ -18,7 +18,7 @@ from cea.degradations.engine.render import Rendered, render
 from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
 from cea.errors import DataError, ImageError
-from cea.io.images import IMAGE_SUFFIXES, encode_png, pixel_sha256, read_rgb, write_bytes
+from cea.io.images import IMAGE_SUFFIXES, encode_png, pixel_sha256, read_rgb, unit_float, write_bytes
 from cea.rng import SampleKey
 from cea.types import Map
 
@@ -116,9 +116,7 @@ def read_light(path: Path) -> Map:
         ImageError: it cannot be read.
     """
     values = _values(path)
-    top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
-    grey = values if values.ndim == 2 else values[..., :3].max(axis=2)
-    return grey.astype(np.float32) / np.float32(top)
+    return unit_float(values if values.ndim == 2 else values[..., :3].max(axis=2))
 
 
 def _values(path: Path) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cea.degradations.contract.base import STAGES
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.fields import Gradient
@@ -75,8 +76,7 @@ def recipes(photos: Sequence[ImageU8], names: Iterable[str], sheet: Sheet) -> Im
 
 def family_names() -> list[str]:
     """All registered families in the order of image formation."""
-    stages = ("scene", "weather", "optics", "sensor", "codec")
-    return sorted(FAMILIES, key=lambda name: (stages.index(FAMILIES[name].stage), name))
+    return sorted(FAMILIES, key=lambda name: (STAGES.index(FAMILIES[name].stage), name))
 
 
 def recipe_names() -> list[str]:

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from cea.errors import DataError
+from cea.evaluation.columns import BINS, IMAGES
 from cea.evaluation.summary import gain_table, severity_table, spatial_gap, summarise, to_json
-from cea.evaluation.table import BINS, IMAGES
 
 ROWS = [
     # recipe, components, uniform, input and output PSNR, input and output SSIM, harmed

@@ -12,9 +12,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from cea.config import parse
 from cea.errors import ConfigError, DataError
 from cea.evaluation.cases import Case, Pixels
+from cea.evaluation.columns import BINS, IMAGES
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.judge import PSNR_CAP
-from cea.evaluation.table import BINS, IMAGES, evaluate
+from cea.evaluation.table import evaluate
 
 
 def case(number=0, *, height=24, width=30, severity=True, recipe="noise", uniform=True, noise=20, components=None):
@@ -33,7 +34,7 @@ def identity(image):
 
 
 def run(cases, restore=identity, **options):
-    return evaluate(cases, restore, EvaluationConfig(**options))
+    return evaluate(cases, restore, EvaluationConfig(**{"check": True, **options}))
 
 
 def test_rows_hold_scikit_images_scores_in_the_order_of_the_cases():

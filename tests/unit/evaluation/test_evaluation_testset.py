@@ -14,7 +14,7 @@ from cea.errors import DataError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.table import evaluate
-from cea.evaluation.testset import testset_cases, with_outputs
+from cea.evaluation.testset import cases_of_sets, with_outputs
 from cea.io.images import write_image
 from cea.metrics.protocol import PROTOCOLS
 from tests.toy_pairs import picture, write_plain_set
@@ -37,7 +37,7 @@ def judge(cases, restore=identity, protocol="cea", **options):
 
 
 def test_cases_of_a_plain_set(pair: Path):
-    cases = testset_cases(find_sets(pair), CEA)
+    cases = cases_of_sets(find_sets(pair), CEA)
     assert [case.sample_id for case in cases] == ["mine-0", "mine-1", "mine-2"]
     table = judge(cases)
     assert table["recipe"].unique().to_list() == ["mine"]
@@ -49,7 +49,7 @@ def test_noise_belongs_to_the_pixels_not_to_names_or_order(tmp_path: Path):
     for number in range(3):
         write_image(tmp_path / f"a/denoise/bsd68/{number}.png", picture(number))
     write_image(tmp_path / "b/denoise/kodak24/zebra.png", picture(1))
-    many, one = (testset_cases(find_sets(tmp_path / name), PROMPTIR) for name in "ab")
+    many, one = (cases_of_sets(find_sets(tmp_path / name), PROMPTIR) for name in "ab")
     by_id = {case.sample_id: case.read() for case in (*many, *one)}
     assert (by_id["bsd68-sigma25-1"].degraded == by_id["kodak24-sigma25-zebra"].degraded).all()
     assert (by_id["bsd68-sigma25-1"].degraded != by_id["bsd68-sigma25-2"].degraded).any()
@@ -59,7 +59,7 @@ def test_noise_belongs_to_the_pixels_not_to_names_or_order(tmp_path: Path):
 
 
 def test_outputs_of_another_method_are_judged_like_ours(pair: Path, tmp_path: Path):
-    cases = testset_cases(find_sets(pair), CEA)
+    cases = cases_of_sets(find_sets(pair), CEA)
     for number in range(3):
         write_image(tmp_path / f"out/mine/{number}.png", picture(number) - picture(number) // 8)
     theirs = judge(with_outputs(cases, tmp_path / "out"), None)
@@ -73,7 +73,7 @@ def test_outputs_of_another_method_are_judged_like_ours(pair: Path, tmp_path: Pa
 
 
 def test_outputs_may_be_cropped_already(pair: Path, tmp_path: Path):
-    cases = testset_cases(find_sets(pair), PROMPTIR)
+    cases = cases_of_sets(find_sets(pair), PROMPTIR)
     for number in range(3):
         write_image(tmp_path / f"full/{number}.png", picture(number))
         write_image(tmp_path / f"cropped/{number}.png", np.ascontiguousarray(picture(number)[4:36, 1:49]))
@@ -86,7 +86,7 @@ def test_outputs_may_be_cropped_already(pair: Path, tmp_path: Path):
 
 
 def test_missing_and_doubled_outputs_are_named(pair: Path, tmp_path: Path):
-    cases = testset_cases(find_sets(pair), CEA)
+    cases = cases_of_sets(find_sets(pair), CEA)
     write_image(tmp_path / "out/1.png", picture(1))
     with pytest.raises(DataError, match="no output for 2 of 3 images: mine-0, mine-2"):
         with_outputs(cases, tmp_path / "out")
@@ -98,24 +98,24 @@ def test_missing_and_doubled_outputs_are_named(pair: Path, tmp_path: Path):
 def test_size_mismatch_broken_and_tiny_files_are_one_error_each(pair: Path):
     write_image(pair / "input/1.png", picture(1, 41, 50))
     with pytest.raises(DataError, match=r"input/1\.png is 50x41, .*target/1\.png is 50x40 pixels"):
-        judge(testset_cases(find_sets(pair), CEA))
+        judge(cases_of_sets(find_sets(pair), CEA))
     (pair / "input/1.png").write_bytes((pair / "input/0.png").read_bytes()[:300])
     with pytest.raises(DataError, match=r"mine-1: .*input/1\.png"):
-        judge(testset_cases(find_sets(pair), CEA))
+        judge(cases_of_sets(find_sets(pair), CEA))
     write_image(pair / "input/1.png", picture(1, 9, 50))
     write_image(pair / "target/1.png", picture(1, 9, 50))
     with pytest.raises(DataError, match=r"mine-1: an image of 50x9 .*at least 16"):
-        judge(testset_cases(find_sets(pair), PROMPTIR), protocol="promptir")
+        judge(cases_of_sets(find_sets(pair), PROMPTIR), protocol="promptir")
 
 
 def test_two_sets_of_one_name_are_refused(pair: Path):
-    cases = testset_cases(find_sets(pair), CEA)
+    cases = cases_of_sets(find_sets(pair), CEA)
     with pytest.raises(DataError, match="two test images are called 'mine-0'"):
         judge([*cases, *cases])
 
 
 def test_a_killed_evaluation_goes_on_and_ends_the_same(pair: Path, tmp_path: Path):
-    cases = testset_cases(find_sets(pair), CEA)
+    cases = cases_of_sets(find_sets(pair), CEA)
     config = EvaluationConfig(workers=1)
     whole = evaluate(cases, identity, config)
     seen = []
@@ -148,6 +148,6 @@ def test_real_sets_have_the_known_input(shared: Path, protocol, column):
     for name in ("rain100l", "lol_our485_subset"):
         known = [float(row[column]) for row in rows if row["set"] == name]
         sets = [found for found in find_sets(shared / "data") if found.name == name]
-        table = judge(testset_cases(sets, PROTOCOLS[protocol]), identity, protocol, check=False)
+        table = judge(cases_of_sets(sets, PROTOCOLS[protocol]), identity, protocol, check=False)
         assert len(table) == len(known)
         assert table["input_psnr"].mean() == pytest.approx(np.mean(known), abs=0.01)

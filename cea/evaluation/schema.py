@@ -1,0 +1,135 @@
+"""``summary.json`` as a type: the names that the report, ``dvc metrics`` and other tools rely on.
+
+Names are only ever added; `VERSION` rises where one changes its meaning. A test holds all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cea.errors import DataError
+
+VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Group(_Part):
+    """Means over a group of images."""
+
+    images: int
+    """How many."""
+    input_psnr: float
+    output_psnr: float
+    gain_psnr: float
+    input_ssim: float
+    output_ssim: float
+    gain_ssim: float
+    input_lpips: float | None = None
+    output_lpips: float | None = None
+    harm_rate: float
+    """Share of images whose PSNR fell."""
+    harmed_pixels: float
+    """Mean share of pixels that got worse."""
+    identical: int
+    """Outputs equal to their target."""
+
+
+class RecipeGroup(Group):
+    """A recipe's images."""
+
+    seen: bool | None = None
+    """Whether it was trained on."""
+
+
+class Spatial(_Part):
+    """Even against uneven degradations."""
+
+    uniform: Group | None = None
+    nonuniform: Group | None = None
+    gap_db: float | None = None
+    """How much more is gained on uneven images of equal input PSNR."""
+
+
+class SeverityBin(_Part):
+    """Pixels of a local severity in [low, high)."""
+
+    low: float
+    high: float
+    images: int
+    input_psnr: float
+    output_psnr: float
+    gain_psnr: float
+
+
+class Identity(_Part):
+    """What is left of clean images."""
+
+    images: int
+    output_psnr: float
+    lowest_psnr: float
+    output_ssim: float
+    harm_rate: float
+    harmed_pixels: float
+
+
+class Check(_Part):
+    """Largest differences to scikit-image."""
+
+    images: int
+    psnr_difference: float
+    ssim_difference: float
+
+
+class SetGroup(Group):
+    """A set of test images on disk."""
+
+    protocol: str
+    check: dict[str, Any] = Field(default_factory=dict)
+    sets: dict[str, RecipeGroup]
+
+
+class Summary(RecipeGroup):
+    """All of ``summary.json``."""
+
+    schema_version: int = VERSION
+    protocol: str
+    recipes: dict[str, RecipeGroup]
+    compositions: dict[str, Group] = Field(default_factory=dict)
+    n_components: dict[str, Group] = Field(default_factory=dict)
+    spatial: Spatial = Spatial()
+    severity: dict[str, SeverityBin] = Field(default_factory=dict)
+    identity: Identity | dict[str, Any] = Field(default_factory=dict)
+    check: Check | dict[str, Any] = Field(default_factory=dict)
+    adapters: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """By site."""
+    routing: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """By site and component."""
+    benchmarks: dict[str, SetGroup] = Field(default_factory=dict)
+    photographs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    skipped: dict[str, str] = Field(default_factory=dict)
+
+
+def checked(summary: dict[str, Any], where: str = "summary") -> dict[str, Any]:
+    """``summary`` itself, once it is known to fit the schema.
+
+    Raises:
+        DataError: a name or type that does not, or a schema of a later version.
+    """
+    if summary.get("schema_version", VERSION) > VERSION:
+        raise DataError(
+            f"{where}: schema {summary['schema_version']}", expected=f"at most {VERSION}", remedy="upgrade the package"
+        )
+    try:
+        Summary.model_validate(summary)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{where}: {place}: {first['msg'].lower()}", expected="what evaluate writes", remedy="run evaluate again"
+        ) from None
+    return summary
