@@ -7,10 +7,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro compare test lint setup lock ui
+.PHONY: help repro compare test test-fast lint setup lock ui
 
 help:  ## list these commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
 	@python -m pipeline.check
@@ -20,8 +20,11 @@ compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--j
 	@python -m pipeline.check
 	@python -m pipeline.comparison.compare $(ARGS)
 
-test: $(VENV)/.ready  ## set up if needed, then run all tests
+test: lint  ## set up if needed, then lint and all tests
 	python -m pytest
+
+test-fast: $(VENV)/.ready  ## the tests that take no time, while working (two processes)
+	python -m pytest -m "not slow" -n 2
 
 lint: $(VENV)/.ready  ## style, types, import directions
 	ruff format --check .

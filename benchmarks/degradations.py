@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from cea.config import parse
+from cea.data.png import encode as encode_png
 from cea.degradations.contract.base import Context, Scene
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.draw import draw
@@ -27,7 +28,7 @@ from cea.degradations.engine.render import render
 from cea.degradations.exact.normal import noise_planes
 from cea.degradations.exact.planes import to_planes
 from cea.degradations.exact.portable import portable
-from cea.io.images import encode_png, read_rgb
+from cea.io.images import read_rgb
 from cea.rng import SampleKey
 
 HEIGHT, WIDTH = 720, 1080

@@ -31,9 +31,10 @@ from torch.utils.data import Dataset
 
 from cea.data.archive import TarWriter
 from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs, StepSampler
+from cea.data.png import encode as encode_png
 from cea.data.shards import FORMAT, INDEX, PARTS
 from cea.data.sources.bundled import Bundled, BundledConfig
-from cea.io.images import encode_png, pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.images import pixel_sha256, read_rgb, to_uint8, write_image
 from cea.io.tables import write_table
 from cea.models.config import ModelConfig
 from cea.models.network import build

@@ -206,8 +206,7 @@ def _share(span: Span, length: int, multiple: int) -> tuple[float, float]:
 
 
 def _multiple(model: nn.Module) -> int:
-    contract = getattr(model, "contract", None)
-    return contract.size_multiple if contract else 1
+    return int(getattr(model, "size_multiple", 1))
 
 
 def _on_device(model: nn.Module, image: Image) -> Tensor:

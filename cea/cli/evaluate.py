@@ -21,7 +21,7 @@ def evaluate(
     weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
     outputs: Annotated[Path | None, typer.Option(help="Judge these images of another method instead.")] = None,
     protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("metrics/eval"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("eval"),
     train: Annotated[Path | None, typer.Option(help="Images trained on: refused where they are tested on.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
     no_reference: Annotated[bool, typer.Option("--no-reference", help="Photographs without targets.")] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +16,14 @@ _LONGEST_NAME = 100
 class TarWriter:
     """Writes an uncompressed USTAR archive and tells where each member's bytes lie.
 
-    Owner, mode and time are constants: ``mtime`` 0, mode 0644, no user.
+    Owner, mode and time are those of a fresh ``TarInfo``: ``mtime`` 0, mode 0644, no user.
 
     Args:
         path: the archive, overwritten.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (closed by __exit__)
 
     def add(self, name: str, data: bytes) -> tuple[int, int]:
         """Append a member; returns the offset and size of its contents within the archive, in bytes.
@@ -38,9 +39,8 @@ class TarWriter:
             )
         info = tarfile.TarInfo(name)
         info.size = len(data)
-        self._file.write(info.tobuf(format=tarfile.USTAR_FORMAT))
-        offset = self._file.tell()
-        self._file.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+        offset = self._tar.offset + tarfile.BLOCKSIZE
+        self._tar.addfile(info, io.BytesIO(data))
         return offset, len(data)
 
     def __enter__(self) -> TarWriter:
@@ -49,7 +49,4 @@ class TarWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file as file:
-            if kind is None:
-                end = file.tell() + 2 * tarfile.BLOCKSIZE
-                file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        self._tar.close()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config, parse
+from cea.data import png
 from cea.data.clean import SCHEMA, TABLE
 from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
@@ -136,7 +137,7 @@ def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
     sha256, small = pixel_sha256(rgb), thumbnail(rgb)
     name = f"{_stem(item.name)}-{sha256[:10]}"
     files = {"file": f"images/{name}.png", "depth_file": None}
-    write_image(folder / f"images/{name}.png", rgb)
+    write_bytes(folder / f"images/{name}.png", png.encode(rgb))
     if loaded.inverse_depth is not None:
         files["depth_file"] = f"depth/{name}.png"
         write_image(folder / f"depth/{name}.png", loaded.inverse_depth)

@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from pydantic import Field
 
 from cea.config import Config
+from cea.data import png
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
 from cea.data.records import to_record
@@ -24,7 +25,7 @@ from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
-from cea.io.images import encode_png, pixel_sha256, write_bytes
+from cea.io.images import pixel_sha256, write_bytes
 from cea.io.tables import write_table
 
 
@@ -153,10 +154,10 @@ def _render_sample(clean_folder: Path, row: Mapping[str, Any]) -> _Packed:
 
 def _encode(record: Record, rendered: Rendered) -> Iterable[bytes]:
     bands = np.rint(rendered.severity * np.float32(255)).astype(np.uint8)
-    yield encode_png(rendered.clean)
-    yield encode_png(rendered.degraded)
+    yield png.encode(rendered.clean)
+    yield png.encode(rendered.degraded)
     # A recipe whose nodes all sat out has no bands, but a PNG needs a row: one band of zeros stands in.
-    yield encode_png(bands.reshape(-1, bands.shape[-1]) if len(bands) else np.zeros(bands.shape[1:], np.uint8))
+    yield png.encode(bands.reshape(-1, bands.shape[-1]) if len(bands) else np.zeros(bands.shape[1:], np.uint8))
     yield record.model_dump_json().encode()
 
 

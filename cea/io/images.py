@@ -18,7 +18,6 @@ from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from cea.errors import DataError, ImageError
-from cea.io import png
 from cea.types import Image, ImageU8, Map
 
 _DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
@@ -125,9 +124,8 @@ def pixel_sha256(image: Image) -> str:
 def encode_png(image: Image | Map) -> bytes:
     """Lossless PNG of a uint8 or uint16 image, (H, W) or (H, W, 3) RGB."""
     assert image.dtype in (np.uint8, np.uint16), image.dtype
-    if image.dtype == np.uint8:
-        return png.encode(np.asarray(image, np.uint8))
-    ok, data = cv2.imencode(".png", image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _DEEP_PNG)
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(".png", pixels, _DEEP_PNG)
     assert ok
     return data.tobytes()
 

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 CHANGES_NO_RESULT = True
 
-PACKAGES = ("cea", "torch", "lightning", "numpy", "opencv-python-headless", "polars", "webdataset", "dvc", "mlflow")
+PACKAGES = ("cea", "torch", "lightning", "numpy", "opencv-python-headless", "polars", "dvc", "mlflow")
 
 
 UNKNOWN = "unknown"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log
 from typing import NamedTuple
 
@@ -14,21 +13,6 @@ from cea.models.backbone import Backbone
 from cea.models.blocks.nafnet import gate
 from cea.models.config import ModelConfig
 from cea.rng import stream
-
-
-@dataclass(frozen=True)
-class Contract:
-    """Facts about a network that callers may rely on.
-
-    Attributes:
-        channels: of input and output.
-        value_range: nominal range of input and output; the output is not clipped.
-        size_multiple: sizes that are a multiple of this are not padded inside.
-    """
-
-    channels: int
-    value_range: tuple[float, float]
-    size_multiple: int
 
 
 class Judged(NamedTuple):
@@ -57,12 +41,15 @@ class Restorer(nn.Module):
 
     Args:
         config: the model's configuration, kept as ``self.config``.
+
+    Attributes:
+        size_multiple: sizes that are a multiple of this are not padded inside.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.contract = Contract(channels=3, value_range=(0.0, 1.0), size_multiple=config.size_multiple)
+        self.size_multiple = config.size_multiple
         self.backbone = Backbone(config)
         self.refine = Refine(config.refine) if config.refine else None
         self.log_error = nn.Conv2d(config.width, 1, 3, padding=1) if config.error_gate else None
@@ -74,7 +61,7 @@ class Restorer(nn.Module):
     def judged(self, image: Tensor) -> Judged:
         """The restoration and the expected error of the input, which is the correction's gate: e / (e + unit)."""
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self.contract.size_multiple).contiguous(memory_format=torch.channels_last)
+        padded = pad_to_multiple(image, self.size_multiple).contiguous(memory_format=torch.channels_last)
         features = self.backbone.features(padded)
         residual = self.backbone.residual(features)
         if self.refine is not None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cea.data.leaks import check_leaks, find_leaks
-from cea.data.testsets import CDD11, before_underscore, check_complete, describe, find_sets, rain_number
+from cea.data.testsets import before_underscore, check_complete, describe, find_sets, rain_number
+from cea.degradations.contract.cdd11 import COMPOSITIONS
 from cea.errors import DataError
 from cea.io.images import write_image
 
@@ -58,7 +59,7 @@ def test_moceir_tree(tmp_path: Path):
     touch(tmp_path, *(f"dehazing/SOTS/outdoor/{name}" for name in ("hazy/0012_0.9_0.16.jpg", "gt/0012.png")))
     touch(tmp_path, *(f"deblurring/GoPro/test/{name}" for name in ("input/a.png", "target/a.png")))
     touch(tmp_path, *(f"llie/LOLv1/Test/{name}" for name in ("input/1.png", "target/1.png")))
-    touch(tmp_path, *(f"cdd11/test/{kind}/01.png" for kind in ("clear", *CDD11)))
+    touch(tmp_path, *(f"cdd11/test/{kind}/01.png" for kind in ("clear", *COMPOSITIONS)))
     found = pairs(tmp_path)
     assert found["Rain100L"] == {"rain-001": "deraining/Rain100L/gt/norain-001.png"}
     assert found["SOTS-outdoor"] == {"0012_0.9_0.16": "dehazing/SOTS/outdoor/gt/0012.png"}

@@ -66,7 +66,7 @@ def test_contract_catches_what_it_is_for():
 
     breaches = {
         "test_same_params_same_bytes": stateful,
-        "test_stream_is_the_only_luck": global_luck,
+        "test_stream_is_the_only_randomness": global_luck,
     }
     for test, apply in breaches.items():
         kind = family("Broken", lambda rng: {}, apply)

@@ -183,7 +183,7 @@ class TestCompilers:
     def test_export_of_any_batch_and_size(self, keys: dict[str, object]) -> None:
         """One exported program for all images whose sides are multiples of the network's."""
         model = network(**keys)
-        multiple = model.contract.size_multiple
+        multiple = model.size_multiple
         batch, rows, columns = (torch.export.Dim(name, min=low) for name, low in (("b", 2), ("h", 5), ("w", 5)))
         dynamic = ({0: batch, 2: multiple * rows, 3: multiple * columns},)
         program = torch.export.export(model, (image(32, 40).repeat(2, 1, 1, 1),), dynamic_shapes=dynamic).module()

@@ -50,7 +50,7 @@ def test_contract_states_the_least_size_multiple(stem: int, levels: int) -> None
         {"width": 8, "stem": stem, "encoder_blocks": [1] * levels, "decoder_blocks": [1] * levels}
     )
     network = awake(config)
-    multiple = network.contract.size_multiple
+    multiple = network.size_multiple
     assert network.backbone(random_image(multiple, 2 * multiple)).shape[-2:] == (multiple, 2 * multiple)
     if multiple > 1:
         with pytest.raises(RuntimeError):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cea.io import png
+from cea.data import png
 from cea.io.images import decode_png, encode_png
 from cea.rng import generator
 
