@@ -129,15 +129,15 @@ def unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:
 
 def _owner(model: type[Config], place: list[str]) -> type[Config] | None:
     """The config class found by walking field names, container keys and indices from ``model``."""
-    found: Any = model
+    annotated: Any = model
     for part in place:
-        if typing.get_origin(found) in (dict, list, tuple):
-            found = _config_in(found)  # the part is a key or an index
+        if typing.get_origin(annotated) in (dict, list, tuple):
+            annotated = _config_in(annotated)  # the part is a key or an index
         else:
-            owner = _config_in(found)
+            owner = _config_in(annotated)
             field = owner.model_fields.get(part) if owner else None
-            found = field.annotation if field else None
-    owner = _config_in(found)
+            annotated = field.annotation if field else None
+    owner = _config_in(annotated)
     return owner if isinstance(owner, type) and issubclass(owner, Config) else None
 
 

@@ -138,11 +138,11 @@ def _restore_tiles(model: nn.Module, image: Image, tile: int, fixed: Statistics)
     tiles = list(_tiles(height, width, side, multiple))
     statistics = _measured(model, image, most=4 * side**2) | fixed
     if not fixed:
-        found: Gathered = {}
+        means: Gathered = {}
         for one in tiles:
-            with gathered(model, statistics, one.window, one.inside, found):
+            with gathered(model, statistics, one.window, one.inside, means):
                 model(_on_device(model, image[one.place]))
-        statistics |= merged(found)
+        statistics |= merged(means)
     restored = np.zeros((height, width, 3), np.float32)
     for one in tiles:
         with reused(model, statistics, one.window):

@@ -88,9 +88,9 @@ class Registry(Mapping[str, T], Generic[T]):
     def _load(self, name: str) -> T:
         if name in self._lazy:
             return _import(self._lazy[name], self.kind)
-        found = self._entry_points().get(name)
-        if found is not None:
-            return found.load()
+        point = self._entry_points().get(name)
+        if point is not None:
+            return point.load()
         if ":" in name:
             return _import(name, self.kind)
         plugins = self._plugins()
@@ -114,23 +114,23 @@ class Registry(Mapping[str, T], Generic[T]):
         Raises:
             ConfigError: a file there that cannot be imported, or a name that is taken.
         """
-        found: dict[str, str] = {}
+        plugins: dict[str, str] = {}
         if self._plugin is None:
-            return found
+            return plugins
         for file in sorted(Path(PLUGINS).glob("[A-Za-z]*.py")):
             module = f"{PLUGINS}.{file.stem}"
             for attribute, value in vars(_module(module, self.kind)).items():
                 name = self._plugin(value) if getattr(value, "__module__", None) == module else None
                 if name is None:
                     continue
-                if name in found or name in self._lazy:
+                if name in plugins or name in self._lazy:
                     raise ConfigError(
-                        f"{file} calls a {self.kind} {name!r}, as {found.get(name) or self._lazy[name]} does",
+                        f"{file} calls a {self.kind} {name!r}, as {plugins.get(name) or self._lazy[name]} does",
                         expected="a name of its own",
                         remedy="choose another name",
                     )
-                found[name] = f"{module}:{attribute}"
-        return found
+                plugins[name] = f"{module}:{attribute}"
+        return plugins
 
 
 def _target_of(component: object) -> str:

@@ -24,11 +24,11 @@ def main(paths: Namespace) -> None:
     """Compare every photograph that is trained or validated on with the benchmarks' test images."""
     benchmarks = load(EvaluationConfig, read_params(), "evaluate").testsets
     if benchmarks:
-        sets = [found for entry in benchmarks.values() for found in find_sets(Path(entry.path), entry.layout)]
+        sets = [one for entry in benchmarks.values() for one in find_sets(Path(entry.path), entry.layout)]
         used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))
         train = {row["id"]: paths.clean / row["file"] for row in used.iter_rows(named=True)}
         check_leaks(train, sets)
-        tests = sum(len(found.pairs) for found in sets)
+        tests = sum(len(one.pairs) for one in sets)
         logging.info("none of %d photographs occurs among %d test images of the benchmarks", len(train), tests)
     write_bytes(paths.verdict, VERDICT)
 

@@ -53,12 +53,12 @@ def _pixels(text: str) -> tuple[int, int]:
     """``256``, ``1920x1080`` (width first, as screens are named) or ``1080p`` to (height, width)."""
     width, _, height = {"1080p": "1920x1080"}.get(text, text).partition("x")
     try:
-        found = int(height or width), int(width)
+        size = int(height or width), int(width)
     except ValueError:
-        found = (0, 0)
-    if min(found) < 1:
+        size = (0, 0)
+    if min(size) < 1:
         raise ConfigError(f"--image {text}", expected="pixels: 256, 1920x1080 or 1080p", remedy="correct it")
-    return found
+    return size
 
 
 def _device(wish: str) -> str:

@@ -71,14 +71,14 @@ class ShardPairs:
 
     def pair(self, group: int, row: int) -> tuple[ImageU8, ImageU8]:
         """Clean and degraded, (H, W, 3) uint8 each; not to be written to."""
-        found = self._kept.get((group, row))
-        if found is None:
-            found = read_pair(self.folders[group], self.rows[group][row])
-            size = found[0].nbytes + found[1].nbytes
+        pair = self._kept.get((group, row))
+        if pair is None:
+            pair = read_pair(self.folders[group], self.rows[group][row])
+            size = pair[0].nbytes + pair[1].nbytes
             if size <= self._room:
                 self._room -= size
-                self._kept[group, row] = found
-        return found
+                self._kept[group, row] = pair
+        return pair
 
 
 class PatchDataset(Dataset[PatchPair]):

@@ -75,9 +75,9 @@ def _block(data: NDArray[np.uint8], sizes: NDArray[np.int64], last: bool) -> lis
     """One block as numbers and how many bits each of them has: its head, its bytes by fours, the rest and the end."""
     codes = _reversed_codes(sizes)
     pairs = codes[:256] | codes[:256, None] << sizes[:256] | (sizes[:256] + sizes[:256, None]) << 2 * _LONGEST
-    found = np.take(pairs.astype("<u4").reshape(-1), data[: len(data) // 4 * 4].view("<u2")).view("<u8")
+    pieces = np.take(pairs.astype("<u4").reshape(-1), data[: len(data) // 4 * 4].view("<u2")).view("<u8")
     ends = [*data[len(data) // 4 * 4 :].tolist(), _END]
-    return [_head(sizes, last), _fours(found), _numbers([(int(codes[s]), int(sizes[s])) for s in ends])]
+    return [_head(sizes, last), _fours(pieces), _numbers([(int(codes[s]), int(sizes[s])) for s in ends])]
 
 
 def _fours(pairs: _Bits) -> tuple[_Bits, _Bits]:

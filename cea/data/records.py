@@ -72,8 +72,8 @@ class SynthesizeConfig(Config):
 
     def variants(self, split: Split) -> Variants:
         """The counts of ``split``."""
-        found: Variants = getattr(self, split)
-        return found
+        counts: Variants = getattr(self, split)
+        return counts
 
 
 Load = Callable[[Mapping[str, Any]], ImageU8]

@@ -72,10 +72,10 @@ def read_index(folder: Path) -> pl.DataFrame:
     """
     index = read_table(folder / "index.parquet", INDEX, remedy=_REMEDY)
     for name, facts in _read_summary(folder)["tars"].items():
-        found = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if found != facts["bytes"]:
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size != facts["bytes"]:
             raise DataError(
-                f"{folder / name}: {'missing' if found is None else f'{found} bytes'}",
+                f"{folder / name}: {'missing' if size is None else f'{size} bytes'}",
                 expected=f"{facts['bytes']} bytes",
                 remedy=_REMEDY,
             )
@@ -126,8 +126,8 @@ def verify(folder: Path) -> None:
     """
     for row in read_index(folder).iter_rows(named=True):
         sample = read_sample(folder, row)
-        found = (pixel_sha256(sample.clean), pixel_sha256(sample.degraded), sample.record.get("sample_id"))
-        if found != (row["clean_sha256"], row["degraded_sha256"], row["sample_id"]):
+        actual = (pixel_sha256(sample.clean), pixel_sha256(sample.degraded), sample.record.get("sample_id"))
+        if actual != (row["clean_sha256"], row["degraded_sha256"], row["sample_id"]):
             raise _corrupt(folder, row, "pixels")
 
 

@@ -156,7 +156,7 @@ def find_sets(folder: Path, layout: Layout = "auto") -> list[JudgedSet]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder", expected="a folder with a benchmark", remedy="check the path")
-    found = [
+    sets = [
         benchmark
         for name, rules in LAYOUTS.items()
         if layout in ("auto", name)
@@ -164,16 +164,16 @@ def find_sets(folder: Path, layout: Layout = "auto") -> list[JudgedSet]:
         for rule in rules
         for benchmark in _read_set(root, name, rule)
     ]
-    if not found and layout in ("auto", "plain"):
-        found = list(_plain_sets(folder))
-    if not found:
+    if not sets and layout in ("auto", "plain"):
+        sets = list(_plain_sets(folder))
+    if not sets:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise DataError(
             f"{folder}: no test set recognised (it holds {inside})",
             expected=_WANTED if layout == "auto" else f"the layout {layout!r} (docs/protocol.md shows it)",
             remedy="pass the folder above the sets, or rename the folders; photographs without targets: --no-reference",
         )
-    return found
+    return sets
 
 
 def describe(benchmark: JudgedSet, most: int = 5) -> list[str]:

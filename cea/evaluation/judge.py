@@ -125,8 +125,8 @@ def _scores(before: Score, after: Score) -> dict[str, float]:
 
 def _lpips(lpips: Lpips, protocol: Protocol, pixels: Pixels, output: Image | ImageF) -> dict[str, float | None]:
     rgb = replace(protocol, colour="rgb")
-    found = [lpips(judged(rgb, image), pixels.clean) for image in (pixels.degraded, output)]
-    return {"input_lpips": found[0], "output_lpips": found[1]}
+    distances = [lpips(judged(rgb, image), pixels.clean) for image in (pixels.degraded, output)]
+    return {"input_lpips": distances[0], "output_lpips": distances[1]}
 
 
 def _squared_error(protocol: Protocol, image: Image | ImageF, clean: Image) -> NDArray[np.float32]:
@@ -177,8 +177,8 @@ def _check(protocol: Protocol, job: JudgeJob, output: Image | ImageF, scores: Se
     """The largest difference between ``scores`` and scikit-image's, for the input and the output."""
     from cea.evaluation.reference import reference_score
 
-    found = [reference_score(protocol, image, job.pixels.clean) for image in (job.pixels.degraded, output)]
-    pairs = list(zip(scores, found, strict=True))
+    references = [reference_score(protocol, image, job.pixels.clean) for image in (job.pixels.degraded, output)]
+    pairs = list(zip(scores, references, strict=True))
     return {
         "check_psnr": max(abs(min(a.psnr, PSNR_CAP) - min(b.psnr, PSNR_CAP)) for a, b in pairs),
         "check_ssim": max(abs(a.ssim - b.ssim) for a, b in pairs),

@@ -22,11 +22,11 @@ _OPTIONS: dict[SsimWindow, dict[str, Any]] = {
 
 def reference_score(protocol: Protocol, prediction: Image | ImageF, target: Image) -> Score:
     """What scikit-image says of ``prediction``; arguments as in `cea.metrics.protocol.score`."""
-    found = as_unit(judged(protocol, prediction))
+    predicted = as_unit(judged(protocol, prediction))
     wanted = as_unit(target if protocol.colour == "rgb" else luma(target))
-    axis = -1 if found.ndim == 3 else None
+    axis = -1 if predicted.ndim == 3 else None
     with np.errstate(divide="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # equal images: PSNR is inf
-        ratio = float(peak_signal_noise_ratio(wanted, found, data_range=1))
-    similarity = structural_similarity(wanted, found, data_range=1, channel_axis=axis, **_OPTIONS[protocol.window])
+        ratio = float(peak_signal_noise_ratio(wanted, predicted, data_range=1))
+    similarity = structural_similarity(wanted, predicted, data_range=1, channel_axis=axis, **_OPTIONS[protocol.window])
     return Score(ratio, float(similarity))

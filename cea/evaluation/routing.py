@@ -119,8 +119,8 @@ def summarise_routing(routing: Routing, untrained: Routing | None = None) -> dic
 
 
 def _before(figures: Mapping[str, Any], site: str, name: str) -> dict[str, float]:
-    found = figures.get(site, {}).get(name, {})
-    return {f"{key}_untrained": found[key] for key in ("pearson", "r2", "transfer") if key in found}
+    entry = figures.get(site, {}).get(name, {})
+    return {f"{key}_untrained": entry[key] for key in ("pearson", "r2", "transfer") if key in entry}
 
 
 def _summary(routing: Routing) -> dict[str, dict[str, dict[str, Any]]]:

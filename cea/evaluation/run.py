@@ -91,8 +91,8 @@ def evaluate_run(
     summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
     maps = partial(affinity_maps, model) if adapters else None
     write_pictures(metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
-    found = {"images": tables.images, "bins": tables.bins, "testsets": pairs, "photographs": scored}
-    for name, table in found.items():
+    tables_by_name = {"images": tables.images, "bins": tables.bins, "testsets": pairs, "photographs": scored}
+    for name, table in tables_by_name.items():
         write_table(metrics / f"{name}.parquet", table)
     write_bytes(metrics / "gains.csv", gain_table(tables.images).write_csv().encode())
     write_bytes(metrics / "severity.csv", severity_table(summary).write_csv(float_precision=4).encode())
@@ -112,8 +112,8 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
 def _routing(cases: Sequence[Case], model: Restorer, config: EvaluationConfig, seed: int) -> dict[str, Any]:
     """How the routing follows the severity, beside the same before training."""
     networks = model, build(model.config, seed).eval()
-    found = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]
-    return summarise_routing(*found)
+    correlations = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]
+    return summarise_routing(*correlations)
 
 
 def _one_per_recipe(cases: Sequence[Case]) -> list[Case]:

@@ -49,15 +49,15 @@ def with_outputs(cases: Sequence[Case], folder: Path) -> list[Case]:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             key = "/".join((*path.relative_to(folder).parts[:-1], path.stem))
             files.setdefault(key, []).append(path)
-    found = [(case, _output(files, case)) for case in cases]
-    missing = [case.sample_id for case, path in found if path is None]
+    outputs = [(case, _output(files, case)) for case in cases]
+    missing = [case.sample_id for case, path in outputs if path is None]
     if missing:
         raise DataError(
             f"{folder}: no output for {len(missing)} of {len(cases)} images: {', '.join(missing[:5])}",
             expected="<set>/<name of the input>.png for every test image",
             remedy="complete the folder; an average over fewer images would not compare",
         )
-    return [replace(case, output=partial(read_rgb, path)) for case, path in found if path is not None]
+    return [replace(case, output=partial(read_rgb, path)) for case, path in outputs if path is not None]
 
 
 def _output(files: dict[str, list[Path]], case: Case) -> Path | None:

@@ -116,8 +116,12 @@ def _strings(tree: ast.AST) -> Iterator[str]:
 
 def _beside(file: Path, strings: Iterable[str]) -> Iterator[Path]:
     for text in strings:
-        if re.fullmatch(r"\w+\.\w+", text) and not text.endswith(".py") and (found := file.with_name(text)).is_file():
-            yield found
+        if (
+            re.fullmatch(r"\w+\.\w+", text)
+            and not text.endswith(".py")
+            and (neighbour := file.with_name(text)).is_file()
+        ):
+            yield neighbour
 
 
 def _at_run_time(node: ast.AST) -> Iterator[ast.AST]:

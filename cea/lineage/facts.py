@@ -92,13 +92,13 @@ def hardware() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Version of Python and of each package that can change a result."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def lineage(seed: int) -> dict[str, Any]:

@@ -144,11 +144,11 @@ class Tracker:
         ``tags`` is made, so that its figures are never lost.
         """
         digest = file_sha256(weights)
-        found = self.client.search_runs(
+        runs = self.client.search_runs(
             [self.experiment_id], f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"]
         )
-        if found:
-            return str(found[0].info.run_id)
+        if runs:
+            return str(runs[0].info.run_id)
         run = self.client.create_run(
             self.experiment_id,
             tags={**tags, WEIGHTS_TAG: digest, "cea.training": "restored from cache"},
@@ -165,12 +165,12 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         own = self.client.get_run(run_id)
-        found: list[OtherRun] = []
+        others: list[OtherRun] = []
         weights = {own.data.tags.get(WEIGHTS_TAG)}
         for run in self.client.search_runs(
             [self.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"]
         ):
-            if len(found) == count or run.data.tags.get(WEIGHTS_TAG) in weights:
+            if len(others) == count or run.data.tags.get(WEIGHTS_TAG) in weights:
                 continue
             place = folder / run.info.run_id
             place.mkdir(parents=True, exist_ok=True)
@@ -180,8 +180,8 @@ class Tracker:
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))
             name = f"{run.info.run_name} ({run.info.run_id[:6]})"
-            found.append(OtherRun(name, summary, _without_seeds(run.data.params) == _without_seeds(own.data.params)))
-        return found
+            others.append(OtherRun(name, summary, _without_seeds(run.data.params) == _without_seeds(own.data.params)))
+        return others
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def runs_of_weights(digest: str) -> list[dict[str, str]]:
 
     client = MlflowClient(tracking_uri())
     names = {one.experiment_id: one.name for one in client.search_experiments()}
-    found = client.search_runs(list(names), f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["start_time DESC"])
+    runs = client.search_runs(list(names), f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["start_time DESC"])
     return [
         {
             "id": run.info.run_id,
@@ -244,7 +244,7 @@ def runs_of_weights(digest: str) -> list[dict[str, str]]:
             "status": run.info.status,
             "experiment": names[run.info.experiment_id],
         }
-        for run in found
+        for run in runs
     ]
 
 
@@ -293,8 +293,8 @@ def _open_store(experiment: str) -> tuple[MlflowClient, str]:
 
 
 def _experiment_id(client: MlflowClient, experiment: str) -> str:
-    found = client.get_experiment_by_name(experiment)
-    if found is not None:
-        return str(found.experiment_id)
+    known = client.get_experiment_by_name(experiment)
+    if known is not None:
+        return str(known.experiment_id)
     location = None if os.environ.get("MLFLOW_TRACKING_URI") else (project_root() / "mlartifacts").as_uri()
     return str(client.create_experiment(experiment, artifact_location=location))

@@ -108,8 +108,8 @@ class ModelConfig(Config):
         if levels != len(self.decoder_blocks):
             raise ValueError("encoder_blocks and decoder_blocks with one entry per level each")
         for site in self.sites:
-            found = _SITE.fullmatch(site)
-            if found and found["level"] and int(found["level"]) >= levels:
+            match = _SITE.fullmatch(site)
+            if match and match["level"] and int(match["level"]) >= levels:
                 raise ValueError(f"sites on the {levels} levels there are, counted from 0, not {site!r}")
         return self
 

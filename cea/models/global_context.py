@@ -239,5 +239,5 @@ def _within(survey: Survey, window: TileWindow, x: Tensor) -> Tensor:
     )
     coarse = survey.coarse
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None].expand(coarse.shape[0], -1, -1, -1)
-    found = F.grid_sample(coarse.float(), places, padding_mode="border", align_corners=False)
-    return found.to(coarse.dtype).contiguous(memory_format=torch.channels_last)
+    interpolated = F.grid_sample(coarse.float(), places, padding_mode="border", align_corners=False)
+    return interpolated.to(coarse.dtype).contiguous(memory_format=torch.channels_last)

@@ -169,8 +169,8 @@ def _only(curves: Mapping[str, Curve], name: str) -> dict[str, Curve]:
 
 
 def _below(curves: Mapping[str, Curve], prefix: str, suffix: str = "") -> dict[str, Curve]:
-    found = {name: curve for name, curve in curves.items() if name.startswith(prefix) and name.endswith(suffix)}
-    return {name[len(prefix) : len(name) - len(suffix)]: curve for name, curve in found.items()}
+    matching = {name: curve for name, curve in curves.items() if name.startswith(prefix) and name.endswith(suffix)}
+    return {name[len(prefix) : len(name) - len(suffix)]: curve for name, curve in matching.items()}
 
 
 def _finite(curve: Curve) -> list[tuple[float, float]]:

@@ -92,7 +92,7 @@ def load_published() -> Published:
 
 def measured(table: PublishedTable, benchmarks: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
     """The benchmarks of a summary that hold sets of ``table``; CDD-11's mean is over its eleven types."""
-    found = []
+    rows = []
     for name, benchmark in benchmarks.items():
         sets = {key: group["output_psnr"] for key, group in benchmark["sets"].items()}
         if not table.columns:
@@ -105,8 +105,8 @@ def measured(table: PublishedTable, benchmarks: Mapping[str, Mapping[str, Any]])
             complete = len(values) == len(columns)
         if values:
             mean = sum(values) / len(values) if complete else None
-            found.append(Measured(name, benchmark["protocol"], columns, mean))
-    return found
+            rows.append(Measured(name, benchmark["protocol"], columns, mean))
+    return rows
 
 
 def figure(value: Figure, places: int = 2) -> str:

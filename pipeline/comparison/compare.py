@@ -94,7 +94,7 @@ def grid(
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line changes for every run, as dotted key -> value."""
     short = {"train.max_steps": options.steps, "model.size": options.size}
-    found = {key: value for key, value in short.items() if value is not None}
+    changes = {key: value for key, value in short.items() if value is not None}
     for word in options.set:
         key, equals, value = word.partition("=")
         if not equals or key.partition(".")[0] not in SECTIONS or "." not in key:
@@ -107,28 +107,28 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(
                 f"--set {word}", expected="a key that the grid does not set itself", remedy=f"use {OWN[key]}"
             )
-        found[key] = experiments.parse_yaml(value)
-    return found
+        changes[key] = experiments.parse_yaml(value)
+    return changes
 
 
 def chosen(adapters: Sequence[str], extra: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
     """The variants asked for by name, the reference among them, then those spelled out as ``NAME key=value ...``."""
-    found = {}
+    variants = {}
     for name in dict.fromkeys([REFERENCE, *adapters]):
         if name not in VARIANTS:
             raise ConfigError(
                 f"--adapters {name}", expected=", ".join(VARIANTS), remedy="name one of them, or use --variant"
             )
-        found[name] = VARIANTS[name]
+        variants[name] = VARIANTS[name]
     for name, *changes in extra:
-        if name in found or not all("=" in change for change in changes):
+        if name in variants or not all("=" in change for change in changes):
             raise ConfigError(
                 f"--variant {' '.join([name, *changes])}",
                 expected="a new name, then key=value of section model",
                 remedy="for example: --variant cea-cosine adapter=cea affinity=cosine",
             )
-        found[name] = {key: experiments.parse_yaml(value) for key, _, value in (c.partition("=") for c in changes)}
-    return found
+        variants[name] = {key: experiments.parse_yaml(value) for key, _, value in (c.partition("=") for c in changes)}
+    return variants
 
 
 def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -144,8 +144,8 @@ def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[s
 
 def images_on_disk(params: Mapping[str, Any]) -> list[str]:
     """Folders that stages read and git ignores: photographs to train on, and to be judged on."""
-    found = load(EvaluationConfig, params, "evaluate")
-    return [RAW, *(str(one.path) for one in found.testsets.values()), *map(str, found.photographs.values())]
+    evaluation = load(EvaluationConfig, params, "evaluate")
+    return [RAW, *(str(one.path) for one in evaluation.testsets.values()), *map(str, evaluation.photographs.values())]
 
 
 def make_data() -> None:
@@ -230,9 +230,9 @@ def run_missing(missing: Sequence[Experiment], options: argparse.Namespace) -> l
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(prog="python -m pipeline.comparison.compare", description=__doc__)
-    found.add_argument("--adapters", nargs="+", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
-    found.add_argument(
+    arguments = argparse.ArgumentParser(prog="python -m pipeline.comparison.compare", description=__doc__)
+    arguments.add_argument("--adapters", nargs="+", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
+    arguments.add_argument(
         "--variant",
         nargs="+",
         action="append",
@@ -240,10 +240,10 @@ def parser() -> argparse.ArgumentParser:
         metavar=("NAME", "KEY=VALUE"),
         help="one more, by keys of model; may be repeated",
     )
-    found.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="of each adapter")
-    found.add_argument("--steps", type=int, help="train.max_steps; default: as in params.yaml")
-    found.add_argument("--size", help="model.size; default: as in params.yaml")
-    found.add_argument(
+    arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="of each adapter")
+    arguments.add_argument("--steps", type=int, help="train.max_steps; default: as in params.yaml")
+    arguments.add_argument("--size", help="model.size; default: as in params.yaml")
+    arguments.add_argument(
         "--set",
         nargs="+",
         action="extend",
@@ -251,10 +251,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="of model, train or evaluate, for all; may be repeated",
     )
-    found.add_argument("--jobs", type=int, default=1, help="runs at the same time")
-    found.add_argument("--name", default="cmp", help="in front of the experiments' names, and a tag in MLflow")
-    found.add_argument("--output", type=Path, default=Path("comparison"), help="where the table goes")
-    return found
+    arguments.add_argument("--jobs", type=int, default=1, help="runs at the same time")
+    arguments.add_argument("--name", default="cmp", help="in front of the experiments' names, and a tag in MLflow")
+    arguments.add_argument("--output", type=Path, default=Path("comparison"), help="where the table goes")
+    return arguments
 
 
 def _interrupt(*_: object) -> None:

@@ -112,15 +112,15 @@ def finished(wanted: Sequence[Experiment], base: Mapping[str, Any]) -> dict[str,
     head = git("rev-parse", "HEAD").decode().strip()
     listed = git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/exps/{head[:2]}/{head[2:]}").decode()
     commits = {line.rpartition("/")[2]: line.split()[0] for line in listed.splitlines()}
-    found = {one.name: commits[one.name] for one in wanted if one.name in commits}
+    done = {one.name: commits[one.name] for one in wanted if one.name in commits}
     for one in wanted:
-        if one.name in found and parse_yaml(read(found[one.name], "params.yaml")) != one.params(base):
+        if one.name in done and parse_yaml(read(done[one.name], "params.yaml")) != one.params(base):
             raise DataError(
                 f"experiment {one.name} exists with other parameters",
                 expected="a name for each setting",
                 remedy=f"choose another --name, or: dvc exp remove {one.name}",
             )
-    return found
+    return done
 
 
 def read(commit: str, path: str) -> bytes:

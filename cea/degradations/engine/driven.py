@@ -41,13 +41,13 @@ def apply_driven(
         return family.apply(image, scaled(params, parameter, least), whole)
     factors = [least + (most - least) * level / (_LEVELS - 1) for level in range(_LEVELS)]
     position = (context.strength - np.float32(least)) * np.float32((_LEVELS - 1) / (most - least))
-    found = [family.apply(image, scaled(params, parameter, factor), whole) for factor in factors]
+    levels = [family.apply(image, scaled(params, parameter, factor), whole) for factor in factors]
     weights = [np.maximum(1 - np.abs(position - np.float32(level)), 0) for level in range(_LEVELS)]
-    common = set.intersection(*(set(applied.labels) for applied in found))
+    common = set.intersection(*(set(applied.labels) for applied in levels))
     return Applied(
-        _mixed([applied.image for applied in found], weights),
-        _mixed([applied.severity for applied in found], weights),
-        {name: _mixed([applied.labels[name] for applied in found], weights) for name in sorted(common)},
+        _mixed([applied.image for applied in levels], weights),
+        _mixed([applied.severity for applied in levels], weights),
+        {name: _mixed([applied.labels[name] for applied in levels], weights) for name in sorted(common)},
     )
 
 

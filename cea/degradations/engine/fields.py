@@ -247,10 +247,10 @@ def _bump(shape: Shape, row: float, column: float, radius: float) -> Map:
 
 def _image_field(spec: ImageFile, shape: Shape) -> Map:
     pixels = read_rgb(Path(spec.path))
-    found = pixel_sha256(pixels)
-    if spec.sha256 is not None and found != spec.sha256:
+    digest = pixel_sha256(pixels)
+    if spec.sha256 is not None and digest != spec.sha256:
         raise RecordError(
-            f"field image {spec.path} has pixels {found[:12]}...",
+            f"field image {spec.path} has pixels {digest[:12]}...",
             expected=f"{spec.sha256[:12]}..., the ones it was drawn with",
             remedy="restore the file or draw the records again",
         )
@@ -258,10 +258,10 @@ def _image_field(spec: ImageFile, shape: Shape) -> Map:
 
 
 def _array_field(spec: Array, shape: Shape, array: Map | None) -> Map:
-    found = None if array is None else pixel_sha256(np.asarray(array, np.float32))
-    if array is None or found != spec.sha256:
+    digest = None if array is None else pixel_sha256(np.asarray(array, np.float32))
+    if array is None or digest != spec.sha256:
         raise RecordError(
-            "a field array is missing" if array is None else f"a field array has digest {found}",
+            "a field array is missing" if array is None else f"a field array has digest {digest}",
             expected=f"the (H, W) array with digest {spec.sha256}",
             remedy="pass it as render(..., fields={label: array})",
         )

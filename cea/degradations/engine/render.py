@@ -83,8 +83,8 @@ def render(
     )
     chain = _Chain(record, scene, dict(fields or {}), {} if labels else None)
     degraded = chain.run(image)
-    found = {**chain.labels, **scene.used()} if chain.labels is not None else {}
-    return Rendered(tile, quantise(degraded), chain.severity, found)
+    maps = {**chain.labels, **scene.used()} if chain.labels is not None else {}
+    return Rendered(tile, quantise(degraded), chain.severity, maps)
 
 
 @cache

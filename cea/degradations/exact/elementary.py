@@ -69,13 +69,13 @@ def table(function: Callable[[Array], Array], top: float, entries: int = 16384) 
 
 def lookup(entries: Array, values: Array, top: float) -> Array:
     """``entries`` at ``values`` in [0, top] (clipped), to the nearest entry; (H, W) float32."""
-    found = np.empty(values.shape, np.float32)
+    looked_up = np.empty(values.shape, np.float32)
     scale = np.float32((len(entries) - 1) / top)
     for rows in strips(values.shape):
         index = values[rows] * scale
         np.rint(index, out=index)
-        np.take(entries, index.astype(np.intp), mode="clip", out=found[rows])
-    return found
+        np.take(entries, index.astype(np.intp), mode="clip", out=looked_up[rows])
+    return looked_up
 
 
 def gather(entries: Array, index: Array) -> Array:

@@ -88,8 +88,8 @@ def targets(photo: Path, out: Path) -> list[tuple[Path, Path]]:
 
 
 def _folder_targets(folder: Path, out: Path) -> list[tuple[Path, Path]]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
-    sources = [path for path in found if out.resolve() not in path.resolve().parents]
+    photographs = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+    sources = [path for path in photographs if out.resolve() not in path.resolve().parents]
     if not sources:
         raise ImageError(f"{folder} holds no images", expected="PNG, JPEG, ...", remedy="check the folder")
     stems = Counter(path.with_suffix("") for path in sources)

@@ -156,8 +156,8 @@ class ContinuousExpertAssembly(Adapter):
 
     def coefficients(self, tokens: Tensor, experts: Experts) -> Tensor:
         """S, (B, N, r): what each expert counts for each token of (B, N, C), <x_n, a_k> (+ c_k)."""
-        found = affinities(tokens, experts.routing, self.affinity)
-        return found if experts.constants is None else found + experts.constants[:, None]
+        products = affinities(tokens, experts.routing, self.affinity)
+        return products if experts.constants is None else products + experts.constants[:, None]
 
     def _scaled(self, experts: Tensor) -> Tensor:
         return experts if self.residual_scale == 1 else self.residual_scale * experts

@@ -119,7 +119,7 @@ def passes(config: ModelConfig, images: Sequence[tuple[int, int]], device: str =
     """
     configs = {"none": config.model_copy(update={"adapter": "none"}), "own": config}
     clock = time.perf_counter if device == "cuda" else time.process_time
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for height, width in images:
         plan = Plan(((height, width),), None, 5 if height * width <= LARGE else 2, device, clock)
         name = f"forward_{height if height == width else f'{height}x{width}'}"
@@ -134,18 +134,18 @@ def passes(config: ModelConfig, images: Sequence[tuple[int, int]], device: str =
                 raise
             logging.warning("%s: not measured, memory does not suffice for %d x %d pixels", name, height, width)
             continue
-        found[f"{name}_ms"], found[f"{name}_ratio"] = own["ms"].value, own["ms"].ratio
-        found[f"{name}_mb"] = own["MB"].value
-    return found
+        numbers[f"{name}_ms"], numbers[f"{name}_ratio"] = own["ms"].value, own["ms"].ratio
+        numbers[f"{name}_mb"] = own["MB"].value
+    return numbers
 
 
 def lines(figures: list[Figure]) -> list[str]:
     """The figures of one task as a small text table, a row per network."""
     quantities = list(dict.fromkeys(figure.quantity for figure in figures))
-    found = {(figure.network, figure.quantity): figure for figure in figures}
+    by_network = {(figure.network, figure.quantity): figure for figure in figures}
     head = f"{figures[0].task:<20}" + "".join(f"{quantity:>14} {'ratio':>7}" for quantity in quantities)
     rows = [
-        f"{network:<20}" + "".join(_cell(found[network, quantity]) for quantity in quantities)
+        f"{network:<20}" + "".join(_cell(by_network[network, quantity]) for quantity in quantities)
         for network in dict.fromkeys(figure.network for figure in figures)
     ]
     return [head, *rows]
