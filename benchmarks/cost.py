@@ -2,7 +2,7 @@
 
 Each ratio is the median over fresh processes of the median over rounds in which the networks take turns: a busy machine
 is busy for all, and on the CPU only the processor's time counts. Freed memory is kept: otherwise page faults, whose
-number hangs on the luck of block sizes, are up to a quarter of the time. The plain network stands there twice: what
+number depends on the accident of block sizes, are up to a quarter of the time. The plain network appears twice: what
 the second is away from 1 is noise.
 
 Run: python -m benchmarks.cost [small|base] [nafnet|restormer] [processes] [rounds]

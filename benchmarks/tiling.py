@@ -143,17 +143,17 @@ def main() -> None:
     command.add_argument("--whole", action="store_true")
     command.add_argument("--size", default="tiny")
     command.add_argument("--block", default="nafnet")
-    wish = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    if wish.command == "agreement":
-        agreement(wish.weights, wish.files, wish.tile)
-    elif wish.command == "shift":
-        shift(wish.weights, wish.files)
+    if options.command == "agreement":
+        agreement(options.weights, options.files, options.tile)
+    elif options.command == "shift":
+        shift(options.weights, options.files)
     else:
-        for tile in [wish.tile, 0] if wish.whole else [wish.tile]:
-            found = memory(wish.megapixels, tile, wish.size, wish.block)
+        for tile in [options.tile, 0] if options.whole else [options.tile]:
+            found = memory(options.megapixels, tile, options.size, options.block)
             how = f"tiles of {tile}" if tile else "whole"
-            print(f"{wish.megapixels:g} megapixels, {how}: {found} (GiB before, peak; s)")
+            print(f"{options.megapixels:g} megapixels, {how}: {found} (GiB before, peak; s)")
 
 
 if __name__ == "__main__":

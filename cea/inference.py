@@ -35,20 +35,24 @@ OVERLAP = 64
 SMALLEST_TILE = 2 * OVERLAP
 
 DEFAULT_TILE = 512
-"""Side of a tile in pixels where the caller has no wish."""
+"""Side of a tile in pixels by default."""
 
 WHOLE_PIXELS = 2_100_000
-"""Images of up to this many pixels (1920 x 1080 among them) are restored whole where the caller has no wish."""
+"""Images of up to this many pixels (1920 x 1080 among them) are restored whole by default."""
 
 
 def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: int | None = None) -> ImageF:
     """Restore one image.
 
-    In tiles, all that the network measures over the whole image (the experts of CEA, channel attention) is taken in
-    front and used in each tile: first from every k-th pixel of every k-th row (k = 2, or more where that would exceed
-    four tiles), for skipping pixels keeps the noise as strong as it is and averaging would not; then, with these in
-    use, from every tile, of which the image's are the weighted means. Memory is that of the tile, beside the input and
-    the output; time that of two restorations.
+    An image in tiles is restored in three steps:
+
+    1. What the network measures over the whole image (the experts of CEA, channel attention) is measured on every k-th
+       pixel of every k-th row: k = 2, or more where that would exceed four tiles. Skipping pixels keeps the noise as
+       strong as it is; averaging them would not.
+    2. With these values in use, each tile measures at full resolution. The image's values are the weighted means.
+    3. Each tile is restored with the image's values, and the tiles are blended.
+
+    Memory is that of one tile, beside the input and the output; time that of two restorations.
 
     Args:
         model: a network from ``cea.models`` (evaluated in its own precision, on its own device).
@@ -80,10 +84,10 @@ def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: i
         return _restore_tiles(model, image, tile, fixed)
 
 
-def tile_for(image: Image, wish: int | None = None) -> int | None:
-    """The ``tile`` for ``restore``: as wished (0: the whole image), else tiles above ``WHOLE_PIXELS``."""
-    if wish is not None:
-        return wish or None
+def tile_for(image: Image, wanted: int | None = None) -> int | None:
+    """The ``tile`` for ``restore``: as wanted (0: the whole image), else tiles above ``WHOLE_PIXELS``."""
+    if wanted is not None:
+        return wanted or None
     return DEFAULT_TILE if image.shape[0] * image.shape[1] > WHOLE_PIXELS else None
 
 

@@ -61,12 +61,12 @@ def _pixels(text: str) -> tuple[int, int]:
     return size
 
 
-def _device(wish: str) -> str:
+def _device(wanted: str) -> str:
     import torch
 
-    if wish == "gpu" and not torch.cuda.is_available():
+    if wanted == "gpu" and not torch.cuda.is_available():
         raise ConfigError("--device gpu", expected="a GPU that PyTorch sees", remedy="use --device cpu")
-    return "cuda" if wish != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _machine(device: str, threads: int) -> str:

@@ -22,7 +22,7 @@ class SplitConfig(Config):
     """Share for validation; 0 for no validation split."""
 
     salt: int = Field(default=0, ge=0)
-    """Which photographs: another salt deals them anew."""
+    """Which photographs: changing it reshuffles the split."""
 
     @model_validator(mode="after")
     def _leave_some(self) -> SplitConfig:

@@ -113,7 +113,7 @@ def _mean(value: Any) -> Any:
 
 
 class Inside(NamedTuple):
-    """What of a part of an image is no other part's, as shares of its own height and width."""
+    """The non-overlapping core of a tile, as shares of its own height and width."""
 
     top: float
     bottom: float

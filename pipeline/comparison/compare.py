@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "prompt": {"adapter": "prompt", "equal_to": "cea"},
     "moe": {"adapter": "moe", "equal_to": "cea"},
 }
-"""Changes to section ``model``: every rival gets as many parameters as CEA; the plain network stands there twice."""
+"""Changes to section ``model``: every rival gets as many parameters as CEA; the plain network appears twice."""
 
 
 SECTIONS: dict[str, type[Config]] = {"model": ModelSection, "train": TrainConfig, "evaluate": EvaluationConfig}

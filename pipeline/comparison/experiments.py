@@ -179,7 +179,7 @@ def only_one() -> Iterator[int]:
     """Hold a lock that the runs inherit: a comparison that was killed leaves it to those that still work.
 
     Raises:
-        InputError: somebody has it.
+        InputError: another comparison is running.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as file:

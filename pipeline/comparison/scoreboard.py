@@ -1,4 +1,4 @@
-"""A comparison as a page of Markdown: what was held equal, who is ahead of the reference, where, and how surely."""
+"""A comparison as a page of Markdown: what was held equal, which variants lead the reference, where, and with what confidence."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _field(node: Node, key: SampleKey) -> FieldSpec:
 
 
 def parts_of(order: NodeOrder, family: Degradation[Any, Any], params: Params) -> tuple[tuple[Stage, Params], ...]:
-    """What of a family acts at which stage; only the ``physical`` order takes families apart."""
+    """Split a family by stage; only the ``physical`` order takes families apart."""
     if order == "physical":
         return family.parts(params)
     return ((family.stage, params),)

@@ -61,12 +61,12 @@ def test_contract_catches_what_it_is_for():
         state.append(1)
         return np.clip(image + 0.01 * len(state), 0, 1)
 
-    def global_luck(image, values, rng):
+    def global_randomness(image, values, rng):
         return np.clip(image + 0.1 * np.random.random(), 0, 1)
 
     breaches = {
         "test_same_params_same_bytes": stateful,
-        "test_stream_is_the_only_randomness": global_luck,
+        "test_stream_is_the_only_randomness": global_randomness,
     }
     for test, apply in breaches.items():
         kind = family("Broken", lambda rng: {}, apply)
