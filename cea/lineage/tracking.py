@@ -118,11 +118,12 @@ class Tracker:
             log(run_id, str(path), folder or None)
 
     def log_bytes(self, run_id: str, data: bytes, name: str) -> None:
-        """Attach ``data`` as the file ``name``."""
+        """Attach ``data`` as the file ``name``, which may lie in a folder."""
         with TemporaryDirectory() as folder:
             path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            self.client.log_artifact(run_id, str(path))
+            self.client.log_artifacts(run_id, folder)
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Add tags to a run."""

@@ -78,7 +78,9 @@ def find_protocol(name: str) -> Protocol:
 
 
 def centre_crop(image: Image, multiple: int) -> Image:
-    """The central part of ``image`` (H, W, ...) whose sides are multiples of ``multiple``; an odd remainder loses the extra pixel at the bottom and right.
+    """The central part of ``image`` (H, W, ...) whose sides are multiples of ``multiple``.
+
+    An odd remainder loses the extra pixel at the bottom and right.
 
     Raises:
         ConfigError: a side is shorter than ``multiple``.

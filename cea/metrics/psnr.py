@@ -34,7 +34,9 @@ def mean_squared_error(a: Image | Map, b: Image | Map) -> float:
         difference = as_unit(a[top : top + _ROWS]) - as_unit(b[top : top + _ROWS])
         total += float(np.vdot(difference, difference))
     if not math.isfinite(total):
-        raise ImageError("an image with NaN or infinity", expected="finite samples", remedy="check the model's output for NaN")
+        raise ImageError(
+            "an image with NaN or infinity", expected="finite samples", remedy="check the model's output for NaN"
+        )
     return total / a.size
 
 

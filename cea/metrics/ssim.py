@@ -61,7 +61,9 @@ def ssim(a: Image | Map, b: Image | Map, window: SsimWindow = "uniform") -> floa
             total += float(_strip(as_unit(a[rows]), as_unit(b[rows]), window).sum())
     value = total / (height * (a.shape[1] - side + 1) * (a.size // (a.shape[0] * a.shape[1])))
     if not math.isfinite(value):
-        raise ImageError("an image with NaN or infinity", expected="finite samples", remedy="check the model's output for NaN")
+        raise ImageError(
+            "an image with NaN or infinity", expected="finite samples", remedy="check the model's output for NaN"
+        )
     return value
 
 

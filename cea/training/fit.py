@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+import signal
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -122,6 +123,8 @@ def fit(
         shown = [ValidationPictures(show)] if show else []
         trainer = _trainer(job, config, [curves, best, *shown, *_others(job, config, curves, progress)])
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    if trainer.received_sigterm:
+        raise SystemExit(128 + signal.SIGTERM)  # not a result; the same command goes on from the last checkpoint
     return _hand_over(job, trainer, module, curves, best)
 
 

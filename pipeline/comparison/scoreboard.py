@@ -1,4 +1,4 @@
-"""A comparison as a page of Markdown: what was held equal, which variants lead the reference, where, and with what confidence."""
+"""A comparison as a page of Markdown: what was held equal, who leads the reference, where, and how confidently."""
 
 from __future__ import annotations
 

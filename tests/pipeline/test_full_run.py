@@ -240,6 +240,67 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
     assert seen == set(lock)
 
 
+def traced(project: Project, target: str, *options: str) -> dict[str, Any]:
+    command = (sys.executable, "-m", "cea.cli", "trace", target, "--json", *options)
+    return json.loads(project.run(*command).stdout)
+
+
+def test_every_result_leads_back_to_its_photograph(project: Project):
+    images = pl.read_parquet(project.folder / "metrics/images.parquet")
+    sample, recipe = images["sample_id"][0], images["recipe"][0]
+    facts = traced(project, sample, "--render")
+    assert facts["rendered again"] == "identical, bit for bit"
+    assert facts["recipe"] == recipe
+    assert facts["split"] == "test"
+    assert facts["clean photograph"]["licence"]
+    assert facts["judged"]["output_psnr"] == images["output_psnr"][0]
+    assert list(facts["commands"]) == ["ingest", f"synthesize@{recipe}", f"shard@{recipe}"]
+    assert len(facts["code"]["commit"]) == 40
+    shard = project.folder / facts["shard"]["tar"]
+    member = f"{sample}.degraded.png"
+    where = facts["shard"]["members"][member]
+    with shard.open("rb") as file:
+        file.seek(where["offset"])
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    picture = json.loads((project.folder / "metrics/pictures/pictures.json").read_text())[0]["sample_id"]
+    for target, wanted in (
+        ("metrics/images.parquet:0", sample),
+        (f"metrics/images.parquet:{sample}", sample),
+        (f"{facts['shard']['tar']}:{member}", sample),
+        (f"metrics/pictures/{picture}/input.png", picture),
+    ):
+        assert traced(project, target)["sample"] == wanted
+
+
+def test_a_number_and_weights_are_traced_too(project: Project):
+    number = traced(project, "metrics/summary.json:recipes.noise.gain_psnr")
+    images = pl.read_parquet(project.folder / "metrics/images.parquet").filter(recipe="noise")
+    assert number["samples"] == images["sample_id"].to_list()
+    assert number["value"] == pytest.approx(images["gain_psnr"].mean(), abs=1e-4)
+    weights = traced(project, "data/model/best.safetensors")
+    assert weights["model"]["adapter"] == "cea"
+    assert list(weights["commands"])[-1] == "train"
+    assert [run["status"] for run in weights["runs"]] == ["FINISHED"]
+    assert weights["sha256"] == number["weights"]
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("nobody-noise-0000", "no sample is called"),
+        ("metrics/images.parquet:9999", "has no row 9999"),
+        ("metrics/summary.json:recipes.noise.beauty", "has no recipes.noise.beauty"),
+        ("README.md", "not a thing that can be traced"),
+        ("data/nothing.safetensors", "no such file"),
+    ],
+)
+def test_what_cannot_be_traced_gets_one_line(project: Project, target: str, says: str):
+    done = project.run(sys.executable, "-m", "cea.cli", "trace", target, check=False)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def neutral(file: Path) -> bool:
     """Whether a module says that it changes no result, or is only loaded by modules that say so."""
     return "CHANGES_NO_RESULT = True" in file.read_text() or file.name == "project.py"

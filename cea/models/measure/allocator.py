@@ -1,8 +1,8 @@
 """Memory that a CPU program keeps instead of giving it back: feature maps of the next layer need it at once.
 
 glibc returns free memory at the end of its heap to the system and faults it in again, page by page, for the next layer:
-up to a quarter of the time of a forward pass at 512 x 512 px, and more for one network than for another by chance, depending on
-their block sizes. A GPU's allocator caches in the same way.
+up to a quarter of the time of a forward pass at 512 x 512 px, and, depending on their block sizes, more for one network
+than for another. A GPU's allocator caches in the same way.
 """
 
 from __future__ import annotations
