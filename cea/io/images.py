@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,26 +13,37 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from cea.errors import DataError, ImageError
+from cea.io.photo import Photo, decode_photo
 from cea.types import Image, ImageU8, Map
 
 _DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 """For 16 bits. No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"}
+    | {".avif", ".jp2", ".tga"}
+)
 
 
 def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
-    """Read an image as (H, W, 3) RGB, upright by its EXIF orientation.
+    """Read an image as (H, W, 3) sRGB, upright.
 
-    8-bit files give uint8, 16-bit files uint16 (full range). Grey becomes three equal channels; an alpha channel
-    is composited over white.
+    8-bit files give uint8, deeper ones uint16 (full range). Grey becomes three equal channels; transparent pixels are
+    composited over white.
 
     Raises:
-        ImageError: missing, truncated, or not an image; ``name`` (default: the path) is in the message.
+        ImageError: missing, damaged, or not to be read rightly; ``name`` (default: the path) is in the message.
+    """
+    return read_photo(source, name).over_white()
+
+
+def read_photo(source: Path | bytes, name: str | None = None) -> Photo:
+    """The photograph with all that its file declares; see `cea.io.photo`.
+
+    Raises:
+        ImageError: as `read_rgb`.
     """
     label = name or (str(source) if isinstance(source, Path) else "image")
     try:
@@ -42,51 +52,7 @@ def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
         raise ImageError(
             f"{label}: {error.strerror}", expected="a readable image file", remedy="check the path"
         ) from None
-    try:
-        with PilImage.open(io.BytesIO(data)) as opened:
-            opened.load()
-            return _as_rgb(opened, data)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
-        reason = (
-            str(error).replace(str(io.BytesIO), "file")
-            if not isinstance(error, UnidentifiedImageError)
-            else ("not an image in a known format")
-        )
-        raise ImageError(
-            f"{label}: {reason}",
-            expected="a complete PNG, JPEG, TIFF, WebP or BMP",
-            remedy="replace or remove the file",
-        ) from None
-
-
-def _as_rgb(opened: PilImage.Image, data: bytes) -> Image:
-    if opened.mode == "F" or (opened.mode == "I" and opened.format == "TIFF"):
-        raise ValueError("32-bit pixels, and nothing says which value is white")
-    if opened.mode.startswith("I") or _is_deep(data):
-        deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if deep is not None and deep.dtype == np.uint16:
-            return _deep_rgb(deep)
-    upright = ImageOps.exif_transpose(opened)
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
-        paper = PilImage.new("RGBA", rgba.size, "white")
-        upright = PilImage.alpha_composite(paper, rgba)
-    return np.asarray(upright.convert("RGB"))
-
-
-def _deep_rgb(deep: Image) -> Image:
-    """uint16 (H, W), (H, W, 3) BGR or (H, W, 4) BGRA as RGB, over white."""
-    if deep.ndim == 2:
-        return np.repeat(deep[..., None], 3, axis=2)
-    if deep.shape[2] == 4:
-        alpha = deep[..., 3:].astype(np.uint64)
-        deep = ((deep[..., :3] * alpha + 65535 * (65535 - alpha) + 32767) // 65535).astype(np.uint16)
-    return np.ascontiguousarray(deep[..., ::-1])
-
-
-def _is_deep(data: bytes) -> bool:
-    """Whether a PNG holds 16 bits per channel (Pillow silently reduces RGB ones to 8)."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
+    return decode_photo(data, label)
 
 
 def unit_float(image: NDArray[Any]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks import cost, loader, tiling
 from cea.io.images import to_uint8, write_image
+from cea.models.global_context import GlobalMeans
 from cea.models.measure.overhead import Figure
 
 pytestmark = pytest.mark.slow
@@ -45,18 +46,18 @@ def test_memory_is_measured_in_a_process_of_its_own():
     assert seconds > 0
 
 
-class LessItsMean(nn.Module):
+class LessItsMean(GlobalMeans):
     """A network of nothing but a global statistic."""
 
     def __init__(self):
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(()))
 
-    def measure(self, image):
-        return image.mean(dim=(2, 3), keepdim=True)
+    def measure(self, *maps):
+        return maps[0].mean(dim=(2, 3), keepdim=True)
 
     def forward(self, image):
-        return image - self.measure(image) + 0.5
+        return image - self.context(image) + 0.5
 
 
 def test_agreement_tells_statistics_of_the_image_from_those_of_tiles(tmp_path, monkeypatch, capsys):

@@ -144,14 +144,14 @@ def _truncated(path: Path) -> None:
 
 
 def _floats(path: Path) -> None:
-    Image.fromarray(_picture(0)[..., 0].astype(np.float32) / 255).save(path)
+    Image.fromarray(_picture(0)[..., 0].astype(np.float32)).save(path)
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated.jpg": (_truncated, "truncated"),
     "text.png": (lambda path: path.write_text("not an image"), "not an image in a known format"),
     "empty.png": (lambda path: path.write_bytes(b""), "not an image in a known format"),
-    "float.tif": (_floats, "32-bit pixels, and nothing says which value is white"),
+    "float.tif": (_floats, "and nothing says which is white"),
     "tiny.png": (lambda path: write_image(path, _picture(0, 32)[:8, :8]), "8x8 pixels; expected at least 64"),
 }
 

@@ -1,0 +1,401 @@
+"""Photographs as files declare them: the one reader of foreign images.
+
+What a file says of itself is believed: sample format and range, photometric interpretation, orientation, alpha, colour
+profile, number of pictures. What cannot be read rightly is refused by name; damaged metadata is left out, and never
+condemns sound pixels. TIFF goes through tifffile, deep PNG and PNM through OpenCV, all else through Pillow, whose
+bundled libjpeg-turbo decodes JPEG the same way on every machine that has the wheel of requirements.lock.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageCms, PngImagePlugin, UnidentifiedImageError
+
+from cea.errors import ImageError
+
+_EXPECTED = "a complete PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, GIF, BMP, TGA, PNM"
+_LARGEST_PIXELS = 400_000_000
+"""Above this a header is taken for damaged or hostile, and nothing is allocated."""
+
+PilImage.MAX_IMAGE_PIXELS = None  # ours is the limit, checked before anything is decoded
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph.
+
+    Attributes:
+        rgb: (H, W, 3) sRGB, upright; uint8, or uint16 over its full range.
+        alpha: (H, W) of the same dtype, or None where every pixel is opaque.
+        grey: whether the file holds one channel.
+        icc: the profile of the pixels as they are here, to be written beside them; None for plain sRGB.
+        exif: EXIF with its orientation reset; None where there is none, or it is damaged.
+        dpi: horizontal and vertical resolution, where stated.
+        notes: what was done that one may want to know, a sentence each.
+    """
+
+    rgb: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    grey: bool = False
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def over_white(self) -> NDArray[Any]:
+        """The picture on white paper, (H, W, 3): what transparent pixels mean where alpha cannot be kept."""
+        if self.alpha is None:
+            return self.rgb
+        top = np.iinfo(self.rgb.dtype).max
+        alpha = self.alpha[..., None].astype(np.uint64)
+        mixed = (self.rgb * alpha + top * (top - alpha) + top // 2) // top
+        return np.asarray(mixed.astype(self.rgb.dtype))
+
+
+def decode_photo(data: bytes, label: str) -> Photo:
+    """The photograph in the bytes of a file; by content, whatever its suffix says.
+
+    Raises:
+        ImageError: naming ``label``: truncated, not an image, or one that cannot be read rightly.
+    """
+    with _foreign(label):
+        if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return _tiff(data)
+        if data[:2] in (b"P2", b"P3", b"P5", b"P6"):
+            return _pnm(data)
+        return _plain(data)
+
+
+class _RefusedError(Exception):
+    """What cannot be read rightly, with what to do about it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+@contextmanager
+def _foreign(label: str) -> Iterator[None]:
+    """Whatever a reader raises on foreign bytes becomes one error that names the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except ImageError:
+        raise
+    except _RefusedError as error:
+        raise ImageError(f"{label}: {error}", expected="pixels whose meaning is known", remedy=error.remedy) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{label}: not an image in a known format", expected=_EXPECTED, remedy="replace or remove the file"
+        ) from error
+    except Exception as error:  # third-party decoders raise anything on damaged input
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{label}: {reason}", expected=_EXPECTED, remedy="replace or remove the file") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > _LARGEST_PIXELS:
+        raise _RefusedError(
+            f"{width}x{height} pixels by its header", f"use a picture of at most {_LARGEST_PIXELS // 10**6} megapixels"
+        )
+
+
+def _plain(data: bytes) -> Photo:
+    """Everything that Pillow reads, and PNG with 16 bits, which it reads for all but the pixels."""
+    notes: list[str] = []
+    opened, loaded = _opened(data, notes)
+    deep = _deep_png(data)
+    pixels = _of_opencv(deep) if deep is not None else _of_pillow(loaded)
+    photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
+    photo = _turned(photo, _orientation(opened))
+    photo = _in_srgb(photo, opened.info.get("icc_profile"), opened.mode)
+    return replace(photo, exif=_exif(opened))
+
+
+def _opened(data: bytes, notes: list[str]) -> tuple[PilImage.Image, PilImage.Image]:
+    """The file as Pillow opens it, and its first picture; without its metadata where these are damaged."""
+    try:
+        opened = PilImage.open(io.BytesIO(data))
+        _check_size(*opened.size)
+        opened.load()
+    except (_RefusedError, UnidentifiedImageError):
+        raise
+    except Exception:
+        bare = _without_metadata(data)
+        if bare is None or bare == data:
+            raise
+        opened = PilImage.open(io.BytesIO(bare))
+        opened.load()
+        notes.append("its metadata are damaged and were left out")
+    frames = getattr(opened, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"the first of its {frames} pictures")
+    return opened, opened
+
+
+def _without_metadata(data: bytes) -> bytes | None:
+    """A JPEG or PNG without what is not needed for its pixels; None for other formats."""
+    if data[:2] == b"\xff\xd8":
+        return _bare_jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _bare_png(data)
+    return None
+
+
+def _bare_jpeg(data: bytes) -> bytes:
+    kept, place = [data[:2]], 2
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == 0xDA:
+            break
+        is_metadata = (0xE1 <= marker <= 0xEF and marker != 0xEE) or marker in (0xE0, 0xFE)
+        kept += [] if is_metadata else [data[place : place + 2 + length]]
+        place += 2 + length
+    return b"".join([*kept, data[place:]])
+
+
+def _bare_png(data: bytes) -> bytes:
+    kept, place = [data[:8]], 8
+    while place + 12 <= len(data):
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        chunk = data[place : place + 12 + length]
+        if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM"):
+            kept.append(chunk)
+        place += 12 + length
+    return b"".join(kept)
+
+
+def _deep_png(data: bytes) -> NDArray[Any] | None:
+    """The pixels of a PNG with 16 bits per channel, which Pillow reduces to 8 without a word."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[24:25] != b"\x10":
+        return None
+    for kind, body in _chunks(data):
+        if kind in (b"IHDR", b"IDAT") and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
+            raise ValueError("a damaged part of the picture")
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or not data.rstrip(b"\0")[-12:-8] or b"IEND" not in data[-16:]:
+        raise ValueError("image file is truncated")
+    return pixels
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 8
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        yield data[place + 4 : place + 8], data[place + 8 : place + 12 + length]
+        place += 12 + length
+
+
+def _of_opencv(pixels: NDArray[Any]) -> Photo:
+    """(H, W), (H, W, 3) BGR or (H, W, 4) BGRA."""
+    if pixels.ndim == 2:
+        return Photo(np.repeat(pixels[..., None], 3, axis=2), grey=True)
+    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
+    return Photo(np.ascontiguousarray(pixels[..., 2::-1]), _opaque_is_none(alpha))
+
+
+def _opaque_is_none(alpha: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if alpha is None or int(alpha.min()) == np.iinfo(alpha.dtype).max else alpha
+
+
+def _of_pillow(picture: PilImage.Image) -> Photo:
+    if picture.mode in ("F", "I"):
+        raise _RefusedError("32-bit pixels, and nothing says which value is white", "convert it to 16 bits")
+    if picture.mode.startswith("I;16"):
+        return _of_opencv(np.asarray(picture).astype(np.uint16))
+    grey = picture.mode in ("1", "L", "LA")
+    if picture.has_transparency_data:
+        rgba = np.asarray(picture.convert("RGBA"))
+        return Photo(np.ascontiguousarray(rgba[..., :3]), _opaque_is_none(np.ascontiguousarray(rgba[..., 3])), grey)
+    return Photo(np.asarray(picture.convert("RGB")), grey=grey)
+
+
+_TURNS = {1: (), 2: ("lr",), 3: ("180",), 4: ("ud",), 5: ("t",), 6: ("cw",), 7: ("t", "180"), 8: ("ccw",)}
+
+
+def _turned(photo: Photo, orientation: int) -> Photo:
+    """Upright, by EXIF's number."""
+
+    def turn(image: NDArray[Any]) -> NDArray[Any]:
+        for step in _TURNS.get(orientation, ()):
+            image = {
+                "lr": lambda x: x[:, ::-1],
+                "ud": lambda x: x[::-1],
+                "180": lambda x: x[::-1, ::-1],
+                "t": lambda x: x.swapaxes(0, 1),
+                "cw": lambda x: np.rot90(x, -1),
+                "ccw": lambda x: np.rot90(x, 1),
+            }[step](image)
+        return np.ascontiguousarray(image)
+
+    if orientation in (0, 1) or orientation not in _TURNS:
+        return photo
+    return replace(photo, rgb=turn(photo.rgb), alpha=None if photo.alpha is None else turn(photo.alpha))
+
+
+def _orientation(opened: PilImage.Image) -> int:
+    try:
+        value = opened.getexif().get(0x0112, 1)
+        return int(value) if isinstance(value, int) and 1 <= value <= 8 else 1
+    except Exception:  # damaged EXIF raises anything
+        return 1
+
+
+def _exif(opened: PilImage.Image) -> bytes | None:
+    try:
+        exif = opened.getexif()
+        if not exif:
+            return None
+        exif[0x0112] = 1
+        return exif.tobytes()
+    except Exception:
+        return None
+
+
+def _dpi(opened: PilImage.Image) -> tuple[float, float] | None:
+    value = opened.info.get("dpi")
+    try:
+        return (float(value[0]), float(value[1])) if value else None
+    except (TypeError, ValueError, ZeroDivisionError, IndexError):
+        return None
+
+
+def _in_srgb(photo: Photo, profile: bytes | None, mode: str) -> Photo:
+    """Colours of another profile as sRGB, which everything here works in; a damaged profile counts as none.
+
+    Raises:
+        _RefusedError: 16 bits per channel in another profile, which no library here converts.
+    """
+    if not profile or mode in ("CMYK", "LAB"):
+        return photo  # Pillow has made RGB of these already
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip() or "unnamed"
+        kind = "L" if source.profile.xcolor_space.strip() == "GRAY" else "RGB"
+        convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), kind, "RGB")
+        probe = _probe().convert(kind)
+        same = np.abs(np.asarray(convert.apply(probe), int) - np.asarray(probe.convert("RGB"), int)).max() <= 1
+    except Exception:  # a profile that does not parse
+        return replace(photo, notes=(*photo.notes, "its colour profile is damaged: taken for sRGB"))
+    if same:
+        return photo
+    if photo.rgb.dtype != np.uint8:
+        raise _RefusedError(
+            f"16 bits per channel in the colour profile {name!r}", "convert it to sRGB, or to 8 bits per channel"
+        )
+    picture = PilImage.fromarray(photo.rgb[..., 0] if kind == "L" else photo.rgb)
+    converted = np.asarray(convert.apply(picture))
+    return replace(photo, rgb=converted, notes=(*photo.notes, f"converted from the colour profile {name!r} to sRGB"))
+
+
+def _probe() -> PilImage.Image:
+    """A small palette that tells colour spaces apart."""
+    steps = np.array([0, 60, 128, 200, 255], np.uint8)
+    return PilImage.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(5, 25, 3))
+
+
+def _pnm(data: bytes) -> Photo:
+    """Netpbm; the greatest value of the header is white."""
+    header = re.match(rb"P[2356](?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s", data)
+    if header is None:
+        raise ValueError("a header that is not Netpbm's")
+    width, height, top = (int(group) for group in header.groups())
+    _check_size(width, height)
+    if not 1 <= top <= 65535 or not width * height:
+        raise ValueError(f"a greatest value of {top}")
+    channels = 3 if data[1:2] in b"36" else 1
+    count = width * height * channels
+    if data[1:2] in b"23":
+        values = np.array(data[header.end() :].split()[:count], np.int64)
+    else:
+        kind = np.dtype(">u2") if top > 255 else np.dtype(np.uint8)
+        body = data[header.end() : header.end() + count * kind.itemsize]
+        values = np.frombuffer(body[: len(body) // kind.itemsize * kind.itemsize], kind).astype(np.int64)
+    if len(values) < count:
+        raise ValueError("image file is truncated")
+    if values.max(initial=0) > top:
+        raise ValueError(f"a value above the greatest one of its header, {top}")
+    full = 65535 if top > 255 else 255
+    scaled = ((values * full + top // 2) // top).astype(np.uint16 if top > 255 else np.uint8)
+    pixels = scaled.reshape(height, width, channels)
+    return Photo(np.ascontiguousarray(np.repeat(pixels, 3 // channels, axis=2)), grey=channels == 1)
+
+
+def _tiff(data: bytes) -> Photo:
+    """TIFF and BigTIFF by their tags; what tifffile has no sure reading of goes to Pillow, or is refused."""
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page, count = file.pages.first, len(file.pages)
+        _check_size(page.imagewidth, page.imagelength)
+        notes = (f"the first of its {count} pictures",) if count > 1 else ()
+        kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
+        if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
+            return replace(_plain(data), notes=notes)
+        pixels = _full_range(page.asarray(), page)
+        orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
+        profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
+        photo = _of_channels(pixels, page, kind)
+    photo = _turned(replace(photo, notes=notes), orientation)
+    return _in_srgb(photo, profile, "RGB")
+
+
+def _full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Samples as uint8 or uint16 over their full range.
+
+    Raises:
+        _RefusedError: samples whose white is not known.
+    """
+    if values.dtype in (np.uint8, np.uint16):
+        bits = int(page.bitspersample)
+        if bits in (8, 16):
+            return values
+        return np.asarray((values.astype(np.uint32) * 65535 + (1 << bits) // 2) // ((1 << bits) - 1)).astype(np.uint16)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise _RefusedError("NaN or infinite values", "replace them")
+        if values.min() < 0 or values.max() > 1:
+            raise _RefusedError(
+                f"float values from {values.min():g} to {values.max():g}, and nothing says which is white",
+                "scale it to [0, 1], or convert it to 16 bits",
+            )
+        return np.rint(values.astype(np.float64) * 65535).astype(np.uint16)
+    raise _RefusedError(f"samples of type {values.dtype}, and nothing says which is white", "convert it to 16 bits")
+
+
+def _of_channels(values: NDArray[Any], page: Any, kind: str) -> Photo:
+    """Channels last, white high, alpha apart."""
+    if values.ndim > 2 and page.planarconfig == 2 and values.shape[0] == page.samplesperpixel:
+        values = np.moveaxis(values, 0, -1)
+    values = values if values.ndim == 3 else values[..., None]
+    colours = 3 if kind == "RGB" else 1
+    if values.ndim != 3 or values.shape[-1] not in (colours, colours + 1):
+        raise _RefusedError(f"an array of shape {values.shape}", "save one picture with at most one extra channel")
+    picture, alpha = values[..., :colours], values[..., colours] if values.shape[-1] > colours else None
+    if kind == "MINISWHITE":
+        picture = np.iinfo(values.dtype).max - picture
+    if alpha is not None and page.extrasamples and int(page.extrasamples[0]) == 1:
+        top = np.iinfo(values.dtype).max
+        grown = picture.astype(np.uint64) * top // np.maximum(alpha[..., None], 1)
+        picture = np.minimum(grown, top).astype(values.dtype)
+    rgb = np.ascontiguousarray(np.repeat(picture, 3 // colours, axis=2))
+    return Photo(rgb, _opaque_is_none(alpha), grey=colours == 1)
+
+
+PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26
+PngImagePlugin.MAX_TEXT_MEMORY = 1 << 26

@@ -1,0 +1,220 @@
+"""Photographs as they come: each kind of file gives the right pixels, or one line that says why not."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PilImage
+from PIL import ImageCms
+
+from cea.errors import ImageError
+from cea.io.photo import decode_photo
+
+HEIGHT, WIDTH = 24, 32
+
+
+def scene(dtype=np.uint16) -> np.ndarray:
+    """A smooth picture that no flip or turn leaves as it is, (24, 32, 3)."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(float)
+    unit = np.stack([rows / HEIGHT, columns / WIDTH, (rows + 2 * columns) / (HEIGHT + 2 * WIDTH)], -1)
+    return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
+
+
+DEEP, FLAT = scene(np.uint16), scene(np.uint8)
+GREY = DEEP[..., 0]
+
+
+def tiff(values: np.ndarray, **options) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, **options)
+    return file.getvalue()
+
+
+def pillow(values: np.ndarray, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    PilImage.fromarray(values).save(file, kind, **options)
+    return file.getvalue()
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    order = values if values.ndim == 2 else values[..., [2, 1, 0, 3][: values.shape[2]]]
+    return cv2.imencode(".png", order)[1].tobytes()
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG with a further chunk behind its header."""
+    chunk = len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+    return data[:33] + chunk + data[33:]
+
+
+def exif(orientation: int) -> bytes:
+    tags = PilImage.Exif()
+    tags[0x0112] = orientation
+    return tags.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_deep_tiff_stays_deep(order: str, compression: str | None, planar: str):
+    values = DEEP if planar == "contig" else np.moveaxis(DEEP, -1, 0)
+    data = tiff(values, photometric="rgb", planarconfig=planar, byteorder=order, compression=compression)
+    photo = decode_photo(data, "a.tif")
+    assert np.array_equal(photo.rgb, DEEP)
+    assert photo.rgb.dtype == np.uint16
+
+
+@pytest.mark.parametrize("values", [GREY, FLAT[..., 0]], ids=["16", "8"])
+def test_white_is_zero_is_not_a_negative(values: np.ndarray):
+    data = tiff(np.iinfo(values.dtype).max - values, photometric="miniswhite")
+    photo = decode_photo(data, "a.tif")
+    assert photo.grey
+    assert np.array_equal(photo.rgb, np.repeat(values[..., None], 3, 2))
+
+
+@pytest.mark.parametrize("top", [1, 200, 255, 1023, 4095, 65535])
+@pytest.mark.parametrize("magic", [b"P5", b"P6", b"P2", b"P3"])
+def test_the_greatest_value_of_a_netpbm_is_white(magic: bytes, top: int):
+    channels = 3 if magic in (b"P6", b"P3") else 1
+    values = np.rint(DEEP[..., :channels] / 65535 * top).astype(int)
+    header = magic + b"\n# a comment\n%d %d\n%d\n" % (WIDTH, HEIGHT, top)
+    if magic in (b"P2", b"P3"):
+        body = " ".join(map(str, values.ravel())).encode()
+    else:
+        body = values.astype(">u2" if top > 255 else np.uint8).tobytes()
+    photo = decode_photo(header + body, "a.pnm")
+    full = 65535 if top > 255 else 255
+    assert photo.rgb.dtype == (np.uint16 if top > 255 else np.uint8)
+    assert np.abs(photo.rgb / full - values / top).max() <= 0.5 / full + 1e-9
+    with pytest.raises(ImageError, match="truncated"):
+        decode_photo(header + body[: len(body) // 2], "a.pnm")
+
+
+UPRIGHT = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.rot90(x.swapaxes(0, 1), 2),
+    8: lambda x: np.rot90(x, 1),
+}
+
+
+@pytest.mark.parametrize("number", UPRIGHT)
+@pytest.mark.parametrize("kind", ["png", "png16", "tif16", "tif8", "webp"])
+def test_every_format_and_depth_is_turned_upright(kind: str, number: int):
+    if kind == "png16":
+        data, wanted = with_chunk(deep_png(DEEP), b"eXIf", exif(number)[6:]), DEEP
+    elif kind == "tif16":
+        data, wanted = tiff(DEEP, photometric="rgb", extratags=[(274, "H", 1, number, True)]), DEEP
+    elif kind == "tif8":
+        data, wanted = pillow(FLAT, "TIFF", exif=exif(number)), FLAT
+    else:
+        data, wanted = pillow(FLAT, kind.upper(), exif=exif(number), lossless=True), FLAT
+    assert np.array_equal(decode_photo(data, "a").rgb, UPRIGHT[number](wanted))
+
+
+def test_transparent_pixels_keep_their_alpha_and_are_white_on_paper():
+    alpha = np.full((HEIGHT, WIDTH), 65535, np.uint16)
+    alpha[:5] = 0
+    photo = decode_photo(deep_png(np.dstack([DEEP, alpha])), "a.png")
+    assert np.array_equal(photo.alpha, alpha)
+    assert (photo.over_white()[:5] == 65535).all()
+    assert np.array_equal(photo.over_white()[5:], DEEP[5:])
+    assert decode_photo(deep_png(np.dstack([DEEP, np.full_like(alpha, 65535)])), "a.png").alpha is None
+
+
+def test_floats_are_read_where_their_white_is_known():
+    unit = (DEEP / 65535).astype(np.float32)
+    assert np.abs(decode_photo(tiff(unit, photometric="rgb"), "a").rgb.astype(int) - DEEP).max() <= 1
+    for spoil, says in ((unit * 255, "which is white"), (np.where(unit > 0.5, np.nan, unit), "NaN")):
+        with pytest.raises(ImageError, match=says):
+            decode_photo(tiff(spoil.astype(np.float32), photometric="rgb"), "a")
+    with pytest.raises(ImageError, match="which is white"):
+        decode_photo(tiff(DEEP.astype(np.int32), photometric="rgb"), "a")
+
+
+def test_the_first_of_several_pictures_is_taken_and_said():
+    data = tiff(np.stack([GREY, GREY // 2]), photometric="minisblack")
+    photo = decode_photo(data, "a.tif")
+    assert np.array_equal(photo.rgb[..., 0], GREY)
+    assert photo.notes == ("the first of its 2 pictures",)
+
+
+def profile(kind: str) -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
+
+
+def test_profiles_srgb_is_left_alone_a_damaged_one_is_said():
+    plain = decode_photo(pillow(FLAT, "PNG"), "a")
+    assert np.array_equal(decode_photo(pillow(FLAT, "PNG", icc_profile=profile("sRGB")), "a").rgb, plain.rgb)
+    damaged = decode_photo(pillow(FLAT, "PNG", icc_profile=b"nonsense" * 20), "a")
+    assert np.array_equal(damaged.rgb, plain.rgb)
+    assert damaged.notes == ("its colour profile is damaged: taken for sRGB",)
+
+
+@pytest.mark.parametrize("name", ["adobe.png", "adobe.jpg"])
+def test_another_profile_is_converted(shared: Path, name: str):
+    data = (shared / "field/in/icc" / name).read_bytes()
+    opened = PilImage.open(io.BytesIO(data))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
+    wanted = ImageCms.profileToProfile(opened.convert("RGB"), source, ImageCms.createProfile("sRGB"))
+    photo = decode_photo(data, name)
+    assert np.abs(photo.rgb.astype(int) - np.asarray(wanted, int)).max() <= 1
+    assert "converted from the colour profile" in photo.notes[0]
+
+
+def test_damaged_metadata_do_not_condemn_sound_pixels():
+    wanted = decode_photo(pillow(FLAT, "JPEG", quality=95), "a").rgb
+    data = pillow(FLAT, "JPEG", quality=95, exif=exif(1))
+    place = data.index(b"Exif\0\0") + 6
+    for length in (2, 8, 12):
+        spoiled = data[:place] + b"\xff" * length + data[place + length :]
+        assert np.array_equal(decode_photo(spoiled, "a.jpg").rgb, wanted)
+    assert np.array_equal(decode_photo(with_chunk(pillow(FLAT, "PNG"), b"eXIf", b"\0\x08junk"), "a").rgb, FLAT)
+
+
+def test_absurd_sizes_are_refused_before_anything_is_allocated():
+    with pytest.raises(ImageError, match="99999x99999"):
+        decode_photo(b"P6 99999 99999 255\n", "a.ppm")
+
+
+FORMATS = {
+    "png": pillow(FLAT, "PNG"),
+    "png16": deep_png(DEEP),
+    "jpg": pillow(FLAT, "JPEG"),
+    "webp": pillow(FLAT, "WEBP", lossless=True),
+    "gif": pillow(FLAT[..., 0], "GIF"),
+    "bmp": pillow(FLAT, "BMP"),
+    "tif": tiff(DEEP, photometric="rgb", compression="zlib"),
+    "ppm": b"P6 %d %d 65535\n" % (WIDTH, HEIGHT) + DEEP.astype(">u2").tobytes(),
+}
+
+
+@settings(max_examples=200, deadline=None, database=None)
+@given(kind=st.sampled_from(sorted(FORMATS)), place=st.floats(0, 1), flip=st.integers(1, 255), cut=st.booleans())
+def test_mutated_files_give_an_image_or_one_clear_error(kind: str, place: float, flip: int, cut: bool):
+    data = bytearray(FORMATS[kind])
+    at = min(int(place * len(data)), len(data) - 1)
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= flip
+    photo, message = None, f"a.{kind}"
+    try:
+        photo = decode_photo(bytes(data), f"a.{kind}")
+    except ImageError as error:
+        message = str(error)
+    assert len(message.splitlines()) == 1
+    assert f"a.{kind}" in message
+    assert photo is None or (photo.rgb.ndim == 3 and photo.rgb.dtype in (np.uint8, np.uint16))
