@@ -67,6 +67,7 @@ def test_each_stage_depends_on_its_own_listing_and_on_no_code(stages):
         assert not [dep for dep in stage["deps"] if dep.split("/")[0] in ("cea", "pipeline", "plugins")]
 
 
+@pytest.mark.slow
 def test_the_listings_are_those_that_stage_code_writes(stages, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     code.main(type("Paths", (), {"code": tmp_path / "code"})())
@@ -82,6 +83,7 @@ def test_the_listings_are_those_that_stage_code_writes(stages, tmp_path, monkeyp
         assert f"cea/report/{name}" in (tmp_path / "code/report.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_recipe_lists_its_own_families_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     code.main(type("Paths", (), {"code": tmp_path / "code"})())

@@ -90,6 +90,7 @@ def test_a_local_operator_gives_the_same_in_tiles(size: tuple[int, int]) -> None
     np.testing.assert_allclose(restore(model, image, tile=128), restore(model, image), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_blending_hides_no_seam_of_an_operator_that_reaches_too_far() -> None:
     """The test above can fail: beyond the margin the tiles differ from the whole."""
     model, image = Blur(reach=OVERLAP), scene(129, 200)
@@ -114,6 +115,7 @@ def test_tiles_agree_with_the_whole_image() -> None:
     assert psnr(alone, whole[:256, :256]) < psnr(tiled[:256, :256], whole[:256, :256]) - 6
 
 
+@pytest.mark.slow
 def test_experts_of_each_tile_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the test above owes to CEA's experts being the image's: all else measured once, these tile by tile."""
     model, image = network(), scene(900, 1200)
@@ -192,6 +194,7 @@ print(*(after - peak[0] for after in peak[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_memory_is_that_of_the_tile() -> None:
     output = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout

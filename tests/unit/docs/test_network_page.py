@@ -19,6 +19,7 @@ def page(root: Path) -> str:
     return (root / "docs/network.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_sizes_are_counted(page: str) -> None:
     rows = re.findall(r"^\| `(tiny|small|base)` \| `(\w+)` \| ([\d.]+) M \| ([\d.]+) \| (\S+) \| (\S+) \|$", page, re.M)
     assert len(rows) == 6
@@ -44,6 +45,7 @@ def test_keys_exist(page: str) -> None:
     assert set(named) <= set(ModelSection.model_fields)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_example_passes_its_contract_and_is_matched(page: str, tmp_path: Path) -> None:
     code, test = re.findall(r"```python\n(.*?)```", page, re.S)

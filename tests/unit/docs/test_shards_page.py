@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.toy_shards import write_toy_shards
 
 
+@pytest.mark.slow
 def test_both_readers_read_every_sample(root: Path, tmp_path: Path):
     write_toy_shards(tmp_path / "shards/train/low_haze", samples=4, size=48)
     blocks = re.findall(r"```python\n(.*?)```", (root / "docs/shards.md").read_text(), re.DOTALL)

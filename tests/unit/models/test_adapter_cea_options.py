@@ -164,6 +164,7 @@ def image(height: int = 12, width: int = 20) -> Tensor:
 @pytest.mark.usefixtures("compiler")
 class TestCompilers:
     @pytest.mark.parametrize("block", ["nafnet", "restormer"])
+    @pytest.mark.slow
     def test_network_compiles_as_one_graph(self, block: str) -> None:
         model = network(block=block)
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
@@ -180,6 +181,7 @@ class TestCompilers:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("keys", [{}, {"key_cell": 4}, {"key_grid": 3}, {"adapter": "film-local"}])
+    @pytest.mark.slow
     def test_export_of_any_batch_and_size(self, keys: dict[str, object]) -> None:
         """One exported program for all images whose sides are multiples of the network's."""
         model = network(**keys)

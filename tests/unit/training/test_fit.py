@@ -84,6 +84,7 @@ def test_training_helps(undisturbed: FitResult) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [("train/loss", 5), ("train/loss", 15), ("val/gain_psnr", 20)])
+@pytest.mark.slow
 def test_killed_run_goes_on_to_the_same_weights(
     moment: tuple[str, int], shards: Path, undisturbed: FitResult, tmp_path: Path, root: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_threads_change_the_last_bits_only(shards: Path, undisturbed: FitResult,
     assert result.best_gain_psnr == pytest.approx(undisturbed.best_gain_psnr, abs=0.01)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
@@ -184,6 +186,7 @@ def test_damaged_checkpoint_starts_anew(shards: Path, undisturbed: FitResult, tm
     assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_and_kept(shards: Path, tmp_path: Path) -> None:
     """With a decay of (almost) 1 the average stays where it started, so validation sees the untrained network."""
     config = TRAIN.model_copy(update={"ema_decay": 0.9999999, "max_steps": 10})
@@ -197,6 +200,7 @@ def test_averaged_weights_are_validated_and_kept(shards: Path, tmp_path: Path) -
     assert first_step < 2e-3  # the average starts at the weights after the first step, and the warm-up makes that small
 
 
+@pytest.mark.slow
 def test_averaging_is_exponential(shards: Path, tmp_path: Path) -> None:
     """Without averaging the raw weights are kept; with it, something else."""
     raw = fit(make_job(shards, tmp_path / "raw"), TRAIN.model_copy(update={"ema_decay": 0.0}), MODEL, progress=False)

@@ -73,6 +73,7 @@ def test_clipping_keeps_the_norm_it_clipped(module: RestorationModule) -> None:
     assert clipped.item() == pytest.approx(1.0, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_one_graph_and_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "COMPILER", "aot_eager")  # the tracing is what is tested: no C compiler needed
     plain, compiled = (

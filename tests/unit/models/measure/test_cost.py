@@ -185,6 +185,7 @@ class TestCommand:
         assert result.exit_code == 2
         assert message in result.output
 
+    @pytest.mark.slow
     def test_output_is_the_table_alone(self) -> None:
         """PyTorch's profiler talks; nothing of it may reach the terminal."""
         command = [sys.executable, "-m", "cea.cli", "cost", "--size", "tiny", "--image", "16", "--rounds", "1"]
