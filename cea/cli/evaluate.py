@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cea.cli.app import app
-from cea.cli.options import Tile
+from cea.cli.options import Tile, Weights
 from cea.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command("eval")
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of a benchmark (PromptIR, MoCE-IR, OneRestore), or input/target.")],
-    weights: Annotated[Path, typer.Option(help="A .safetensors file.")] = Path("data/model/best.safetensors"),
+    weights: Weights = None,
     outputs: Annotated[Path | None, typer.Option(help="Judge these images of another method instead.")] = None,
     protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("eval"),
@@ -65,13 +65,15 @@ def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
     return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
 
 
-def _restorer(weights: Path, tile: int | None) -> Any:
+def _restorer(weights: Path | None, tile: int | None) -> Any:
     import hashlib
 
     from cea.evaluation.folder import Method
     from cea.inference import restore, tile_for
     from cea.models.checkpoint import load_weights
+    from cea.weights.default import default_weights
 
-    model, _ = load_weights(weights)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    path = weights or default_weights()
+    model, _ = load_weights(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Method(f"{digest} tile={tile}", lambda image: restore(model, image, tile=tile_for(image, tile)))

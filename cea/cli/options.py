@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,3 +11,5 @@ Tile = Annotated[
     int | None,
     typer.Option(min=0, help="Side of tiles, px; 0: the whole image. Default: whole up to 2.1 megapixels, then 512."),
 ]
+
+Weights = Annotated[Path | None, typer.Option(help="A .safetensors file. Default: the weights that come with cea.")]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cea.cli.main import app
 from cea.inference import restore
-from cea.io.images import encode_png, read_rgb, write_image
+from cea.io.images import encode_png, read_photo, read_rgb, write_image
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build
@@ -76,3 +76,26 @@ def test_tiles_as_wished(tmp_path: Path, weights: Path):
     refused = run(tmp_path / "photo.png", "-o", tmp_path / "other.png", "--weights", weights, "--tile", 20)
     assert refused.exit_code == 2
     assert "at least 128" in refused.output
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_grey_photograph_stays_grey(tmp_path: Path, weights: Path, dtype):
+    grey = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (13, 21), dtype=dtype)
+    write_image(tmp_path / "one.png", grey)
+    write_image(tmp_path / "three.png", np.repeat(grey[..., None], 3, axis=2))
+    for name in ("one", "three"):
+        assert run(tmp_path / f"{name}.png", "-o", tmp_path / f"out-{name}.png", "--weights", weights).exit_code == 0
+        photo = read_photo(tmp_path / f"out-{name}.png")
+        assert photo.grey
+        assert photo.rgb.dtype == dtype
+
+
+def test_a_broken_file_does_not_stop_the_others(tmp_path: Path, weights: Path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "c.png"):
+        write_image(tmp_path / "photos" / name, np.full((9, 9, 3), 99, np.uint8))
+    (tmp_path / "photos/b.png").write_bytes(b"not an image")
+    done = run(tmp_path / "photos", "-o", tmp_path / "out", "--weights", weights)
+    assert done.exit_code == 2
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "c.png"]
+    assert "1 of 3 images were left out: b.png" in done.stderr
