@@ -27,7 +27,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
+def read_rgb(source: Path | bytes, name: str | None = None, *, convert: bool = True) -> Image:
     """Read an image as (H, W, 3) sRGB, upright.
 
     8-bit files give uint8, deeper ones uint16 (full range). Grey becomes three equal channels; transparent pixels are
@@ -36,11 +36,11 @@ def read_rgb(source: Path | bytes, name: str | None = None) -> Image:
     Raises:
         ImageError: missing, damaged, or not to be read rightly; ``name`` (default: the path) is in the message.
     """
-    return read_photo(source, name).over_white()
+    return read_photo(source, name, convert=convert).over_white()
 
 
-def read_photo(source: Path | bytes, name: str | None = None) -> Photo:
-    """The photograph with all that its file declares; see `cea.io.photo`.
+def read_photo(source: Path | bytes, name: str | None = None, *, convert: bool = True) -> Photo:
+    """The photograph with all that its file declares; ``convert`` and the rest as in `cea.io.photo.decode_photo`.
 
     Raises:
         ImageError: as `read_rgb`.
@@ -52,7 +52,7 @@ def read_photo(source: Path | bytes, name: str | None = None) -> Photo:
         raise ImageError(
             f"{label}: {error.strerror}", expected="a readable image file", remedy="check the path"
         ) from None
-    return decode_photo(data, label)
+    return decode_photo(data, label, convert=convert)
 
 
 def unit_float(image: NDArray[Any]) -> NDArray[np.float32]:

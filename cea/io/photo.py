@@ -66,18 +66,23 @@ class Photo:
         return np.asarray(mixed.astype(self.rgb.dtype))
 
 
-def decode_photo(data: bytes, label: str) -> Photo:
+def decode_photo(data: bytes, label: str, *, convert: bool = True) -> Photo:
     """The photograph in the bytes of a file; by content, whatever its suffix says.
+
+    Args:
+        data: the file.
+        label: its name, for messages.
+        convert: whether another colour profile is converted to sRGB; else the numbers are taken as they are.
 
     Raises:
         ImageError: naming ``label``: truncated, not an image, or one that cannot be read rightly.
     """
     with _foreign(label):
         if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _tiff(data)
+            return _tiff(data, convert)
         if data[:2] in (b"P2", b"P3", b"P5", b"P6"):
             return _pnm(data)
-        return _plain(data)
+        return _plain(data, convert)
 
 
 class _RefusedError(Exception):
@@ -115,7 +120,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _plain(data: bytes) -> Photo:
+def _plain(data: bytes, convert: bool) -> Photo:
     """Everything that Pillow reads, and PNG with 16 bits, which it reads for all but the pixels."""
     notes: list[str] = []
     opened, loaded = _opened(data, notes)
@@ -123,7 +128,7 @@ def _plain(data: bytes) -> Photo:
     pixels = _of_opencv(deep) if deep is not None else _of_pillow(loaded)
     photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
     photo = _turned(photo, _orientation(opened))
-    photo = _in_srgb(photo, opened.info.get("icc_profile"), opened.mode)
+    photo = _in_srgb(photo, opened.info.get("icc_profile") if convert else None, opened.mode)
     return replace(photo, exif=_exif(opened))
 
 
@@ -336,7 +341,7 @@ def _pnm(data: bytes) -> Photo:
     return Photo(np.ascontiguousarray(np.repeat(pixels, 3 // channels, axis=2)), grey=channels == 1)
 
 
-def _tiff(data: bytes) -> Photo:
+def _tiff(data: bytes, convert: bool) -> Photo:
     """TIFF and BigTIFF by their tags; what tifffile has no sure reading of goes to Pillow, or is refused."""
     import tifffile
 
@@ -346,13 +351,13 @@ def _tiff(data: bytes) -> Photo:
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
-            return replace(_plain(data), notes=notes)
+            return replace(_plain(data, convert), notes=notes)
         pixels = _full_range(page.asarray(), page)
         orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
         profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
         photo = _of_channels(pixels, page, kind)
     photo = _turned(replace(photo, notes=notes), orientation)
-    return _in_srgb(photo, profile, "RGB")
+    return _in_srgb(photo, profile if convert else None, "RGB")
 
 
 def _full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:

@@ -33,7 +33,8 @@ class Photograph(Item):
 
     def load(self) -> Loaded:
         """Read the file, and its depth where there is any."""
-        rgb = read_rgb(self.path, self.name)
+        # As stored: one of them, rocket, is in Adobe RGB, and the data have held its numbers from the beginning.
+        rgb = read_rgb(self.path, self.name, convert=False)
         return Loaded(rgb, None if self.disparity is None else read_disparity(self.disparity))
 
 

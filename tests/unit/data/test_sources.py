@@ -16,7 +16,7 @@ from cea.data.sources.folder import Folder, FolderConfig
 from cea.data.sources.packages import Packages, PackagesConfig
 from cea.data.sources.registry import SOURCES
 from cea.errors import ConfigError, DataError
-from cea.io.images import write_image
+from cea.io.images import pixel_sha256, write_image
 
 
 def test_every_bundled_photograph_is_there_with_its_licence():
@@ -126,3 +126,18 @@ def test_a_missing_wallpaper_says_what_to_install(tmp_path):
 def test_an_unknown_wallpaper_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"ingest\.sources\.packages\.names: 'moon'"):
         Packages(PackagesConfig(names=["moon"], folder=str(tmp_path))).items()
+
+
+def test_the_pixels_of_the_bundled_photographs_are_those_of_dvc_lock() -> None:
+    """Every hash of the default data follows from these."""
+    digests = {item.name: pixel_sha256(item.load().rgb)[:10] for item in Bundled(BundledConfig()).items()}
+    assert digests == {
+        "astronaut": "a41469c08e",
+        "chelsea": "c425392596",
+        "china": "5549830b9b",
+        "coffee": "efa95ee3c1",
+        "flower": "75b4e128b7",
+        "hubble": "b90c153abb",
+        "motorcycle": "40f5d27d5b",
+        "rocket": "9564e3cae6",
+    }
