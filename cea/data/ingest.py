@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import polars as pl
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config, parse
@@ -27,7 +25,7 @@ from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig, assign
 from cea.errors import DataError, ImageError, InputError
 from cea.io.folders import atomic_folder
-from cea.io.images import pixel_sha256, to_uint8, write_bytes, write_image
+from cea.io.images import pixel_sha256, reduced, to_uint8, write_bytes, write_image
 from cea.io.tables import write_table
 from cea.types import Split
 
@@ -164,15 +162,8 @@ def _fitted(loaded: Loaded, config: IngestConfig) -> Loaded:
             expected=f"at least {config.min_side} on the shorter side",
             remedy="use a larger version or lower ingest.min_side",
         )
-    scale = config.max_side / max(height, width)
-    if scale >= 1:
-        return loaded
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return Loaded(_reduced(loaded.rgb, size), _reduced(loaded.inverse_depth, size))
-
-
-def _reduced(image: NDArray[Any] | None, size: tuple[int, int]) -> Any:
-    return None if image is None else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    depth = None if loaded.inverse_depth is None else reduced(loaded.inverse_depth, config.max_side)
+    return Loaded(reduced(loaded.rgb, config.max_side), depth)
 
 
 def _reason(item: Item, error: InputError) -> str:

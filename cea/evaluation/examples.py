@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from cea.evaluation.cases import Case
 from cea.evaluation.config import ExamplesConfig
 from cea.evaluation.pictures import INDEX, Picture
 from cea.evaluation.table import Restore
-from cea.io.images import to_uint8, write_bytes, write_image
+from cea.io.images import reduced, to_uint8, write_bytes, write_image
 from cea.types import Image, ImageU8
 
 Affinity = Callable[[ImageU8], Mapping[str, NDArray[Any]]]
@@ -102,16 +101,6 @@ def _write(folder: Path, case: Case, config: ExamplesConfig, restore: Restore, a
         np.savez_compressed(buffer, allow_pickle=False, **maps)
         write_bytes(folder / "affinity.npz", buffer.getvalue())
     return bool(maps)
-
-
-def reduced(image: NDArray[Any], max_side: int) -> NDArray[Any]:
-    """``image`` (H, W) or (H, W, 3), reduced by area averaging so that no side is longer than ``max_side``."""
-    height, width = image.shape[:2]
-    factor = max_side / max(height, width)
-    if factor >= 1:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def _small(stack: NDArray[Any], side: int) -> NDArray[np.float16]:

@@ -20,7 +20,7 @@ from cea.io.images import IMAGE_SUFFIXES, write_bytes
 from cea.io.tables import write_table
 from cea.metrics.protocol import find_protocol
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 """Takes a line for the user."""
 
 
@@ -58,7 +58,7 @@ class FolderJob:
     layout: Layout = "auto"
 
 
-def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell: Tell) -> dict[str, Any]:
+def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: Log) -> dict[str, Any]:
     """Judge ``method`` on every set in ``job.data``; the summary's ``recipes`` are the sets.
 
     What was found is told before anything is judged. A killed run goes on where it was.
@@ -66,13 +66,13 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell:
     Raises:
         DataError: nothing recognised, incomplete sets, leaks, missing outputs, files that do not fit together.
     """
-    sets = chosen_sets(job.data, job.layout, tell, skip_missing=job.skip_missing)
+    sets = chosen_sets(job.data, job.layout, log, skip_missing=job.skip_missing)
     if job.train is not None:
         check_leaks(_training_images(job.train), sets)
     journal = Journal(job.out / "journal.jsonl", digest_of(sets, method, config))
     tables = judge_sets(sets, method, config, journal)
     for name, reason in tables.skipped.items():
-        tell(f"{name} left out: {reason}")
+        log(f"{name} left out: {reason}")
     summary = summarise(tables.images, bins=tables.bins) | {"skipped": tables.skipped}
     write_table(job.out / "images.parquet", tables.images)
     write_bytes(job.out / "summary.json", to_json(summary))
@@ -80,7 +80,7 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, tell:
     return summary
 
 
-def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool = False) -> list[JudgedSet]:
+def chosen_sets(folder: Path, layout: Layout, log: Log, *, skip_missing: bool = False) -> list[JudgedSet]:
     """The sets in ``folder``, after telling what was found.
 
     Raises:
@@ -89,7 +89,7 @@ def chosen_sets(folder: Path, layout: Layout, tell: Tell, *, skip_missing: bool 
     sets = find_sets(folder, layout)
     for benchmark in sets:
         for line in describe(benchmark):
-            tell(line)
+            log(line)
     if not skip_missing:
         check_complete(sets)
     return sets

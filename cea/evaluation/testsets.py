@@ -10,7 +10,7 @@ import polars as pl
 from cea.errors import DataError
 from cea.evaluation.columns import IMAGES, MEANS, OPTIONAL_MEANS
 from cea.evaluation.config import EvaluationConfig, JudgedSetConfig
-from cea.evaluation.folder import Method, Tell, chosen_sets, digest_of, judge_sets
+from cea.evaluation.folder import Log, Method, chosen_sets, digest_of, judge_sets
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
 
@@ -22,7 +22,7 @@ KEPT = ("protocol", "images", *MEANS, *OPTIONAL_MEANS, "harm_rate", "identical",
 
 
 def judge_testsets(
-    method: Method, config: EvaluationConfig, state: Path, tell: Tell
+    method: Method, config: EvaluationConfig, state: Path, log: Log
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     """Judge ``method`` on every benchmark of ``config``.
 
@@ -38,7 +38,7 @@ def judge_testsets(
     summaries: dict[str, Any] = {}
     tables = [pl.DataFrame(schema=TESTSET_IMAGES)]
     for name, benchmark in config.testsets.items():
-        images = _judge(name, benchmark, method, config, state, tell)
+        images = _judge(name, benchmark, method, config, state, log)
         summaries[name] = summary_of(images)
         tables.append(images.select(pl.lit(name).alias("testset"), pl.all()))
     for journal in state.glob("benchmark-*.jsonl"):
@@ -53,11 +53,11 @@ def summary_of(images: pl.DataFrame) -> dict[str, Any]:
 
 
 def _judge(
-    name: str, benchmark: JudgedSetConfig, method: Method, config: EvaluationConfig, state: Path, tell: Tell
+    name: str, benchmark: JudgedSetConfig, method: Method, config: EvaluationConfig, state: Path, log: Log
 ) -> pl.DataFrame:
     own = config.model_copy(update={"protocol": benchmark.protocol})
     try:
-        sets = chosen_sets(Path(benchmark.path), benchmark.layout, tell, skip_missing=benchmark.skip_missing)
+        sets = chosen_sets(Path(benchmark.path), benchmark.layout, log, skip_missing=benchmark.skip_missing)
         digest = digest_of(sets, method, own)
         return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
     except DataError as error:

@@ -55,6 +55,16 @@ def read_photo(source: Path | bytes, name: str | None = None, *, convert: bool =
     return decode_photo(data, label, convert=convert)
 
 
+def reduced(image: NDArray[Any], max_side: int) -> NDArray[Any]:
+    """``image`` (H, W) or (H, W, 3), reduced by area averaging so that no side is longer than ``max_side``."""
+    height, width = image.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
 def unit_float(image: NDArray[Any]) -> NDArray[np.float32]:
     """Unsigned integers over their full range, or floats as they are, as float32 with full scale 1; any shape."""
     top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1

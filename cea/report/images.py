@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.io.images import reduced
 from cea.types import ImageU8
 
 _WARM = (217, 98, 43)
@@ -24,16 +25,6 @@ def data_uri(image: ImageU8 | Rgba, quality: int) -> str:
     ok, data = cv2.imencode(".webp", cv2.cvtColor(image, order), (cv2.IMWRITE_WEBP_QUALITY, quality))
     assert ok
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def fit(image: NDArray[Any], max_side: int) -> NDArray[Any]:
-    """``image`` reduced by area averaging so that no side exceeds ``max_side``; smaller ones stay as they are."""
-    height, width = image.shape[:2]
-    factor = max_side / max(height, width)
-    if factor >= 1:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
 def severity_colours(band: NDArray[np.uint8]) -> Rgba:
@@ -52,7 +43,7 @@ def affinity_colours(stack: NDArray[Any], max_side: int) -> list[Rgba]:
     """
     values = np.asarray(stack, dtype=np.float32)
     scale = float(np.percentile(np.abs(values), 99)) or 1.0
-    planes = [fit(np.ascontiguousarray(plane), max_side) for plane in np.clip(values / scale, -1, 1)]
+    planes = [reduced(np.ascontiguousarray(plane), max_side) for plane in np.clip(values / scale, -1, 1)]
     return [_tint((plane < 0).astype(np.uint8), np.rint(np.abs(plane) * 255).astype(np.uint8)) for plane in planes]
 
 

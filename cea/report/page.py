@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from cea.errors import DataError
 from cea.evaluation.pictures import Picture
+from cea.io.images import reduced
 from cea.report.charts import Scale, scale, training_charts
 from cea.report.config import ReportConfig
 from cea.report.distribution import gain_rows
-from cea.report.images import affinity_colours, data_uri, fit, severity_colours
+from cea.report.images import affinity_colours, data_uri, severity_colours
 from cea.report.inputs import Content, ReportFiles, Strip, read_content
 from cea.report.published import figure, load_published, measured
 from cea.report.spread import gain_spread, recipe_spreads
@@ -124,8 +125,8 @@ def _environment() -> jinja2.Environment:
 
 
 def _example(strip: Strip, side: int, quality: int) -> Example:
-    before, after, clean = (fit(image, side) for image in (strip.input, strip.restored, strip.clean))
-    bands = [data_uri(severity_colours(fit(band, _THUMB)), 75) for band in strip.severity]
+    before, after, clean = (reduced(image, side) for image in (strip.input, strip.restored, strip.clean))
+    bands = [data_uri(severity_colours(reduced(band, _THUMB)), 75) for band in strip.severity]
     return Example(
         picture=strip.picture,
         width=before.shape[1],
@@ -142,7 +143,7 @@ def _routing(strip: Strip) -> Routing:
         (site, [data_uri(plane, 75) for plane in affinity_colours(stack, _MAP)])
         for site, stack in strip.affinity.items()
     ]
-    return Routing(strip.picture, data_uri(fit(strip.input, _THUMB), 80), sites)
+    return Routing(strip.picture, data_uri(reduced(strip.input, _THUMB), 80), sites)
 
 
 def _groups(content: Content, benchmarks: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -221,11 +221,11 @@ def run_missing(missing: Sequence[Experiment], options: argparse.Namespace) -> l
     experiments.require_clean(options.output)  # data that came out differently are to be committed first
     done: list[str] = []
 
-    def tell(name: str) -> None:
+    def log(name: str) -> None:
         done.append(name)
         logging.info("%d of %d: %s", len(done), len(missing), name)
 
-    return experiments.run_all(missing, options.jobs, {"CEA_COMPARISON": options.name}, tell)
+    return experiments.run_all(missing, options.jobs, {"CEA_COMPARISON": options.name}, log)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,9 +6,11 @@ Everything is separate IEEE additions and multiplications, which give the same b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from cea.types import ImageF, Map
 
@@ -47,18 +49,19 @@ def constant(strength: Map | None) -> float | None:
     return low if low == float(strength.max()) else None
 
 
-def between(levels: Sequence[Callable[[], ImageF]], position: Map) -> ImageF:
-    """Interpolate linearly between images: level k where ``position`` is k.
+def between(levels: Sequence[Callable[[], NDArray[Any]]], position: Map) -> NDArray[Any]:
+    """Interpolate linearly between images or maps: level k where ``position`` is k.
 
     Args:
-        levels: makers of (H, W, 3) images; one that no pixel needs is not called.
+        levels: makers of (H, W, 3) images or (H, W) maps; one that no pixel needs is not called.
         position: (H, W) float32 in [0, len(levels) - 1].
     """
-    total: ImageF | None = None
+    total: NDArray[Any] | None = None
     for k, level in enumerate(levels):
         weight = np.maximum(np.float32(1) - np.abs(position - np.float32(k)), np.float32(0))
         if weight.any():
-            part = weight[..., None] * level()
-            total = part if total is None else total + part
+            values = level()
+            share = values * (weight[..., None] if values.ndim == 3 else weight)
+            total = share if total is None else total + share
     assert total is not None, "position lies outside the levels"
     return total

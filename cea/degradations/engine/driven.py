@@ -6,15 +6,18 @@ levels, because they come from the node's stream.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cea.degradations.contract.base import Applied, Context, Degradation, Params
+from cea.degradations.contract.strength import between
 from cea.errors import RecordError
-from cea.types import ImageF, Map
+from cea.types import ImageF
 
 _LEVELS = 5
 
@@ -42,21 +45,20 @@ def apply_driven(
     factors = [least + (most - least) * level / (_LEVELS - 1) for level in range(_LEVELS)]
     position = (context.strength - np.float32(least)) * np.float32((_LEVELS - 1) / (most - least))
     levels = [family.apply(image, scaled(params, parameter, factor), whole) for factor in factors]
-    weights = [np.maximum(1 - np.abs(position - np.float32(level)), 0) for level in range(_LEVELS)]
     common = set.intersection(*(set(applied.labels) for applied in levels))
+
+    def mixed(values: Callable[[Applied], NDArray[Any]]) -> Any:
+        return between([partial(values, applied) for applied in levels], position)
+
     return Applied(
-        _mixed([applied.image for applied in levels], weights),
-        _mixed([applied.severity for applied in levels], weights),
-        {name: _mixed([applied.labels[name] for applied in levels], weights) for name in sorted(common)},
+        mixed(lambda applied: applied.image),
+        mixed(lambda applied: applied.severity),
+        {name: mixed(partial(_label, name)) for name in sorted(common)},
     )
 
 
-def _mixed(found: list[NDArray[Any]], weights: list[Map]) -> Any:
-    total = None
-    for values, weight in zip(found, weights, strict=True):
-        share = values * (weight[..., None] if values.ndim == 3 else weight)
-        total = share if total is None else total + share
-    return total
+def _label(name: str, applied: Applied) -> NDArray[Any]:
+    return applied.labels[name]
 
 
 def scaled(params: Params, parameter: str, factor: float) -> Params:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cea.io.images import reduced
 from cea.report.charts import line_chart, mean_curve, round_steps, scale, spell, thin, training_charts
 from cea.report.distribution import gain_rows
-from cea.report.images import affinity_colours, data_uri, fit, severity_colours
+from cea.report.images import affinity_colours, data_uri, severity_colours
 
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e6))
@@ -140,6 +141,6 @@ def test_affinities_are_warm_above_zero_and_cold_below():
 
 
 def test_fitting_keeps_the_shape():
-    assert fit(np.zeros((100, 50, 3), np.uint8), 40).shape == (40, 20, 3)
+    assert reduced(np.zeros((100, 50, 3), np.uint8), 40).shape == (40, 20, 3)
     image = np.zeros((30, 20, 3), np.uint8)
-    assert fit(image, 30) is image
+    assert reduced(image, 30) is image
