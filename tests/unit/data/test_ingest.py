@@ -276,7 +276,8 @@ def test_large_images_are_reduced_with_their_depth(tmp_path):
     assert fitted.rgb.shape == (150, 100, 3)
     assert fitted.inverse_depth.shape == (150, 100)
     small = module._fitted(loaded, IngestConfig(max_side=300))
-    assert small.rgb is loaded.rgb and small.inverse_depth is loaded.inverse_depth
+    assert small.rgb is loaded.rgb
+    assert small.inverse_depth is loaded.inverse_depth
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing(photographs, tmp_path, monkeypatch):
