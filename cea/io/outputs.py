@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from cea.errors import DataError, ImageError, InputError
@@ -22,6 +22,7 @@ _REMEDIES = {
     EPERM: ("a place that may be written", "allow writing there, or write elsewhere"),
     EROFS: ("a place that may be written", "write elsewhere"),
     EISDIR: ("a file, or nothing, at this place", "remove the folder in the way, or write elsewhere"),
+    EEXIST: ("a folder above it", "remove the file in the way, or write elsewhere"),
     ENOTDIR: ("a folder above it", "remove the file in the way, or write elsewhere"),
     ENAMETOOLONG: ("a shorter name", "rename it, or write elsewhere"),
 }
