@@ -24,7 +24,7 @@ def main(paths: Namespace) -> None:
     """Compare every photograph that is trained or validated on with the benchmarks' test images."""
     benchmarks = load(EvaluationConfig, read_params(), "evaluate").testsets
     if benchmarks:
-        sets = [one for entry in benchmarks.values() for one in find_sets(Path(entry.path), entry.layout)]
+        sets = [one for entry in benchmarks.values() for one in find_sets(Path(entry.path), entry.layout, entry.pairs)]
         used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))
         train = {row["id"]: paths.clean / row["file"] for row in used.iter_rows(named=True)}
         check_leaks(train, sets)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cea.cli.app import app
 from cea.cli.options import Tile, Weights
 from cea.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command("eval")
@@ -23,6 +20,9 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables.")] = Path("eval"),
     train: Annotated[Path | None, typer.Option(help="Images trained on: refused where they are tested on.")] = None,
+    pairs: Annotated[
+        str | None, typer.Option(help=r"How names pair: 'low(\d+) -> normal\1', or a CSV file of pairs.")
+    ] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
     no_reference: Annotated[bool, typer.Option("--no-reference", help="Photographs without targets.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
@@ -33,15 +33,16 @@ def evaluate(
     from cea.config import parse
     from cea.evaluation.config import EvaluationConfig
     from cea.evaluation.folder import FolderJob, Method, judge_folder, score_lines
+    from cea.metrics.protocol import find_protocol
 
-    values = {"protocol": protocol, "workers": workers, "check": check}
+    values = {"protocol": find_protocol(protocol).name, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
     method = Method(outputs=outputs) if outputs else _restorer(weights, tile)
     if no_reference:
         for line in _without_reference(data, out, method):
             typer.echo(line)
         return
-    summary = judge_folder(FolderJob(data, out, train, skip_missing), method, config, typer.echo)
+    summary = judge_folder(FolderJob(data, out, train, skip_missing, pairs=pairs), method, config, typer.echo)
     for line in score_lines(summary):
         typer.echo(line)
 

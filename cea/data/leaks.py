@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cea.data.duplicates import groups, thumbnail
-from cea.data.testsets import JudgedSet
+from cea.data.judged import JudgedSet
 from cea.errors import DataError
 from cea.io.images import read_rgb, to_uint8
 

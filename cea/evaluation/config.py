@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict, field_validator, model_validator
 
 from cea.config import Config
-from cea.data.testsets import Layout
+from cea.data.layouts import Layout
 from cea.errors import DataError
 from cea.metrics.protocol import find_protocol
 
@@ -48,6 +48,8 @@ class JudgedSetConfig(Config):
     """Name of the evaluation protocol; `evaluate.protocol` does not apply."""
     layout: Layout = "auto"
     """Whose folder layout it follows: auto | promptir | moceir | onerestore | plain."""
+    pairs: str | None = None
+    """How files pair where no known rule does: 'low(\\d+) -> normal\\1', or a CSV file below `path`."""
     skip_missing: bool = False
     """Whether to judge sets with inputs that lack a target, which are refused otherwise."""
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cea.data.judged import JudgedSet
+from cea.data.layouts import Layout
 from cea.data.leaks import check_leaks
-from cea.data.testsets import JudgedSet, Layout, check_complete, describe, find_sets
+from cea.data.testsets import check_complete, describe, find_sets
 from cea.errors import DataError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
+from cea.evaluation.judge import PSNR_CAP
 from cea.evaluation.summary import summarise, to_json
 from cea.evaluation.table import Evaluation, Restore, evaluate
 from cea.evaluation.testset import cases_of_sets, with_outputs
@@ -49,6 +52,7 @@ class FolderJob:
         train: images trained on, or their folder; refused where they occur in a test set. None skips the check.
         skip_missing: whether to judge sets whose targets are incomplete.
         layout: which one to look for.
+        pairs: how files pair where no known rule does (`cea.data.stated.stated_sets`).
     """
 
     data: Path
@@ -56,6 +60,7 @@ class FolderJob:
     train: Path | None = None
     skip_missing: bool = False
     layout: Layout = "auto"
+    pairs: str | None = None
 
 
 def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: Log) -> dict[str, Any]:
@@ -66,7 +71,8 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: 
     Raises:
         DataError: nothing recognised, incomplete sets, leaks, missing outputs, files that do not fit together.
     """
-    sets = chosen_sets(job.data, job.layout, log, skip_missing=job.skip_missing)
+    sets = find_sets(job.data, job.layout, job.pairs)
+    announce(sets, log, skip_missing=job.skip_missing)
     if job.train is not None:
         check_leaks(_training_images(job.train), sets)
     journal = Journal(job.out / "journal.jsonl", digest_of(sets, method, config))
@@ -74,25 +80,24 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: 
     for name, reason in tables.skipped.items():
         log(f"{name} left out: {reason}")
     summary = summarise(tables.images, bins=tables.bins) | {"skipped": tables.skipped}
+    summary["identical_inputs"] = int((tables.images["input_psnr"] >= PSNR_CAP).sum())
     write_table(job.out / "images.parquet", tables.images)
     write_bytes(job.out / "summary.json", to_json(summary))
     journal.path.unlink(missing_ok=True)
     return summary
 
 
-def chosen_sets(folder: Path, layout: Layout, log: Log, *, skip_missing: bool = False) -> list[JudgedSet]:
-    """The sets in ``folder``, after telling what was found.
+def announce(sets: Sequence[JudgedSet], log: Log, *, skip_missing: bool = False) -> None:
+    """Tell what was found, before anything is judged.
 
     Raises:
-        DataError: nothing recognised, or inputs without a target and not ``skip_missing``.
+        DataError: inputs without a target and not ``skip_missing``.
     """
-    sets = find_sets(folder, layout)
+    if not skip_missing:
+        check_complete(sets)
     for benchmark in sets:
         for line in describe(benchmark):
             log(line)
-    if not skip_missing:
-        check_complete(sets)
-    return sets
 
 
 def judge_sets(
@@ -106,11 +111,17 @@ def judge_sets(
 
 
 def score_lines(summary: dict[str, Any]) -> list[str]:
-    """The summary as a table of plain text: one line per set, then the mean over images."""
+    """The summary as a table of plain text: one line per set, then the mean over images; then how many are capped."""
     rows = [*summary["recipes"].items(), ("all images", summary)]
     width = max(len(name) for name, _ in rows)
     head = f"{'protocol ' + summary['protocol']:{width}}  images  PSNR in    out    gain   SSIM in   out"
-    return [head, *(f"{name:{width}}{_scores(row)}" for name, row in rows)]
+    counts = {"input": summary["identical_inputs"], "output": summary["identical"]}
+    capped = [
+        f"{count} identical: {kind} equal to target, infinite PSNR counted as {PSNR_CAP:.0f} dB"
+        for kind, count in counts.items()
+        if count
+    ]
+    return [head, *(f"{name:{width}}{_scores(row)}" for name, row in rows), *capped]
 
 
 def _scores(row: dict[str, Any]) -> str:
@@ -134,4 +145,4 @@ def digest_of(sets: Iterable[JudgedSet], method: Method, config: EvaluationConfi
             for path in filter(None, (pair.degraded, pair.clean)):
                 facts = path.stat()
                 parts.append(f"{benchmark.name} {path.resolve()} {facts.st_size} {facts.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()

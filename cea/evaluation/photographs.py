@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from cea.data.testsets import PLAIN
+from cea.data.judged import images_in
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restore
-from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
+from cea.io.images import read_rgb, to_uint8
 from cea.metrics.no_reference import NoReference, load_scores
+
+_OF_INPUTS = frozenset({"input", "degraded", "lq", "rainy", "hazy", "noisy", "blur"})
+"""Names of folders that say nothing of what is in them."""
 
 PHOTOGRAPHS: dict[str, Any] = {
     "set": pl.String,
@@ -50,7 +55,7 @@ def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReferenc
     Raises:
         DataError: no such folder, no image in it, or one that cannot be read (naming it).
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(images_in(folder, deep=True)) if folder.is_dir() else []
     if not files:
         raise DataError(
             f"{folder}: {'no image in it' if folder.is_dir() else 'no such folder'}",
@@ -65,7 +70,16 @@ def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReferenc
         except ImageError as error:
             raise DataError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from error
         head = {"set": _set(path, folder), "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
-        rows += [{**head, "score": n, "input": score(image), "output": score(output)} for n, score in scores.items()]
+        for name, score in scores.items():
+            with np.errstate(all="ignore"):  # thin pictures divide by zero, which is named below
+                row = {**head, "score": name, "input": score(image), "output": score(output)}
+            if not (math.isfinite(row["input"]) and math.isfinite(row["output"])):
+                raise DataError(
+                    f"{path}: its {name} is not a number",
+                    expected="more than two pixels a side",
+                    remedy="take it out of the folder",
+                )
+            rows.append(row)
     return pl.DataFrame(rows, schema=PHOTOGRAPHS)
 
 
@@ -79,7 +93,7 @@ def summarise_photographs(table: pl.DataFrame) -> dict[str, Any]:
 
 
 def _set(path: Path, folder: Path) -> str:
-    parts = [part for part in path.parent.relative_to(folder).parts if part not in {name for name, _ in PLAIN}]
+    parts = [part for part in path.parent.relative_to(folder).parts if part not in _OF_INPUTS]
     return "/".join(parts) or folder.resolve().name
 
 

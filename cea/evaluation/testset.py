@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cea.data.testsets import JudgedPair, JudgedSet
+from cea.data.judged import JudgedPair, JudgedSet, images_in, printable
 from cea.errors import DataError
 from cea.evaluation.cases import Case, Pixels
-from cea.io.images import IMAGE_SUFFIXES, pixel_sha256, read_rgb, to_uint8
+from cea.io.images import pixel_sha256, read_rgb, to_uint8
 from cea.metrics.protocol import Protocol, noisy
 from cea.rng import generator, stream
 from cea.types import ImageU8
@@ -26,7 +26,7 @@ def cases_of_sets(sets: Iterable[JudgedSet], protocol: Protocol) -> list[Case]:
         Case(
             sample_id=f"{benchmark.name}-{pair.name}",
             recipe=benchmark.name,
-            clean_id=pair.clean.stem,
+            clean_id=printable(pair.clean.stem),
             components=benchmark.components,
             uniform=None,
             read=partial(_read, pair, protocol),
@@ -45,10 +45,8 @@ def with_outputs(cases: Sequence[Case], folder: Path) -> list[Case]:
         DataError: an output is missing or there are two; naming the first ones.
     """
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            key = "/".join((*path.relative_to(folder).parts[:-1], path.stem))
-            files.setdefault(key, []).append(path)
+    for path in images_in(folder, deep=True) if folder.is_dir() else ():
+        files.setdefault(printable(path.relative_to(folder).with_suffix("").as_posix()), []).append(path)
     outputs = [(case, _output(files, case)) for case in cases]
     missing = [case.sample_id for case, path in outputs if path is None]
     if missing:
@@ -74,11 +72,14 @@ def _read(pair: JudgedPair, protocol: Protocol) -> Pixels:
     clean = to_uint8(read_rgb(pair.clean))
     degraded = to_uint8(read_rgb(pair.degraded)) if pair.degraded else _noisy(pair, clean, protocol)
     if degraded.shape != clean.shape:
+        turned = degraded.shape[:2] == clean.shape[1::-1]
         raise DataError(
             f"{pair.degraded} is {degraded.shape[1]}x{degraded.shape[0]}, {pair.clean} is "
             f"{clean.shape[1]}x{clean.shape[0]} pixels",
             expected="input and target of one size",
-            remedy="crop them as the set's authors say; a metric never resizes",
+            remedy="turn one of them: its EXIF orientation, or its want of one, lays it on its side"
+            if turned
+            else "crop them as the set's authors say; a metric never resizes",
         )
     return Pixels(degraded, clean)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from cea.data.testsets import find_sets
 from cea.errors import DataError
 from cea.evaluation.columns import IMAGES, MEANS, OPTIONAL_MEANS
 from cea.evaluation.config import EvaluationConfig, JudgedSetConfig
-from cea.evaluation.folder import Log, Method, chosen_sets, digest_of, judge_sets
+from cea.evaluation.folder import Log, Method, announce, digest_of, judge_sets
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
 
@@ -57,7 +58,8 @@ def _judge(
 ) -> pl.DataFrame:
     own = config.model_copy(update={"protocol": benchmark.protocol})
     try:
-        sets = chosen_sets(Path(benchmark.path), benchmark.layout, log, skip_missing=benchmark.skip_missing)
+        sets = find_sets(Path(benchmark.path), benchmark.layout, benchmark.pairs)
+        announce(sets, log, skip_missing=benchmark.skip_missing)
         digest = digest_of(sets, method, own)
         return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
     except DataError as error:

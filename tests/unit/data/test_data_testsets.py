@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cea.data.leaks import check_leaks, find_leaks
-from cea.data.testsets import before_underscore, check_complete, describe, find_sets, rain_number
+from cea.data.pairing import before_variant, without_word
+from cea.data.testsets import check_complete, describe, find_sets
 from cea.degradations.contract.cdd11 import COMPOSITIONS
 from cea.errors import DataError
 from cea.io.images import write_image
@@ -80,10 +81,10 @@ def test_onerestore_tree(tmp_path: Path, where):
 
 def test_plain_pairs_here_or_one_level_down(tmp_path: Path):
     touch(tmp_path, "mine/input/2.jpg", "mine/input/10.jpg", "mine/target/2.png", "mine/target/10.png")
-    touch(tmp_path, "other/lq/a_1.png", "other/gt/a.png", "notes.txt")
+    touch(tmp_path, "other/lq/7_1.png", "other/gt/7.png", "notes.txt")
     assert pairs(tmp_path) == {
         "mine": {"2": "mine/target/2.png", "10": "mine/target/10.png"},
-        "other": {"a_1": "other/gt/a.png"},
+        "other": {"7_1": "other/gt/7.png"},
     }
     assert list(pairs(tmp_path / "mine")["mine"]) == ["2", "10"]
 
@@ -115,9 +116,17 @@ def test_what_is_not_a_benchmark(tmp_path: Path):
 
 
 def test_names():
-    assert rain_number("rain-012") == "norain-012"
-    assert rain_number("norain-012") == "norain-012"
-    assert before_underscore("0012_0.8_0.2") == "0012"
+    assert before_variant("0012_0.8_0.2") == "0012"
+    assert before_variant("img_2") is None
+    for name, core in {
+        "low7": "7",
+        "7_low": "7",
+        "lowell": "lowell",
+        "low": "",
+        "slow7": "slow7",
+        "low.7": "7",
+    }.items():
+        assert without_word(name, "low") == core
 
 
 def test_real_folders_pair_as_the_manifest_says(shared: Path):
