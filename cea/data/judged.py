@@ -12,7 +12,7 @@ from pathlib import Path
 from cea.data.layouts import PLAIN, SIGMAS, SetLayout
 from cea.data.pairing import Rule, match
 from cea.errors import DataError
-from cea.io.images import IMAGE_SUFFIXES
+from cea.io.walk import LeftOut, find_pictures
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class JudgedSet:
         pairs: in natural order of their names.
         without_target: degraded files that no target belongs to.
         without_input: clean files that no input belongs to.
+        left_out: what lies in the folders and cannot be judged.
         folders: of inputs and targets, where the pairs are from.
     """
 
@@ -45,6 +46,7 @@ class JudgedSet:
     pairs: tuple[JudgedPair, ...]
     without_target: tuple[Path, ...] = ()
     without_input: tuple[Path, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     folders: tuple[Path, ...] = ()
 
 
@@ -62,7 +64,14 @@ def read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[JudgedSet]:
     if rule.inputs is None:
         for sigma in SIGMAS if targets.is_dir() else ():
             pairs = tuple(JudgedPair(printable(path.stem), None, path, sigma) for path in images_in(targets))
-            yield JudgedSet(f"{rule.name}-sigma{sigma}", layout, rule.components, pairs, folders=(targets,))
+            yield JudgedSet(
+                f"{rule.name}-sigma{sigma}",
+                layout,
+                rule.components,
+                pairs,
+                left_out=_left_out(targets),
+                folders=(targets,),
+            )
     elif (inputs := child(root, rule.inputs)).is_dir() and targets.is_dir():
         yield paired(layout, rule, (inputs, targets))
 
@@ -74,15 +83,16 @@ def paired(layout: str, rule: SetLayout, folders: Sequence[Path]) -> JudgedSet:
         DataError: a folder without images, or two files of one name.
     """
     inputs, targets = map(images_in, folders)
+    left_out = tuple(each for folder in folders for each in _left_out(folder))
     for folder, found in zip(folders, (inputs, targets), strict=True):
-        if not found:
+        if not found and not left_out:
             raise DataError(
                 f"{folder}: no images in it", expected="images of a test set", remedy="complete the set or remove it"
             )
     matched = match(inputs, targets, rule.rules)
     pairs = tuple(JudgedPair(printable(path.stem), path, target) for path, target in matched.pairs)
     alone = matched.without_target, matched.without_input
-    return JudgedSet(rule.name, layout, rule.components, pairs, *alone, folders=tuple(folders))
+    return JudgedSet(rule.name, layout, rule.components, pairs, *alone, left_out, tuple(folders))
 
 
 def child(folder: Path, name: str) -> Path:
@@ -96,13 +106,13 @@ def child(folder: Path, name: str) -> Path:
 
 
 def images_in(folder: Path, *, deep: bool = False) -> list[Path]:
-    """Image files of a folder in natural order (2 before 10); hidden ones (also ``._`` of macOS) are none."""
-    files = folder.rglob("*") if deep else folder.iterdir()
-    return sorted((path for path in files if _is_image(path.relative_to(folder)) and path.is_file()), key=_natural)
+    """Pictures in a folder (``deep``: and below it) in natural order (2 before 10), by `cea.io.walk.find_pictures`."""
+    pictures = find_pictures(folder).pictures
+    return sorted((path for path in pictures if deep or path.parent == folder), key=_natural)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+def _left_out(folder: Path) -> tuple[LeftOut, ...]:
+    return tuple(each for each in find_pictures(folder).left_out if each.path.parent == folder)
 
 
 def printable(name: str) -> str:

@@ -14,6 +14,7 @@ from cea.data.layouts import LAYOUTS, Layout
 from cea.data.pairing import EXAMPLE, KNOWN_RULES
 from cea.data.stated import stated_sets
 from cea.errors import DataError
+from cea.io.walk import shown
 
 _WANTED = "the layout of PromptIR, MoCE-IR or OneRestore, or folders input/ and target/"
 _OPTION = f"or state how files pair: --pairs {EXAMPLE} or --pairs FILE.csv (docs/protocol.md)"
@@ -79,7 +80,7 @@ def describe(benchmark: JudgedSet, most: int = 5) -> list[str]:
     for files, what in _alone(benchmark):
         if files:
             lines.append(f"  {len(files)} {what}: {_names(files, most)}")
-    return lines
+    return [*lines, *(f"  left out: {shown(each.path)}: {each.reason}" for each in benchmark.left_out)]
 
 
 def check_complete(sets: Iterable[JudgedSet]) -> None:
@@ -89,6 +90,13 @@ def check_complete(sets: Iterable[JudgedSet]) -> None:
         DataError: naming the two folders, and three files of each that nothing belongs to.
     """
     for benchmark in sets:
+        if benchmark.left_out:
+            first = benchmark.left_out[0]
+            raise DataError(
+                f"{shown(first.path)}: {first.reason}" + _more(len(benchmark.left_out) - 1),
+                expected="sets whose every picture can be read",
+                remedy="convert or remove it, or judge the rest: --skip-missing",
+            )
         if benchmark.pairs and not benchmark.without_target:
             continue
         found = [f"{len(files)} {what}: {_names(files, 3)}" for files, what in _alone(benchmark) if files]
@@ -97,6 +105,10 @@ def check_complete(sets: Iterable[JudgedSet]) -> None:
             expected="a target for every input, named as in a known set",
             remedy=f"complete the set, {_OPTION}" + (", or judge the rest: --skip-missing" if benchmark.pairs else ""),
         )
+
+
+def _more(count: int) -> str:
+    return f" (and {count} more)" if count else ""
 
 
 def _alone(benchmark: JudgedSet) -> tuple[tuple[tuple[Path, ...], str], ...]:

@@ -19,8 +19,9 @@ from cea.evaluation.judge import PSNR_CAP
 from cea.evaluation.summary import summarise, to_json
 from cea.evaluation.table import Evaluation, Restore, evaluate
 from cea.evaluation.testset import cases_of_sets, with_outputs
-from cea.io.images import IMAGE_SUFFIXES, write_bytes
+from cea.io.images import write_bytes
 from cea.io.tables import write_table
+from cea.io.walk import find_pictures
 from cea.metrics.protocol import find_protocol
 
 Log = Callable[[str], None]
@@ -133,8 +134,8 @@ def _scores(row: dict[str, Any]) -> str:
 def _training_images(train: Path) -> dict[str, Path]:
     if not train.exists():
         raise DataError(f"{train}: no such folder", expected="the images trained on", remedy="check the path")
-    files: Iterable[Path] = sorted(train.rglob("*")) if train.is_dir() else [train]
-    return {str(path): path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    files = find_pictures(train).pictures if train.is_dir() else [train]
+    return {str(path): path for path in files}
 
 
 def digest_of(sets: Iterable[JudgedSet], method: Method, config: EvaluationConfig) -> str:

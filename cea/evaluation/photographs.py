@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from cea.data.judged import images_in
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restore
 from cea.io.images import read_rgb, to_uint8
+from cea.io.walk import find_pictures, shown
 from cea.metrics.no_reference import NoReference, load_scores
 
 _OF_INPUTS = frozenset({"input", "degraded", "lq", "rainy", "hazy", "noisy", "blur"})
@@ -55,15 +55,12 @@ def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReferenc
     Raises:
         DataError: no such folder, no image in it, or one that cannot be read (naming it).
     """
-    files = sorted(images_in(folder, deep=True)) if folder.is_dir() else []
-    if not files:
-        raise DataError(
-            f"{folder}: {'no image in it' if folder.is_dir() else 'no such folder'}",
-            expected="a folder of photographs",
-            remedy="check the path",
-        )
+    found = find_pictures(folder)
+    if found.left_out or not found.pictures:
+        first = next((f"{shown(each.path)}: {each.reason}" for each in found.left_out), f"{folder}: no image in it")
+        raise DataError(first, expected="a folder of photographs", remedy="every one in it must be readable")
     rows = []
-    for path in tqdm(files, unit="image", disable=None):
+    for path in tqdm(found.pictures, unit="image", disable=None):
         try:
             image = to_uint8(read_rgb(path))
             output = restore(image)

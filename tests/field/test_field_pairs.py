@@ -205,10 +205,18 @@ def test_names_that_are_no_text(tmp_path: Path):
     folder = write_pairs(tmp_path / "set", ("input/1.png", "target/1.png"))
     for name in ("input", "target"):
         (folder / name / "1.png").rename(folder / name / os.fsdecode(b"\xff1.png"))
-    done = run("--data", folder, "--outputs", folder / "input", "-o", tmp_path / "scores")
-    assert done.exit_code == 0, done.output
-    (folder / "target" / os.fsdecode(b"\xff1.png")).rename(folder / "target/2.png")
     assert r"\xff1.png" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["3.heic", "3.CR2", "3.jxl"])
+def test_formats_that_are_not_read_are_named(tmp_path: Path, name: str):
+    folder = write_pairs(tmp_path / "set", ("input/1.png", "target/1.png"))
+    for place in ("input", "target"):
+        (folder / place / name).write_bytes(b"some camera's")
+    assert f"input/{name}" in refusal(folder)
+    done = run("--data", folder, "--outputs", folder / "input", "-o", tmp_path / "out", "--skip-missing")
+    assert done.exit_code == 0, done.output
+    assert f"input/{name}" in done.output
 
 
 def test_unknown_folders_say_what_is_there(tmp_path: Path):
