@@ -13,13 +13,14 @@ from cea.errors import ConfigError
 if TYPE_CHECKING:
     from cea.degradations.engine.records import Record
     from cea.degradations.engine.render import Rendered
+    from cea.io.outputs import Job
 
 
 @app.command()
 def degrade(
     photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
     recipe: Annotated[str, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .png file, or a folder where PHOTO is one.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .tif, .webp or .ppm file, or a folder.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same pixels.")] = 0,
     uneven: Annotated[bool, typer.Option("--uneven", help="Let strengths vary over the image.")] = False,
     maps: Annotated[bool, typer.Option("--maps", help="Write severity, transmission, ... as 16-bit PNG.")] = False,
@@ -29,11 +30,12 @@ def degrade(
         Literal["inverse", "metric"] | None, typer.Option(help="inverse: near is large; metric: far is large.")
     ] = None,
     light: Annotated[Path | None, typer.Option(help="Illumination map (one photograph only).")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
     params: Annotated[Path, typer.Option(help="File whose recipes may be named.")] = Path("params.yaml"),
 ) -> None:
     """Degrade a photograph, or every one in a folder; broken ones are left out and named at the end."""
     from cea.degradations.tools import files
-    from cea.errors import ImageError
+    from cea.io.outputs import plan_outputs, process
 
     if photo.is_dir() and (depth or light):
         raise ConfigError(
@@ -46,24 +48,23 @@ def degrade(
         None if depth is None else _depth(depth, depth_convention),
         None if light is None else files.read_light(light),
     )
-    pairs, broken = files.targets(photo, out), []
-    for source, target in pairs:
-        try:
-            drawn, rendered = files.degrade(source, options)
-        except ImageError as error:
-            if not photo.is_dir():
-                raise
-            broken.append(str(source.relative_to(photo)))
-            typer.echo(f"left out: {error}", err=True)
-            continue
-        files.write(target, drawn, rendered, with_maps=maps, with_record=record)
-        _describe(target, drawn, rendered)
-    if broken:
-        raise ImageError(
-            f"{photo}: {len(broken)} of {len(pairs)} images were left out: {', '.join(broken)}",
-            expected="images that can be read",
-            remedy="replace or remove them; the others are written",
-        )
+    plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
+    wanted = {"with_maps": maps, "with_record": record}
+
+    def work(job: Job) -> None:
+        made = files.degrade(job.source, options)
+        notes = files.write(job.target, made, **wanted)
+        _describe(job.target, made.record, made.rendered)
+        for note in (*made.notes, *notes):
+            typer.echo(f"  note: {note}")
+
+    process(
+        plan,
+        work,
+        lambda line: typer.echo(line, err=True),
+        overwrite=overwrite,
+        is_done=lambda job: files.is_written(job.target, **wanted),
+    )
 
 
 def _recipe(name: str, params: Path) -> tuple[str, Any]:

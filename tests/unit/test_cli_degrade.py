@@ -16,6 +16,8 @@ from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.errors import RecordError
 from cea.io.images import read_rgb, to_uint8, write_image
+from cea.io.photo import Photo
+from cea.io.writer import write_photo
 from cea.testing.degradations import picture
 
 
@@ -80,6 +82,53 @@ def test_a_folder_goes_on_after_broken_files_and_names_them(photo, tmp_path):
     assert cea("degrade", folder / "0_cut.png", "--recipe", "haze", "-o", out / "b.png").exit_code == 2
 
 
+def test_everything_is_processed_or_named_and_a_second_run_resumes(photo, tmp_path):
+    folder, out = photo.parent, tmp_path / "out"
+    whole = photo.read_bytes()
+    for name in ("a.jpg", "a_jpg.png", "._b.png", "Thumbs.db", "c.png/d.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(whole)
+    (folder / "e.heic").write_bytes(b"no reader")
+    for _ in range(2):
+        result = cea("degrade", folder, "--recipe", "haze", "-o", out, "--maps", "--record")
+        assert result.exit_code == 2
+        assert "left out: e.heic: HEIC is not read here; convert it to PNG or TIFF" in result.stderr
+        assert "1 of 5 images were left out: e.heic" in result.stderr.splitlines()[-1]
+    assert result.stdout == ""
+    assert "4 of 4 were there already" in result.stderr
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*.json")}
+    assert written == {"a_jpg_2.json", "a_png.json", "a_jpg.json", "c.png/d.json"}
+    (out / "a_png.json").unlink()
+    assert "a_png.png" in cea("degrade", folder, "--recipe", "haze", "-o", out, "--record").stdout
+    again = cea("degrade", folder, "--recipe", "haze", "-o", out, "--overwrite")
+    assert len([line for line in again.stdout.splitlines() if "PSNR" in line]) == 4
+
+
+@pytest.mark.parametrize("name", ["o.png", "o.tif", "o.webp", "o.ppm"])
+def test_what_the_photograph_had_is_kept_and_what_not_is_said(photo, tmp_path, name):
+    deep = (to_uint8(picture((48, 64))).astype(np.uint16) * 257)[..., :1].repeat(3, 2)
+    source = Photo(deep, deep[..., 0], grey=True, dpi=(300.0, 300.0))
+    write_photo(tmp_path / "in.tif", source)
+    out = tmp_path / name
+    result = cea("degrade", tmp_path / "in.tif", "--recipe", "aio3/noise25", "-o", out, "--record")
+    assert result.exit_code == 0, result.output
+    assert "note: reduced to 8 bits" in result.stdout
+    assert "note: laid over white" in result.stdout
+    record = Record.model_validate_json(out.with_suffix(".json").read_text())
+    clean = to_uint8(read_rgb(tmp_path / "in.tif"))
+    np.testing.assert_array_equal(render(record, clean).degraded, read_rgb(out))
+
+
+def test_maps_of_another_aspect_are_refused(photo, tmp_path):
+    np.save(tmp_path / "depth.npy", np.linspace(0, 1, 64, dtype=np.float32)[:, None].repeat(48, axis=1))
+    result = cea(
+        "degrade", photo, "--recipe", "haze", "-o", tmp_path / "o.png",
+        "--depth", tmp_path / "depth.npy", "--depth-convention", "inverse",
+    )  # fmt: skip
+    assert result.exit_code == 2
+    assert "a depth map of 48x64 for a photograph of 64x48 pixels; expected the same aspect" in result.stderr
+
+
 def test_own_depth_and_light(photo, tmp_path):
     depth = np.linspace(0, 1, 48, dtype=np.float32)[:, None].repeat(64, axis=1)
     np.save(tmp_path / "depth.npy", depth)
@@ -114,7 +163,7 @@ def test_depth_of_the_wrong_sign_is_pointed_out(photo, tmp_path):
     [
         (("missing.png", "--recipe", "haze", "-o", "o.png"), "missing.png"),
         (("PHOTO", "--recipe", "hase", "-o", "o.png"), "did you mean"),
-        (("PHOTO", "--recipe", "haze", "-o", "o.jpg"), "not lossless"),
+        (("PHOTO", "--recipe", "haze", "-o", "o.jpg"), "not written here"),
         (("PHOTO", "--recipe", "haze", "-o", "PHOTO"), "the photograph itself"),
         (("PHOTO", "--recipe", "haze", "-o", "o.png", "--depth", "PHOTO"), "--depth-convention"),
         (("FOLDER", "--recipe", "haze", "-o", "o", "--light", "PHOTO"), "one photograph"),

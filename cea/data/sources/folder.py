@@ -10,8 +10,9 @@ from pydantic import Field
 
 from cea.config import Config
 from cea.data.sources.base import Item, Loaded, Source
-from cea.errors import DataError
+from cea.errors import DataError, ImageError
 from cea.io.images import IMAGE_SUFFIXES, read_rgb
+from cea.io.walk import find_pictures, shown
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,18 @@ class File(Item):
         return Loaded(read_rgb(self.path, self.name))
 
 
+@dataclass(frozen=True)
+class Unread(Item):
+    """What the walk left out: named with its reason among what ingest refuses."""
+
+    reason: str
+
+    def load(self) -> Loaded:
+        """Raise an `ImageError` with the reason."""
+        what, _, remedy = self.reason.partition("; ")
+        raise ImageError(f"{self.name}: {what}", expected="a picture that is read here", remedy=remedy)
+
+
 class FolderConfig(Config):
     """Which folder."""
 
@@ -36,12 +49,12 @@ class FolderConfig(Config):
 
 
 class Folder(Source[FolderConfig]):
-    """All images below a folder, in any format of ``imageio.IMAGE_SUFFIXES``; hidden files are left out."""
+    """All pictures below a folder, by the walk that all commands share (`cea.io.walk`)."""
 
     Config = FolderConfig
 
     def items(self) -> Sequence[Item]:
-        """One item per file, ordered by path.
+        """One item per picture, ordered by path, then what cannot be read.
 
         Raises:
             DataError: no such folder, or no image files in it.
@@ -53,16 +66,16 @@ class Folder(Source[FolderConfig]):
                 expected="a folder of photographs",
                 remedy="set ingest.sources.folder.path, or ingest.source to bundled",
             )
-        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if _is_image(path, folder))
-        if not names:
+        found = find_pictures(folder)
+        if not found.pictures and not found.left_out:
             raise DataError(
                 f"{folder}: no image files",
                 expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, at any depth",
                 remedy="put photographs there or set ingest.sources.folder.path",
             )
-        return [File(name, "folder", self.config.licence, folder / name) for name in names]
-
-
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+        licence = self.config.licence
+        pictures = ((path.relative_to(folder).as_posix(), path) for path in found.pictures)
+        return [
+            *(File(name, "folder", licence, path) for name, path in pictures),
+            *(Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason) for each in found.left_out),
+        ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +16,17 @@ from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
-from cea.errors import DataError, ImageError
-from cea.io.images import IMAGE_SUFFIXES, encode_png, pixel_sha256, read_rgb, unit_float, write_bytes
+from cea.errors import ImageError
+from cea.io.arrays import one_channel, read_map
+from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float
+from cea.io.outputs import plan_outputs, write_whole
+from cea.io.photo import Photo
+from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
 from cea.rng import SampleKey
-from cea.types import Map
+from cea.types import ImageU8, Map
+
+SUFFIXES = LOSSLESS_SUFFIXES - {".pgm", ".pnm"}
+"""What a degraded photograph may be written as: its pixels are read back as they were rendered."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +50,39 @@ class DegradeOptions:
     light: Map | None = None
 
 
-def degrade(photo: Path, options: DegradeOptions) -> tuple[Record, Rendered]:
-    """Draw a sample of the recipe for ``photo`` and render it with all its maps.
+@dataclass(frozen=True)
+class Degraded:
+    """A degraded photograph.
+
+    Attributes:
+        record: every drawn number.
+        rendered: the picture and its maps.
+        photo: the photograph with the degraded pixels, ready to be written: EXIF and resolution are kept.
+        notes: what one may want to know of how it was read, a sentence each.
+    """
+
+    record: Record
+    rendered: Rendered
+    photo: Photo
+    notes: tuple[str, ...]
+
+
+def degrade(source: Path, options: DegradeOptions) -> Degraded:
+    """Draw a sample of the recipe for the photograph in ``source`` and render it, in 8 bits, with all its maps.
 
     Raises:
-        ImageError: a photograph that cannot be read.
+        ImageError: a photograph that cannot be read, or maps of another aspect.
     """
-    clean = as_rgb8(read_rgb(photo))
+    photo = read_photo(source)
+    clean = as_rgb8(photo.over_white())
+    for values, what in ((options.inverse_depth, "depth map"), (options.light, "light map")):
+        _check_aspect(values, clean, what)
     key = SampleKey(options.seed, pixel_sha256(clean), options.name, 0)
     record = draw(
         options.name,
         options.recipe,
         key,
-        clean_id="".join("_" if character in "./" else character for character in photo.stem) or "image",
+        clean_id="".join("_" if character in "./" else character for character in source.stem) or "image",
         split="test",
         crop=None,
         nonuniform=options.uneven,
@@ -64,81 +90,84 @@ def degrade(photo: Path, options: DegradeOptions) -> tuple[Record, Rendered]:
         light=options.light,
         clean=lambda: clean,
     )
-    return record, render(record, clean, inverse_depth=options.inverse_depth, light=options.light, labels=True)
+    rendered = render(record, clean, inverse_depth=options.inverse_depth, light=options.light, labels=True)
+    notes = list(photo.notes)
+    if photo.alpha is not None:
+        notes.append("laid over white: what is degraded has no transparency")
+    if photo.rgb.dtype == np.uint16:
+        notes.append("reduced to 8 bits: degradations are rendered in 8 bits")
+    return Degraded(record, rendered, replace(photo, rgb=rendered.degraded, alpha=None), tuple(notes))
+
+
+def _check_aspect(values: Map | None, clean: ImageU8, what: str) -> None:
+    """Maps may be of another size, not of another shape: they are stretched over the photograph."""
+    if values is None:
+        return
+    (height, width), (rows, columns) = clean.shape[:2], values.shape
+    if abs(height * columns - width * rows) > max(height, width, rows, columns):
+        raise ImageError(
+            f"a {what} of {columns}x{rows} for a photograph of {width}x{height} pixels",
+            expected="the same aspect",
+            remedy="pass the map of this photograph, not turned or cropped",
+        )
 
 
 def targets(photo: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Which photograph is written where.
-
-    Args:
-        photo: one, or a folder whose inner structure is kept.
-        out: a .png file, or a folder.
-
-    Raises:
-        ImageError: a folder without images, or a result that is not to be a PNG.
-        DataError: a result would be written over a photograph.
-    """
-    pairs = _folder_targets(photo, out) if photo.is_dir() else [(photo, out)]
-    for source, target in pairs:
-        if target.suffix.lower() != ".png":
-            raise ImageError(f"{target}: not lossless", expected="a .png file", remedy="change the suffix")
-        if target.exists() and source.exists() and target.samefile(source):
-            raise DataError(f"{target} is the photograph itself", expected="another place", remedy="change --out")
-    return pairs
-
-
-def _folder_targets(folder: Path, out: Path) -> list[tuple[Path, Path]]:
-    photographs = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
-    sources = [path for path in photographs if out.resolve() not in path.resolve().parents]
-    if not sources:
-        raise ImageError(f"{folder} holds no images", expected="PNG, JPEG, ...", remedy="check the folder")
-    stems = Counter(path.with_suffix("") for path in sources)
-    # a.jpg and a.png may lie side by side: a_jpg.png and a_png.png then.
-    names = [
-        p.with_suffix("") if stems[p.with_suffix("")] == 1 else f"{p.with_suffix('')}_{p.suffix[1:]}" for p in sources
-    ]
-    return [(path, out / f"{Path(name).relative_to(folder)}.png") for path, name in zip(sources, names, strict=True)]
+    """Which photograph is written where, as PNG; see `cea.io.outputs.plan_outputs`."""
+    return [(job.source, job.target) for job in plan_outputs([photo], out, {".png"}).jobs]
 
 
 def read_depth(path: Path, convention: Convention) -> Map:
-    """A depth map from an image (8 or 16 bits) or a .npy file, as inverse depth (H, W) in [0, 1].
+    """A depth map from an image or a .npy file, as inverse depth (H, W) in [0, 1].
 
     Raises:
         ImageError: it cannot be read, or is no depth map in that convention.
     """
-    return as_inverse_depth(_values(path), convention)
+    values = one_channel(path)
+    try:
+        return as_inverse_depth(values, convention)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from None
 
 
 def read_light(path: Path) -> Map:
-    """An illumination map from an image or a .npy file, (H, W) in [0, 1].
+    """An illumination map from an image or a .npy file, (H, W) in [0, 1]: of colours, the brightest channel.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: it cannot be read, or floats outside [0, 1].
     """
-    values = _values(path)
-    return unit_float(values if values.ndim == 2 else values[..., :3].max(axis=2))
+    values = unit_float(read_map(path))
+    values = values if values.ndim == 2 else values.max(axis=2)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise ImageError(
+            f"{path}: a light map with values in [{values.min():g}, {values.max():g}]",
+            expected="[0, 1], bright = 1",
+            remedy="divide by its maximum",
+        )
+    return values
 
 
-def _values(path: Path) -> NDArray[Any]:
-    if path.suffix != ".npy":
-        return read_rgb(path)
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: {error}", expected="an array of numbers", remedy="save it with numpy.save") from None
+def write(target: Path, made: Degraded, *, with_maps: bool, with_record: bool) -> tuple[str, ...]:
+    """Write the picture to ``target``, its maps to ``<target>.<component>.<map>.png``, its record to ``<target>.json``.
 
+    Maps are 16-bit: 65535 is 1. The picture comes last, so that where it lies, the rest lies too.
 
-def write(out: Path, record: Record, rendered: Rendered, *, with_maps: bool, with_record: bool) -> None:
-    """Write the picture to ``out``, its maps to ``<out>.<component>.<map>.png`` and its record to ``<out>.json``.
-
-    Maps are 16-bit: 65535 is 1.
+    Returns:
+        What the picture's format could not hold.
     """
-    write_bytes(out, encode_png(rendered.degraded))
-    if with_record:
-        write_bytes(out.with_suffix(".json"), record.model_dump_json(indent=2).encode() + b"\n")
-    for name, values in _maps(record, rendered) if with_maps else ():
+    for name, values in _maps(made.record, made.rendered) if with_maps else ():
         deep = np.rint(np.clip(values.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
-        write_bytes(out.with_suffix(f".{name.replace('/', '.')}.png"), encode_png(np.ascontiguousarray(deep)))
+        beside = target.with_suffix(f".{name.replace('/', '.')}.png")
+        write_whole(beside, encode_png(np.ascontiguousarray(deep)))
+    if with_record:
+        write_whole(target.with_suffix(".json"), made.record.model_dump_json(indent=2).encode() + b"\n")
+    return write_photo(target, made.photo)
+
+
+def is_written(target: Path, *, with_maps: bool, with_record: bool) -> bool:
+    """Whether all that `write` would write lies there."""
+    maps = target.parent.glob(f"{escape(target.stem)}.*.png") if with_maps else iter((target,))
+    return target.is_file() and (not with_record or target.with_suffix(".json").is_file()) and any(maps)
 
 
 def _maps(record: Record, rendered: Rendered) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -15,7 +15,7 @@ from cea.data.sources.bundled import CATALOGUE, Bundled, BundledConfig, read_dis
 from cea.data.sources.folder import Folder, FolderConfig
 from cea.data.sources.packages import Packages, PackagesConfig
 from cea.data.sources.registry import SOURCES
-from cea.errors import ConfigError, DataError
+from cea.errors import ConfigError, DataError, ImageError
 from cea.io.images import pixel_sha256, write_image
 
 
@@ -80,6 +80,17 @@ def test_a_folder_is_searched_in_depth_in_a_fixed_order(tmp_path):
         "a/x.png",
         "b/x.PNG",
     ]
+
+
+def test_what_the_walk_leaves_out_is_named_with_its_reason(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "b.heic").write_bytes(b"")
+    (tmp_path / "c.png").symlink_to(tmp_path / "nowhere")
+    items = Folder(FolderConfig(path=str(tmp_path))).items()
+    assert [item.name for item in items] == ["a.png", "b.heic", "c.png"]
+    for item, says in zip(items[1:], ("HEIC is not read here", "a link that leads nowhere"), strict=True):
+        with pytest.raises(ImageError, match=f"{item.name}: {says}; expected"):
+            item.load()
 
 
 def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):

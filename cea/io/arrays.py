@@ -1,0 +1,106 @@
+"""Maps of numbers (depth, light) as users have them: .npy files and pictures whose values are measurements."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.errors import ImageError
+from cea.io.images import read_photo
+
+_LARGEST_VALUES = 400_000_000
+_EXPECTED = "a .npy file, or a picture (float and 16-bit TIFF and PNG among them), of shape (H, W)"
+
+
+def read_map(path: Path) -> NDArray[Any]:
+    """The values of a map: (H, W), or (H, W, 3) where its channels differ.
+
+    Dimensions of 1 in a .npy file are dropped: (1, H, W) and (H, W, 1) are (H, W). Integers are uint8 or uint16 over
+    their full range, floats as they are; three equal channels are one. Transparency must be none, and colour profiles
+    count for nothing.
+
+    Raises:
+        ImageError: not to be read, not two-dimensional, transparent, complex, text, or empty.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror}", expected=_EXPECTED, remedy="check the path") from None
+    if data[:6] == b"\x93NUMPY" or path.suffix.lower() == ".npy":
+        return _squeezed(_of_npy(path, data), path)
+    floats = _of_float_tiff(data)
+    if floats is not None:
+        return _squeezed(floats, path)
+    photo = read_photo(data, str(path), convert=False)
+    if photo.alpha is not None:
+        raise ImageError(f"{path}: transparent pixels", expected=_EXPECTED, remedy="save it without transparency")
+    return photo.rgb[..., 0] if (photo.rgb == photo.rgb[..., :1]).all() else photo.rgb
+
+
+def one_channel(path: Path) -> NDArray[Any]:
+    """As `read_map`, and never colours: what a colour map makes of depth cannot be turned back.
+
+    Raises:
+        ImageError: as `read_map`, or colours.
+    """
+    values = read_map(path)
+    if values.ndim == 3:
+        raise ImageError(
+            f"{path}: a picture in colours, {values.shape[1]}x{values.shape[0]}",
+            expected="one channel",
+            remedy="save the depth itself, not coloured: 16-bit PNG, float TIFF or .npy",
+        )
+    return values
+
+
+def _of_npy(path: Path, data: bytes) -> NDArray[Any]:
+    try:
+        file = io.BytesIO(data)
+        read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, _, kind = read[np.lib.format.read_magic(file)[0]](file)
+        if kind.kind not in "uifb" or kind.hasobject:
+            raise TypeError(f"values of type {kind}")
+        if not 0 < np.prod(shape, dtype=float) <= min(_LARGEST_VALUES, len(data)):
+            raise TypeError(f"an array of shape {shape}" + (", and less in the file" if len(data) > 999 else ""))
+        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+    except Exception as error:  # NumPy raises anything on damaged headers
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(
+            f"{path}: {reason}", expected="an array of numbers, (H, W)", remedy="save it with numpy.save"
+        ) from error
+
+
+def _of_float_tiff(data: bytes) -> NDArray[Any] | None:
+    """The values of a float TIFF of one channel, in whatever unit; None for anything else."""
+    import tifffile
+
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages.first
+            small = page.imagewidth * page.imagelength <= _LARGEST_VALUES
+            wanted = small and page.samplesperpixel == 1 and np.dtype(page.dtype).kind == "f"
+            return np.asarray(page.asarray()) if wanted else None
+    except Exception:  # the reader of photographs says what is wrong
+        return None
+
+
+def _squeezed(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    inner = values.shape
+    if values.ndim > 2:
+        inner = tuple(size for size in values.shape if size != 1)
+    if len(inner) != 2:
+        raise ImageError(
+            f"{path}: an array of shape {values.shape}",
+            expected="(H, W), (1, H, W) or (H, W, 1)",
+            remedy="save one channel",
+        )
+    values = values.reshape(inner)
+    if values.dtype.kind in "ib" or (values.dtype.itemsize > 2 and values.dtype.kind == "u"):
+        values = values.astype(np.float64)
+    return values

@@ -1,0 +1,96 @@
+"""Depth and light maps: (H, W) up to dimensions of 1, colours never guessed at, each refusal says what was found."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cea.degradations.tools.files import read_depth, read_light
+from cea.errors import ImageError
+from cea.io.arrays import one_channel, read_map
+
+DEPTH = np.linspace(0, 1, 6 * 8, dtype=np.float32).reshape(6, 8)
+DEEP = np.rint(DEPTH * 65535).astype(np.uint16)
+
+
+def npy(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (1, 6, 8), (6, 8, 1), (1, 6, 8, 1)])
+def test_dimensions_of_one_are_dropped(tmp_path: Path, shape: tuple[int, ...]):
+    (tmp_path / "d.npy").write_bytes(npy(DEPTH.reshape(shape)))
+    assert np.array_equal(read_depth(tmp_path / "d.npy", "inverse"), DEPTH)
+
+
+def test_deep_pictures_and_float_tiffs_are_read_as_they_are(tmp_path: Path):
+    cv2.imwrite(str(tmp_path / "d.png"), DEEP)
+    assert np.array_equal(one_channel(tmp_path / "d.png"), DEEP)
+    metres = (1 + 40 * DEPTH).astype(np.float32)
+    tifffile.imwrite(tmp_path / "d.tif", metres)
+    assert np.array_equal(one_channel(tmp_path / "d.tif"), metres)
+    assert np.isclose(read_depth(tmp_path / "d.tif", "metric")[0, 0], 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.zeros((6, 8, 3)), r"shape \(6, 8, 3\)"),
+        (np.zeros((2, 6, 8)), r"shape \(2, 6, 8\)"),
+        (np.zeros(9), r"shape \(9,\)"),
+        (np.zeros((0, 8)), r"shape \(0, 8\)"),
+        (np.array([["near", "far"]]), "values of type <U4"),
+        (np.zeros((6, 8), complex), "values of type complex128"),
+        (2 * DEPTH, r"values in \[0, 2\].*declare the convention 'metric'"),
+        (np.full((6, 8), np.nan, np.float32), r"values in \[nan, nan\]"),
+    ],
+)
+def test_what_is_no_depth_map_is_refused_with_what_was_found(tmp_path: Path, values: np.ndarray, says: str):
+    (tmp_path / "d.npy").write_bytes(npy(values))
+    with pytest.raises(ImageError, match=rf"d\.npy: .*{says}"):
+        read_depth(tmp_path / "d.npy", "inverse")
+
+
+def test_colour_maps_and_transparency_are_refused_and_light_may_have_colours(tmp_path: Path):
+    colours = cv2.applyColorMap((DEPTH * 255).astype(np.uint8), cv2.COLORMAP_JET)
+    cv2.imwrite(str(tmp_path / "jet.png"), colours)
+    with pytest.raises(ImageError, match=r"jet\.png: a picture in colours, 8x6"):
+        read_depth(tmp_path / "jet.png", "inverse")
+    assert np.array_equal(read_light(tmp_path / "jet.png"), colours.max(axis=2) / np.float32(255))
+    cv2.imwrite(str(tmp_path / "rgba.png"), np.dstack([colours, np.full((6, 8), 9, np.uint8)]))
+    with pytest.raises(ImageError, match="transparent"):
+        read_map(tmp_path / "rgba.png")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"not an array", npy(DEPTH)[:40], npy(np.array({}, object))])
+def test_broken_arrays_are_one_clear_error(tmp_path: Path, data: bytes):
+    (tmp_path / "d.npy").write_bytes(data)
+    with pytest.raises(ImageError, match=r"d\.npy: "):
+        read_map(tmp_path / "d.npy")
+
+
+WHOLE = npy(DEPTH)
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, len(WHOLE) - 1), flip=st.integers(1, 255), cut=st.booleans())
+def test_mutated_arrays_are_read_or_refused_in_one_line(tmp_path: Path, place: int, flip: int, cut: bool):
+    data = bytearray(WHOLE[:place] if cut else WHOLE)
+    if not cut:
+        data[place] ^= flip
+    (tmp_path / "d.npy").write_bytes(data)
+    message = "read"
+    try:
+        assert read_map(tmp_path / "d.npy").ndim == 2
+    except ImageError as error:
+        message = str(error)
+    assert len(message.splitlines()) == 1
