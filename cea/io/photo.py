@@ -125,6 +125,7 @@ def _plain(data: bytes, convert: bool) -> Photo:
     notes: list[str] = []
     opened, loaded = _opened(data, notes)
     deep = _deep_png(data)
+    deep = _deep_jpeg2000(data, opened) if deep is None else deep
     pixels = _of_opencv(deep) if deep is not None else _of_pillow(loaded)
     photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
     photo = _turned(photo, _orientation(opened))
@@ -189,13 +190,37 @@ def _deep_png(data: bytes) -> NDArray[Any] | None:
     """The pixels of a PNG with 16 bits per channel, which Pillow reduces to 8 without a word."""
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[24:25] != b"\x10":
         return None
+    chunks: dict[bytes, bytes] = {}
     for kind, body in _chunks(data):
+        chunks.setdefault(kind, body[:-4])
         if kind in (b"IHDR", b"IDAT") and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
             raise ValueError("a damaged part of the picture")
+        if kind == b"IEND":
+            break
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or not data.rstrip(b"\0")[-12:-8] or b"IEND" not in data[-16:]:
+    if pixels is None or pixels.dtype != np.uint16 or b"IEND" not in chunks:
         raise ValueError("image file is truncated")
+    if pixels.ndim == 2 and len(chunks.get(b"tRNS", b"")) == 2:  # a transparent grey, which OpenCV passes over
+        alpha = np.where(pixels == int.from_bytes(chunks[b"tRNS"], "big"), 0, 65535).astype(np.uint16)
+        return np.dstack([pixels, pixels, pixels, alpha])
     return pixels
+
+
+def _deep_jpeg2000(data: bytes, opened: PilImage.Image) -> NDArray[Any] | None:
+    """(H, W, 3) BGR of a JPEG 2000 with more than 8 bits of RGB, which Pillow reduces to 8 without a word."""
+    start = data.find(b"\xff\x4f\xff\x51")
+    if opened.format != "JPEG2000" or opened.mode != "RGB" or start < 0:
+        return None
+    bits = (data[start + 42] & 0x7F) + 1  # of the first component, in the marker segment SIZ
+    if bits <= 8:
+        return None
+    import imagecodecs
+
+    values = imagecodecs.jpeg2k_decode(data)
+    if values.dtype != np.uint16 or values.shape != (opened.height, opened.width, 3):
+        return None
+    top = (1 << bits) - 1
+    return np.asarray((values[..., ::-1].astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
