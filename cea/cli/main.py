@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cea.cli import cost, degrade, evaluate, gallery, restore, trace  # each adds its command
+from cea.cli import cost, degrade, evaluate, gallery, reproduce, restore, trace  # each adds its command
 from cea.cli.app import app
 
-__all__ = ["app", "cost", "degrade", "evaluate", "gallery", "restore", "trace"]
+__all__ = ["app", "cost", "degrade", "evaluate", "gallery", "reproduce", "restore", "trace"]

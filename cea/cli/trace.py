@@ -44,20 +44,21 @@ def trace_back(
 
             write_image(out, made)
             facts["written"] = str(out)
-    typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
+    typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts)))
     if not same:
         raise typer.Exit(1)
 
 
-def _lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+def lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Nested facts as one reads them, a line each."""
     for key, value in facts.items():
         if isinstance(value, Mapping):
             yield f"{indent}{key}" + ("" if value else "  none")
-            yield from _lines(value, indent + "  ")
+            yield from lines(value, indent + "  ")
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             for entry in value:
                 yield f"{indent}{key}"
-                yield from _lines(entry, indent + "  ")
+                yield from lines(entry, indent + "  ")
         else:
             yield f"{indent}{key}  {_words(value)}"
 

@@ -24,6 +24,11 @@ UNKNOWN = "unknown"
 _OUTPUTS = (":!dvc.lock", ":!metrics")
 """Files that the pipeline itself writes into the repository."""
 
+_LONGEST_TAG = 500
+
+_INPUTS = ("cea", "pipeline", "plugins", "params.yaml", "dvc.yaml")
+"""What stages read besides data."""
+
 
 def git(*arguments: str, folder: Path | None = None) -> bytes | None:
     """The output of a git command, byte for byte; None where git fails or is missing."""
@@ -42,13 +47,32 @@ def uncommitted_changes(folder: Path | None = None) -> bytes | None:
     return git("diff", "--binary", "HEAD", "--", ".", *_OUTPUTS, folder=folder)
 
 
+def untracked_inputs(folder: Path | None = None) -> list[str] | None:
+    """Files that stages read and git does not hold, ignored ones included: code and plug-ins; None without git.
+
+    Paths are relative to ``folder``, which is the project.
+    """
+    root = folder or Path()
+    listings = (root / "data/code").rglob("*.txt")
+    listed = {line.partition("  ")[2] for file in listings for line in file.read_text().splitlines()}
+    found = git("ls-files", "--others", "-z", "--", *_INPUTS, *sorted(listed), folder=folder)
+    if found is None:
+        return None
+    paths = map(os.fsdecode, filter(None, found.split(b"\0")))
+    return sorted({path for path in paths if "__pycache__" not in Path(path).parts})
+
+
 def git_state(folder: Path | None = None) -> dict[str, str]:
-    """Commit, branch, and whether tracked files differ from it; each ``unknown`` where git does not answer."""
+    """Commit, branch, and whether the code differs from it; each ``unknown`` where git does not answer.
+
+    Untracked files that stages read are a difference.
+    """
     words = {"commit": ("rev-parse", "HEAD"), "branch": ("rev-parse", "--abbrev-ref", "HEAD")}
     answers = {name: git(*command, folder=folder) for name, command in words.items()}
     state = {name: UNKNOWN if text is None else text.decode().strip() for name, text in answers.items()}
-    changes = uncommitted_changes(folder)
-    return state | {"dirty": UNKNOWN if changes is None else str(bool(changes)).lower()}
+    changes, untracked = uncommitted_changes(folder), untracked_inputs(folder)
+    known = changes is not None and untracked is not None
+    return state | {"dirty": str(bool(changes or untracked)).lower() if known else UNKNOWN}
 
 
 def dependency_digests(stage: str, folder: Path = Path()) -> dict[str, str]:
@@ -113,12 +137,12 @@ def lineage(seed: int) -> dict[str, Any]:
 
 
 def as_tags(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested facts as dotted tags, empty ones left out."""
+    """Nested facts as dotted tags; empty ones, and those that are too long for a tag, are left out."""
     tags: dict[str, str] = {}
     for key, value in facts.items():
         if isinstance(value, Mapping):
             tags.update(as_tags(value, f"{prefix}{key}."))
-        elif value != "":
+        elif 0 < len(str(value)) <= _LONGEST_TAG:
             tags[f"{prefix}{key}"] = str(value)
     return tags
 

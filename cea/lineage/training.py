@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from cea.config import load
 from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
+from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
 from cea.lineage.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
 from cea.types import ImageU8
 
@@ -30,13 +33,18 @@ class TrainingRun:
 
     Attributes:
         tracker: the store.
-        run_id: of the run.
+        run_id: of the run, and ``name`` its name.
+        params: all of params.yaml.
+        started: when, by the monotonic clock.
         facts: where it comes from, as `cea.lineage.facts.lineage` says.
         live: takes each point of the curves as it is made.
     """
 
     tracker: Tracker
     run_id: str
+    name: str
+    params: Mapping[str, Any]
+    started: float
     facts: Mapping[str, Any]
     live: LiveCurves
 
@@ -57,7 +65,17 @@ class TrainingRun:
         self.tracker.log_files(self.run_id, {weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
         self.tracker.log_bytes(self.run_id, uncommitted_changes() or b"", "uncommitted.diff")
         self.tracker.log_summary(self.run_id, summary)
-        write_bytes(record, (json.dumps(self.facts, indent=2) + "\n").encode())
+        whole = self._record(weights)
+        with TemporaryDirectory() as folder:
+            write_record(whole, Path(folder))
+            self.tracker.log_files(self.run_id, {Path(folder): FOLDER})
+        facts = {**self.facts, "run": {"id": self.run_id, "name": self.name, "record": to_line(whole)}}
+        write_bytes(record, (json.dumps(facts, indent=2) + "\n").encode())
+
+    def _record(self, weights: Path) -> Record:
+        digests = {path.name: file_sha256(path) for path in sorted(weights.parent.glob("*.safetensors"))}
+        run = (self.run_id, self.name)
+        return make_record(Path(), run, self.params, digests, time.monotonic() - self.started)
 
 
 @contextmanager
@@ -74,6 +92,8 @@ def tracked(params: Mapping[str, Any], name: str) -> Iterator[TrainingRun]:
     tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
     if os.environ.get(COMPARISON):
         tags[COMPARISON_TAG] = os.environ[COMPARISON]
-    with tracker.training_run(os.environ.get("DVC_EXP_NAME") or name, params, tags) as run_id:
+    name = os.environ.get("DVC_EXP_NAME") or name
+    started = time.monotonic()
+    with tracker.training_run(name, params, tags) as run_id:
         tracker.log_datasets({path: digest for path, digest in digests.items() if "dataset" in path}, "training")
-        yield TrainingRun(tracker, run_id, facts, LiveCurves(tracker, run_id))
+        yield TrainingRun(tracker, run_id, name, params, started, facts, LiveCurves(tracker, run_id))
