@@ -7,6 +7,7 @@ this file holds the shared strictness and the wording of errors.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -15,9 +16,8 @@ from typing import Any, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from cea.errors import ConfigError
+from cea.errors import ConfigError, foreign
 
 SECTIONS = (
     "seed",
@@ -50,14 +50,12 @@ def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
     Raises:
         ConfigError: missing file, YAML syntax error, or an unknown top-level section.
     """
-    try:
-        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise ConfigError(
             f"{path}: no such file", expected="the pipeline's parameter file", remedy="run from the project's folder"
-        ) from None
-    except YAMLError as error:
-        raise ConfigError(f"{path}: {error}", expected="valid YAML", remedy="fix the syntax at that line") from None
+        )
+    with foreign(path, expected="valid YAML", remedy="fix the syntax", kind=ConfigError):
+        params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     if not isinstance(params, dict):
         raise ConfigError(f"{path}: holds no sections", expected=", ".join(SECTIONS), remedy="add them")
     for key in params:
@@ -83,7 +81,7 @@ def section(params: Mapping[str, Any], key: str) -> Any:
 
 
 def parse(model: type[C], values: object, where: str) -> C:
-    """Validate ``values`` (a mapping) as ``model``; ``where`` is its dotted place in params.yaml.
+    """Validate ``values`` (a mapping) as ``model``; ``where`` is its dotted place in params.yaml, or ``cea COMMAND``.
 
     Raises:
         ConfigError: naming the key, the value, what is allowed, and the nearest valid key.
@@ -99,22 +97,27 @@ def load(model: type[C], params: Mapping[str, Any], key: str) -> C:
     return parse(model, section(params, key), key)
 
 
+_PLACE = re.compile(r"[\w-]+(\.| =|:| is missing)")
+"""How a message begins whose error lies deeper: ``nodes.haze = 3``."""
+
+
 def _explain(model: type[Config], error: ValidationError, where: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
     place = [str(part) for part in first["loc"]]
-    name = ".".join([where, *place])
+    is_option = where.startswith("cea ")
+    name = f"--{'-'.join(place).replace('_', '-')}" if is_option and place else ".".join([where, *place])
+    change = "correct the option" if is_option else "change it in params.yaml"
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):  # raised by a validator for something deeper, its place relative to here
-        return ConfigError(f"{name}.{cause.what}", expected=cause.expected, remedy=cause.remedy)
+        joint = "." if _PLACE.match(cause.what) else ": "
+        return ConfigError(f"{name}{joint}{cause.what}", expected=cause.expected, remedy=cause.remedy)
     if first["type"] == "extra_forbidden":
         owner = _owner(model, place[:-1])
         return unknown_key(".".join([where, *place[:-1]]), place[-1], tuple(owner.model_fields) if owner else ())
     if first["type"] == "missing":
         return ConfigError(f"{name} is missing", expected="a value", remedy="add it to params.yaml")
     message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(
-        f"{name} = {first['input']!r}", expected=message[0].lower() + message[1:], remedy="change it in params.yaml"
-    )
+    return ConfigError(f"{name} = {first['input']!r}", expected=message[0].lower() + message[1:], remedy=change)
 
 
 def unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:

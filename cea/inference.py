@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from math import ceil, sqrt
@@ -41,7 +41,14 @@ WHOLE_PIXELS = 2_100_000
 """Images of up to this many pixels (1920 x 1080 among them) are restored whole by default."""
 
 
-def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: int | None = None) -> ImageF:
+def restore(
+    model: nn.Module,
+    image: Image,
+    *,
+    tile: int | None = None,
+    parts: int | None = None,
+    step: Callable[[int, int], None] | None = None,
+) -> ImageF:
     """Restore one image.
 
     An image in tiles is restored in three steps:
@@ -61,6 +68,7 @@ def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: i
         parts: take global values as the mean over parts of this side in pixels (at most 64, spread over the image), as
             if each were a training patch; None takes them over the whole image. Helps where a network has only seen
             patches and an image much larger than these misleads it; measure it (``benchmarks/tiling.py shift``).
+        step: called with the passes of the network that are done, and how many there are, at the start and after each.
 
     Returns:
         (H, W, 3) float32 in [0, 1]. No pixel is lost, whatever the size.
@@ -79,9 +87,12 @@ def restore(model: nn.Module, image: Image, *, tile: int | None = None, parts: i
     with _evaluating(model):
         fixed = _measured_in_parts(model, image, parts) if parts else {}
         if tile is None or max(image.shape[:2]) <= tile:
+            told = _Steps(step, 1)
             with reused(model, fixed):
-                return _as_image(model(_on_device(model, image)))
-        return _restore_tiles(model, image, tile, fixed)
+                restored = _as_image(model(_on_device(model, image)))
+            told.done()
+            return restored
+        return _restore_tiles(model, image, tile, fixed, step)
 
 
 def tile_for(image: Image, wanted: int | None = None) -> int | None:
@@ -89,6 +100,39 @@ def tile_for(image: Image, wanted: int | None = None) -> int | None:
     if wanted is not None:
         return wanted or None
     return DEFAULT_TILE if image.shape[0] * image.shape[1] > WHOLE_PIXELS else None
+
+
+@contextmanager
+def expected_errors(model: nn.Module) -> Iterator[list[float]]:
+    """What the network expects to be wrong with its inputs, while the block runs: a number for each of its passes.
+
+    Yields:
+        A list that fills with mean absolute errors in grey levels of 255; it stays empty for a network without an
+        error gate (see ``cea.models.network.Judged``).
+    """
+    seen: list[float] = []
+    head = getattr(model, "log_error", None)
+    if head is None:
+        yield seen
+        return
+    hook = head.register_forward_hook(lambda _module, _inputs, log_error: seen.append(float(log_error.exp().mean())))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+class _Steps:
+    """Counts what is done, for whoever wants to know."""
+
+    def __init__(self, step: Callable[[int, int], None] | None, total: int) -> None:
+        self._step, self._total, self._done = step, total, -1
+        self.done()
+
+    def done(self) -> None:
+        self._done += 1
+        if self._step is not None:
+            self._step(self._done, self._total)
 
 
 _PARTS = 8
@@ -135,23 +179,29 @@ def _ramp(size: int, inner: tuple[bool, bool]) -> NDArray[np.float64]:
     return np.clip((to_edge - OVERLAP / 4) / (OVERLAP / 2), 0, 1)
 
 
-def _restore_tiles(model: nn.Module, image: Image, tile: int, fixed: Statistics) -> ImageF:
+def _restore_tiles(
+    model: nn.Module, image: Image, tile: int, fixed: Statistics, step: Callable[[int, int], None] | None
+) -> ImageF:
     multiple = _multiple(model)
     height, width = image.shape[:2]
     side = ceil(tile / multiple) * multiple
     tiles = list(_tiles(height, width, side, multiple))
+    told = _Steps(step, len(tiles) * (1 if fixed else 2) + 1)
     statistics = _measured(model, image, most=4 * side**2) | fixed
+    told.done()
     if not fixed:
         means: Gathered = {}
         for one in tiles:
             with gathered(model, statistics, one.window, one.inside, means):
                 model(_on_device(model, image[one.place]))
+            told.done()
         statistics |= merged(means)
     restored = np.zeros((height, width, 3), np.float32)
     for one in tiles:
         with reused(model, statistics, one.window):
             part = _as_image(model(_on_device(model, image[one.place])))
         restored[one.place] += one.weight * part
+        told.done()
     return restored
 
 

@@ -38,7 +38,7 @@ def main(paths: Namespace) -> None:
     summary = evaluate_run(subject, trained, unseen, config, (paths.metrics, paths.state), logging.info)
     for line in headline(summary):
         logging.info("%s", line)
-    cost = measure_config(load_weights(weights)[0].config, load(CostConfig, params, "cost"))
+    cost = measure_config(load_weights(weights, trust_code=True)[0].config, load(CostConfig, params, "cost"))
     write_bytes(paths.metrics / "cost.json", to_json({name: round(value, 4) for name, value in cost.items()}))
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))

@@ -6,11 +6,12 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import cea
-from cea.errors import InputError
+from cea.errors import InputError, one_line, status_of
 
 
 def workers() -> int:
@@ -31,8 +32,9 @@ def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[st
     dvc.yaml alone names data paths, so that what a stage reads and what DVC believes it reads are written once.
 
     Raises:
-        SystemExit: with status 2 after one line on stderr, on bad input or where ``cea`` comes from another folder
-            than the current one (an editable install elsewhere would run other code than DVC recorded).
+        SystemExit: after one line on stderr; with status 2 on bad input or where ``cea`` comes from another folder
+            than the current one (an editable install elsewhere would run other code than DVC recorded), with 1 on a
+            fault of the program. ``--debug``, or CEA_DEBUG=1 (for stages that DVC starts), shows the traceback.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
@@ -40,12 +42,15 @@ def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[st
         parser.add_argument(f"--{path}", type=Path, required=True)
     for word in words:
         parser.add_argument(f"--{word}", required=True)
+    parser.add_argument("--debug", action="store_true", default=os.environ.get("CEA_DEBUG") == "1")
     arguments = parser.parse_args()
     home = Path(str(cea.__file__)).resolve().parents[1]
     try:
         if home != Path.cwd().resolve():
             raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
         main(arguments)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        sys.exit(status_of(error))

@@ -75,7 +75,7 @@ def evaluate_run(
         The summary, as ``summary.json`` holds it.
     """
     metrics, state = folders
-    model, _ = load_weights(subject.weights)
+    model, _ = load_weights(subject.weights, trust_code=True)
     whole = partial(restore, model)
 
     def tiled(image: ImageU8) -> ImageF:

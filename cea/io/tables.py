@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from cea.errors import DataError
+from cea.errors import DataError, foreign
 from cea.io.images import atomic_path
 
 
@@ -25,13 +25,10 @@ def read_table(path: Path, schema: Mapping[str, Any], *, remedy: str) -> pl.Data
     Raises:
         DataError: missing, not Parquet, or with other columns; the message ends with ``remedy``.
     """
-    try:
+    if not path.exists():
+        raise DataError(f"{path}: no such file", expected="a Parquet table", remedy=remedy)
+    with foreign(path, expected="a complete Parquet table", remedy=remedy):
         table = pl.read_parquet(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", expected="a Parquet table", remedy=remedy) from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: {reason}", expected="a complete Parquet table", remedy=remedy) from None
     wrong = [name for name, kind in schema.items() if table.schema.get(name) != kind]
     if wrong:
         raise DataError(

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from cea.config import parse
-from cea.errors import ConfigError, DataError
+from cea.errors import ConfigError, DataError, brief, foreign
 from cea.io.images import write_bytes
 from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
@@ -40,12 +40,17 @@ def save_weights(path: Path, model: Restorer, config: ModelConfig, metadata: Map
     write_bytes(path, _canonical(save(tensors, metadata=header)))
 
 
-def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
+def load_weights(path: Path, *, trust_code: bool = False) -> tuple[Restorer, dict[str, Any]]:
     """The network in evaluation mode, on the CPU, and the metadata it was saved with.
 
+    Args:
+        path: a file that ``save_weights`` wrote.
+        trust_code: whether an adapter or block that the file names as ``module:Name`` may be imported, which runs that
+            module's code; for weights of one's own.
+
     Raises:
-        DataError: no such file, not safetensors, not written by ``save_weights``, or weights that do not fit the
-            configuration inside.
+        DataError: no such file, not safetensors, not written by ``save_weights``, weights that do not fit the
+            configuration inside, or code that is not trusted.
     """
     header, tensors = _read(path)
     if header.get("format") != FORMAT:
@@ -53,18 +58,33 @@ def load_weights(path: Path) -> tuple[Restorer, dict[str, Any]]:
             f"{path}: safetensors, but of format {header.get('format')!r}", expected=repr(FORMAT), remedy=_REMEDY
         )
     try:
-        config = parse(ModelConfig, json.loads(header["model"]), "model")
+        values = json.loads(header["model"])
+        if not trust_code:
+            _check_code(path, values)
+        config = parse(ModelConfig, values, "model")
         metadata = json.loads(header["metadata"])
         model = build(config)
         model.load_state_dict(tensors)
-    except (KeyError, ValueError, RuntimeError) as error:
-        reason = error.what if isinstance(error, ConfigError) else str(error).splitlines()[0]
+    except DataError:
+        raise
+    except Exception as error:  # a configuration of somebody else's fails in any way
+        reason = error.what if isinstance(error, ConfigError) else brief(error)
         raise DataError(
             f"{path}: does not fit this version's network ({reason})",
             expected="weights and a configuration that belong together",
             remedy=_REMEDY,
         ) from error
     return model.eval(), metadata
+
+
+def _check_code(path: Path, config: Mapping[str, Any]) -> None:
+    named = [str(name) for name in (config.get("adapter"), config.get("block")) if ":" in str(name)]
+    if named:
+        raise DataError(
+            f"{path}: these weights run code of their own, {', '.join(named)}",
+            expected="an adapter and a block of this package, or code that is trusted",
+            remedy="pass --trust-code if you know where they come from",
+        )
 
 
 def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,12 +124,10 @@ def _read_header(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as opened:
-            yield opened
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", expected="trained weights", remedy=_REMEDY) from None
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            f"{path}: not a complete safetensors file ({error})", expected="trained weights", remedy=_REMEDY
-        ) from None
+    if not path.exists():
+        raise DataError(f"{path}: no such file", expected="trained weights", remedy=_REMEDY)
+    with (
+        foreign(f"{path}: not a complete safetensors file", expected="trained weights", remedy=_REMEDY),
+        safe_open(path, framework="pt") as opened,
+    ):
+        yield opened

@@ -136,7 +136,7 @@ def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
     """
     network = build(model, seed)
     if config.init is not None:
-        parent, _ = load_weights(Path(config.init))
+        parent, _ = load_weights(Path(config.init), trust_code=True)
         try:
             network.load_state_dict(_without_new_heads(network) | parent.state_dict())
         except RuntimeError as error:
