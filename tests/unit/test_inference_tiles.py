@@ -195,7 +195,6 @@ print(*(after - peak[0] for after in peak[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_memory_is_that_of_the_tile() -> None:
     output = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
     tiled, whole = (int(kib) / 1024 for kib in output.split())

@@ -252,7 +252,6 @@ def test_any_image_renders_or_is_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_twelve_megapixel_image_renders() -> None:
     clean = np.tile(_photo(300, 400), (10, 10, 1))
     rendered = render(_draw(_recipe(), nonuniform=True), clean)

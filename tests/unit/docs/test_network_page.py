@@ -46,7 +46,6 @@ def test_keys_exist(page: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_example_passes_its_contract_and_is_matched(page: str, tmp_path: Path) -> None:
     code, test = re.findall(r"```python\n(.*?)```", page, re.S)
     (tmp_path / "shift.py").write_text(code)

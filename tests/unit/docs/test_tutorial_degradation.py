@@ -23,8 +23,6 @@ pytestmark = pytest.mark.slow
 
 BLOCK = re.compile(r"(?:<!-- (?P<role>\w+): (?P<name>\S+) -->\n)?```(?P<language>\w+)\n(?P<body>.*?)```", re.S)
 
-pytestmark = pytest.mark.slow
-
 
 def blocks(root):
     return list(BLOCK.finditer((root / "docs/adding-a-degradation.md").read_text(encoding="utf-8")))

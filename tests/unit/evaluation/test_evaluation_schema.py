@@ -12,7 +12,7 @@ import pytest
 from cea.errors import DataError
 from cea.evaluation import columns, summary
 from cea.evaluation.columns import BINS, IMAGES, Column
-from cea.evaluation.schema import VERSION, Summary, checked
+from cea.evaluation.schema import VERSION, Group, Summary, checked
 
 GROUP = {
     *("images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
@@ -63,6 +63,11 @@ def row(**values) -> dict:
     known = {"protocol": "cea", "sample_id": "a", "recipe": "noise", "clean_id": "a", "n_components": 1}
     numbers = {name: 1.0 for name, kind in IMAGES.items() if kind == pl.Float64}
     return dict.fromkeys(IMAGES) | {"seen": True, "uniform": True} | known | numbers | values
+
+
+def test_a_group_holds_the_mean_of_every_column_that_has_one():
+    derived = {"images", "harm_rate", "identical"}
+    assert set(Group.model_fields) - derived == set(columns.MEANS) | set(columns.OPTIONAL_MEANS)
 
 
 def test_a_further_score_is_one_entry(monkeypatch: pytest.MonkeyPatch):

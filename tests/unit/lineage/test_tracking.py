@@ -116,7 +116,6 @@ def test_an_unreachable_server_is_one_clear_error(project: Path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_processes_may_open_a_fresh_store_at_once(project: Path):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
