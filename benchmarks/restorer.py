@@ -30,7 +30,6 @@ import torch
 from numpy.typing import NDArray
 
 from cea.data.loaders import greyed
-from cea.data.testsets import before_underscore
 from cea.inference import restore, tile_for
 from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
 from cea.metrics.psnr import psnr
@@ -80,7 +79,8 @@ def pairs(folder: Path, limit: int | None) -> Iterator[ImagePair]:
     step = max(1, len(found) // limit) if limit else 1
     targets = {path.stem: path for path in (folder / "clean").iterdir()}
     for path in found[::step][:limit]:
-        clean = read_rgb(targets.get(path.stem) or targets[before_underscore(path.stem)])
+        scene = path.stem.partition("_")[0]  # 0012_0.8_0.2 -> 0012, as in RESIDE: several inputs share a target
+        clean = read_rgb(targets.get(path.stem) or targets[scene])
         if path.parent.name == "clean":
             noise = generator(stream(0, "noise", path.name)).normal(0, SIGMA, clean.shape)
             yield ImagePair(to_uint8((clean + noise).clip(0, 255) / 255), clean)
