@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import warnings
 import zlib
@@ -27,8 +28,27 @@ from PIL import ImageCms, PngImagePlugin, UnidentifiedImageError
 from cea.errors import ImageError
 
 _EXPECTED = "a complete PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, GIF, BMP, TGA, PNM"
-_LARGEST_PIXELS = 400_000_000
-"""Above this a header is taken for damaged or hostile, and nothing is allocated."""
+_LARGEST_MEGAPIXELS = 250
+"""Above this a header is taken for damaged or hostile, and nothing is allocated; `LIMIT` allows more."""
+
+LIMIT = "CEA_LARGEST_MEGAPIXELS"
+"""The variable of the environment that allows larger pictures: real panoramas."""
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "TGA", "PPM")
+"""What Pillow may open: each of these is tested, and none starts another program, as PostScript does."""
+
+UNREAD = {
+    "HEIC": re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)(?!.{0,24}avif)", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+    "OpenEXR": re.compile(rb"v/1\x01"),
+    "Photoshop": re.compile(rb"8BPS"),
+    "PDF": re.compile(rb"%PDF"),
+    "PostScript": re.compile(rb"%!PS"),
+    "Radiance HDR": re.compile(rb"#\?R"),
+    "Canon raw": re.compile(rb"....ftypcrx ", re.DOTALL),
+    "Fuji raw": re.compile(rb"FUJIFILMCCD-RAW"),
+}
+"""How pictures begin that are refused by name."""
 
 PilImage.MAX_IMAGE_PIXELS = None  # ours is the limit, checked before anything is decoded
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -82,6 +102,9 @@ def decode_photo(data: bytes, label: str, *, convert: bool = True) -> Photo:
             return _tiff(data, convert)
         if data[:2] in (b"P2", b"P3", b"P5", b"P6"):
             return _pnm(data)
+        unread = next((name for name, begins in UNREAD.items() if begins.match(data)), None)
+        if unread:
+            raise _RefusedError(f"{unread}, which is not read here", "convert it to PNG or TIFF")
         return _plain(data, convert)
 
 
@@ -114,44 +137,51 @@ def _foreign(label: str) -> Iterator[None]:
 
 
 def _check_size(width: int, height: int) -> None:
-    if width * height > _LARGEST_PIXELS:
+    text = os.environ.get(LIMIT, "")
+    most = int(text) if text.isdecimal() else _LARGEST_MEGAPIXELS
+    if width * height > most * 10**6:
         raise _RefusedError(
-            f"{width}x{height} pixels by its header", f"use a picture of at most {_LARGEST_PIXELS // 10**6} megapixels"
+            f"{width}x{height} pixels by its header, and at most {most} megapixels are read",
+            f"set {LIMIT}={-(-width * height // 10**6)} if they are real",
         )
 
 
 def _plain(data: bytes, convert: bool) -> Photo:
     """Everything that Pillow reads, and PNG with 16 bits, which it reads for all but the pixels."""
     notes: list[str] = []
-    opened, loaded = _opened(data, notes)
+    opened = _opened(data, notes)
     deep = _deep_png(data)
     deep = _deep_jpeg2000(data, opened) if deep is None else deep
-    pixels = _of_opencv(deep) if deep is not None else _of_pillow(loaded)
+    pixels = _of_opencv(deep) if deep is not None else _of_pillow(opened)
     photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
     photo = _turned(photo, _orientation(opened))
     photo = _in_srgb(photo, opened.info.get("icc_profile") if convert else None, opened.mode)
     return replace(photo, exif=_exif(opened))
 
 
-def _opened(data: bytes, notes: list[str]) -> tuple[PilImage.Image, PilImage.Image]:
-    """The file as Pillow opens it, and its first picture; without its metadata where these are damaged."""
+def _loaded(data: bytes) -> PilImage.Image:
+    opened = PilImage.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(*opened.size)
+    opened.load()
+    return opened
+
+
+def _opened(data: bytes, notes: list[str]) -> PilImage.Image:
+    """The first picture of the file, loaded; without its metadata where these are damaged."""
     try:
-        opened = PilImage.open(io.BytesIO(data))
-        _check_size(*opened.size)
-        opened.load()
+        opened = _loaded(data)
     except (_RefusedError, UnidentifiedImageError):
         raise
     except Exception:
         bare = _without_metadata(data)
         if bare is None or bare == data:
             raise
-        opened = PilImage.open(io.BytesIO(bare))
-        opened.load()
+        opened = _loaded(bare)
         notes.append("its metadata are damaged and were left out")
     frames = getattr(opened, "n_frames", 1)
     if frames > 1:
         notes.append(f"the first of its {frames} pictures")
-    return opened, opened
+    return opened
 
 
 def _without_metadata(data: bytes) -> bytes | None:
@@ -309,7 +339,7 @@ def _in_srgb(photo: Photo, profile: bytes | None, mode: str) -> Photo:
     """Colours of another profile as sRGB, which everything here works in; a damaged profile counts as none.
 
     Raises:
-        _RefusedError: 16 bits per channel in another profile, which no library here converts.
+        _RefusedError: 16 bits per channel in a profile that is not converted.
     """
     if not profile or mode in ("CMYK", "LAB"):
         return photo  # Pillow has made RGB of these already
@@ -324,13 +354,39 @@ def _in_srgb(photo: Photo, profile: bytes | None, mode: str) -> Photo:
         return replace(photo, notes=(*photo.notes, "its colour profile is damaged: taken for sRGB"))
     if same:
         return photo
+    said = replace(photo, notes=(*photo.notes, f"converted from the colour profile {name!r} to sRGB"))
     if photo.rgb.dtype != np.uint8:
-        raise _RefusedError(
-            f"16 bits per channel in the colour profile {name!r}", "convert it to sRGB, or to 8 bits per channel"
-        )
+        return replace(said, rgb=_deep_in_srgb(photo.rgb, profile, name, kind))
     picture = PilImage.fromarray(photo.rgb[..., 0] if kind == "L" else photo.rgb)
     converted = np.asarray(convert.apply(picture))
-    return replace(photo, rgb=converted, notes=(*photo.notes, f"converted from the colour profile {name!r} to sRGB"))
+    return replace(said, rgb=converted)
+
+
+def _deep_in_srgb(rgb: NDArray[Any], profile: bytes, name: str, kind: str) -> NDArray[Any]:
+    """(H, W, 3) uint16 in another profile as sRGB; Pillow's Little CMS has 8 bits, that of imagecodecs 16.
+
+    Raises:
+        _RefusedError: a profile that it does not convert from.
+    """
+    import imagecodecs
+
+    refused = _RefusedError(f"16 bits per channel in the colour profile {name!r}", "convert it to sRGB, or to 8 bits")
+    if kind != "RGB":
+        raise refused
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    try:
+        made = imagecodecs.cms_transform(
+            rgb, profile, srgb, colorspace="rgb", outcolorspace="rgb", intent=0, flags=_NO_TABLES
+        )
+    except Exception:  # whatever a foreign profile raises
+        raise refused from None
+    if made.shape != rgb.shape or made.dtype != np.uint16:
+        raise refused
+    return np.asarray(made)
+
+
+_NO_TABLES = 0x0100
+"""Little CMS's NOOPTIMIZE: with its tables for 16 bits, colours outside sRGB come out up to 11 of 255 levels wrong."""
 
 
 def _probe() -> PilImage.Image:
@@ -376,13 +432,25 @@ def _tiff(data: bytes, convert: bool) -> Photo:
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
-            return replace(_plain(data, convert), notes=notes)
+            return _plain(data, convert)
+        if not all(page.databytecounts):
+            raise ValueError("parts of the picture are missing")
         pixels = _full_range(page.asarray(), page)
         orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
         profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
         photo = _of_channels(pixels, page, kind)
-    photo = _turned(replace(photo, notes=notes), orientation)
+    exif, dpi = _of_tags(data)
+    photo = _turned(replace(photo, notes=notes, exif=exif, dpi=dpi), orientation)
     return _in_srgb(photo, profile if convert else None, "RGB")
+
+
+def _of_tags(data: bytes) -> tuple[bytes | None, tuple[float, float] | None]:
+    """EXIF and resolution of a TIFF, as Pillow reads them; None each where it does not know the kind of samples."""
+    try:
+        opened = PilImage.open(io.BytesIO(data), formats=("TIFF",))
+    except Exception:  # damaged tags raise anything
+        return None, None
+    return _exif(opened), _dpi(opened)
 
 
 def _full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:

@@ -256,8 +256,8 @@ def _exif(photo: Photo) -> PilImage.Exif | None:
 
 
 def _resolution(photo: Photo) -> tuple[float, float] | None:
-    """Pixels per inch, where they make sense."""
-    return photo.dpi if photo.dpi and all(math.isfinite(value) and 1 <= value < 65536 for value in photo.dpi) else None
+    """Pixels per inch, where they make sense: 1 is what TIFF says where nothing is known."""
+    return photo.dpi if photo.dpi and all(math.isfinite(value) and 1 < value < 65536 for value in photo.dpi) else None
 
 
 def _profile(photo: Photo) -> bytes:

@@ -189,6 +189,65 @@ def test_absurd_sizes_are_refused_before_anything_is_allocated():
         decode_photo(b"P6 99999 99999 255\n", "a.ppm")
 
 
+def test_a_real_panorama_is_allowed_by_name(monkeypatch):
+    data = b"P5 16000 16000 255\n"
+    with pytest.raises(ImageError, match=r"at most 250 megapixels are read; .*set CEA_LARGEST_MEGAPIXELS=256"):
+        decode_photo(data, "a.pgm")
+    monkeypatch.setenv("CEA_LARGEST_MEGAPIXELS", "256")
+    with pytest.raises(ImageError, match="truncated"):
+        decode_photo(data, "a.pgm")
+
+
+@pytest.mark.parametrize("gamma", [2.19921875])
+def test_sixteen_bits_in_another_profile_are_converted_as_eight_are(shared: Path, gamma: float):
+    opened = PilImage.open(shared / "field/in/icc/adobe.png")
+    values = np.asarray(opened.convert("RGB")).astype(np.uint16) * 257
+    data = tiff(values, photometric="rgb", iccprofile=opened.info["icc_profile"])
+    photo = decode_photo(data, "a.tif")
+    assert photo.rgb.dtype == np.uint16
+    assert "converted from the colour profile" in photo.notes[0]
+    flat = decode_photo((shared / "field/in/icc/adobe.png").read_bytes(), "a.png").rgb
+    assert np.abs(photo.rgb / 257 - flat).max() < 1
+    to_xyz = [[0.5767309, 0.1855540, 0.1881852], [0.2973769, 0.6273491, 0.0752741], [0.0270343, 0.0706872, 0.9911085]]
+    to_rgb = [
+        [3.2404542, -1.5371385, -0.4985314],
+        [-0.9692660, 1.8760108, 0.041556],
+        [0.0556434, -0.2040259, 1.0572252],
+    ]
+    linear = np.clip((values / 65535) ** gamma @ np.transpose(to_xyz) @ np.transpose(to_rgb), 0, 1)
+    by_hand = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.rgb / 65535 - by_hand).max() < 0.5 / 255
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC"),
+        (b"\xff\x0a" + bytes(64), "JPEG XL"),
+        (b"v/1\x01" + bytes(64), "OpenEXR"),
+        (b"8BPS" + bytes(64), "Photoshop"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n" + bytes(64), "PostScript"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(data: bytes, name: str):
+    with pytest.raises(ImageError, match=f"a.jpg: {name}, which is not read here.*convert it to PNG or TIFF"):
+        decode_photo(data, "a.jpg")
+
+
+def test_a_tiff_keeps_what_it_says_of_itself():
+    data = tiff(
+        DEEP,
+        photometric="rgb",
+        resolution=(300, 300),
+        resolutionunit="INCH",
+        extratags=[(271, "s", 0, "A camera", True)],
+    )
+    photo = decode_photo(data, "a.tif")
+    tags = PilImage.Exif()
+    tags.load(photo.exif)
+    assert (tags[271], photo.dpi) == ("A camera", (300, 300))
+
+
 FORMATS = {
     "png": pillow(FLAT, "PNG"),
     "png16": deep_png(DEEP),

@@ -304,12 +304,9 @@ def test_a_profile_of_another_kind_is_left_out_and_said():
 def test_deep_pictures_in_another_profile_are_not_taken_for_srgb():
     icc = matrix_profile(*GAMMAS["ProPhoto"])
     data = tiff(in_profile(icc).astype(np.uint16) * 257, photometric="rgb", iccprofile=icc)
-    try:
-        photo = decode_photo(data, "a.tif")
-    except ImageError as error:
-        assert "profile" in str(error)  # noqa: PT017
-    else:
-        assert far(photo, sixteen(FLAT)) < 0.03
+    photo = decode_photo(data, "a.tif")
+    assert photo.rgb.dtype == np.uint16
+    assert far(photo, sixteen(FLAT)) <= 12 / 255  # the values given have 8 bits, which are coarse in the dark
 
 
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
