@@ -29,7 +29,11 @@ def degrade(
     depth_convention: Annotated[
         Literal["inverse", "metric"] | None, typer.Option(help="inverse: near is large; metric: far is large.")
     ] = None,
+    depth_scale: Annotated[
+        float | None, typer.Option(help="The number in the depth map that means 1 (default: full range; 1 of floats).")
+    ] = None,
     light: Annotated[Path | None, typer.Option(help="Illumination map (one photograph only).")] = None,
+    light_scale: Annotated[float | None, typer.Option(help="The number in the light map that means 1.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
     params: Annotated[Path, typer.Option(help="File whose recipes may be named.")] = Path("params.yaml"),
 ) -> None:
@@ -45,8 +49,8 @@ def degrade(
         *_recipe(recipe, params),
         seed,
         uneven,
-        None if depth is None else _depth(depth, depth_convention),
-        None if light is None else files.read_light(light),
+        None if depth is None else _depth(depth, depth_convention, _above_zero("--depth-scale", depth_scale)),
+        None if light is None else files.read_light(light, _above_zero("--light-scale", light_scale)),
     )
     plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
     wanted = {"with_maps": maps, "with_record": record}
@@ -68,14 +72,37 @@ def degrade(
 
 
 def _recipe(name: str, params: Path) -> tuple[str, Any]:
+    """The recipe of ``params``, or a shipped one; a ``params.yaml`` of another project hides none of these."""
     from cea.config import read_params
     from cea.degradations.engine.shipped import find
 
-    own = read_params(params).get("recipes") if params.exists() or params != Path("params.yaml") else None
+    if params == Path("params.yaml") and not params.exists():
+        return find(name)
+    try:
+        own = read_params(params).get("recipes") or {}
+        if not isinstance(own, dict):
+            raise ConfigError(f"{params}: recipes = {own!r}", expected="recipes by name", remedy="correct it")
+    except ConfigError as error:
+        if params != Path("params.yaml"):
+            raise
+        try:
+            return find(name)
+        except ConfigError as unknown:
+            raise ConfigError(
+                f"{unknown.what} (the params.yaml here was not read: {error.what})",
+                expected=unknown.expected,
+                remedy=unknown.remedy,
+            ) from None
     return find(name, own)
 
 
-def _depth(path: Path, convention: Literal["inverse", "metric"] | None) -> Any:
+def _above_zero(option: str, value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise ConfigError(f"{option} {value:g}", expected="a number above 0", remedy="correct the option")
+    return value
+
+
+def _depth(path: Path, convention: Literal["inverse", "metric"] | None, scale: float | None) -> Any:
     from cea.degradations.engine.scene import sign_warning
     from cea.degradations.tools.files import read_depth
 
@@ -85,7 +112,7 @@ def _depth(path: Path, convention: Literal["inverse", "metric"] | None) -> Any:
             expected="inverse (near is large) or metric (far is large)",
             remedy="say which one the depth map follows",
         )
-    depth = read_depth(path, convention)
+    depth = read_depth(path, convention, scale)
     warning = sign_warning(depth)
     if warning:
         typer.echo(f"warning: {path}: {warning}", err=True)

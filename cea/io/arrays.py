@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.errors import ImageError
+from cea.errors import ImageError, foreign
 from cea.io.images import read_photo
 
 _LARGEST_VALUES = 400_000_000
-_EXPECTED = "a .npy file, or a picture (float and 16-bit TIFF and PNG among them), of shape (H, W)"
+_EXPECTED = "a .npy file, or a picture (EXR, float and 16-bit TIFF and PNG among them), of shape (H, W)"
+_SECONDS = 120
+"""An EXR that takes longer to read is given up."""
 
 
 def read_map(path: Path) -> NDArray[Any]:
@@ -26,12 +31,12 @@ def read_map(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: not to be read, not two-dimensional, transparent, complex, text, or empty.
     """
-    try:
+    with foreign(path, expected=_EXPECTED, kind=ImageError):
         data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror}", expected=_EXPECTED, remedy="check the path") from None
     if data[:6] == b"\x93NUMPY" or path.suffix.lower() == ".npy":
         return _squeezed(_of_npy(path, data), path)
+    if data[:4] == b"\x76\x2f\x31\x01":
+        return _squeezed(_of_exr(path), path)
     floats = _of_float_tiff(data)
     if floats is not None:
         return _squeezed(floats, path)
@@ -88,6 +93,37 @@ def _of_float_tiff(data: bytes) -> NDArray[Any] | None:
             return np.asarray(page.asarray()) if wanted else None
     except Exception:  # the reader of photographs says what is wrong
         return None
+
+
+_READ_EXR = """
+import sys, numpy, OpenEXR
+with OpenEXR.File(sys.argv[1], separate_channels=True) as file:
+    numpy.savez(sys.argv[2], **{name: channel.pixels for name, channel in file.channels().items()})
+"""
+
+
+def _of_exr(path: Path) -> NDArray[Any]:
+    """The one channel of an EXR, or three that are equal; float32.
+
+    In a process of its own: its library prints what is wrong with a damaged file, and goes on without the pixels.
+    """
+    with tempfile.TemporaryDirectory() as folder, foreign(path, expected=_EXPECTED, kind=ImageError):
+        target = Path(folder) / "channels.npz"
+        command = [sys.executable, "-c", _READ_EXR, str(path), str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        said = done.stderr.strip().splitlines()
+        if done.returncode or said or not target.is_file():
+            raise ValueError(said[-1].removeprefix(f"{path}: ") if said else "not a complete EXR")
+        with np.load(target) as channels:
+            planes = {name: channels[name].astype(np.float32) for name in channels.files}
+    first = next(iter(planes.values()))
+    if any(plane.shape != first.shape or not np.array_equal(plane, first, equal_nan=True) for plane in planes.values()):
+        raise ImageError(
+            f"{path}: an EXR with the channels {', '.join(planes)}",
+            expected="one channel",
+            remedy="save the depth or light alone",
+        )
+    return first
 
 
 def _squeezed(values: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -190,6 +190,31 @@ def test_recipes_of_the_parameter_file_come_first(photo, tmp_path, monkeypatch):
     assert "quality 5" in result.output
 
 
+@pytest.mark.parametrize("text", ["stages: {}\n", "a: [1, 2\n", "- 3\n", "recipes: [3]\n", "\x00"])
+def test_params_of_another_project_hide_no_shipped_recipe(photo, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(text)
+    result = cea("degrade", photo, "--recipe", "aio3/noise25", "-o", tmp_path / "o.png")
+    assert result.exit_code == 0, result.output
+    refused = cea("degrade", photo, "--recipe", "hase", "-o", tmp_path / "p.png")
+    assert refused.exit_code == 2
+    assert "the params.yaml here was not read" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_map_of_another_aspect_or_scale_is_refused(photo, tmp_path):
+    np.save(tmp_path / "turned.npy", np.linspace(0, 1, 64 * 48, dtype=np.float32).reshape(64, 48))
+    np.save(tmp_path / "wide.npy", np.linspace(1, 0, 48, dtype=np.float32)[:, None].repeat(64, axis=1) * 90)
+    common = ("degrade", photo, "--recipe", "haze", "-o", tmp_path / "o.png", "--depth-convention", "inverse")
+    turned = cea(*common, "--depth", tmp_path / "turned.npy")
+    assert turned.exit_code == 2
+    assert "48x64" in turned.stderr
+    assert "64x48" in turned.stderr
+    assert cea(*common, "--depth", tmp_path / "wide.npy").exit_code == 2
+    assert cea(*common, "--depth", tmp_path / "wide.npy", "--depth-scale", 90).exit_code == 0
+    assert "above 0" in cea(*common, "--depth", tmp_path / "wide.npy", "--depth-scale", 0).stderr
+
+
 def test_every_line_fits_sixty_columns(photo, tmp_path):
     # In a process of its own: the test runner fixes the width at 80.
     command = "import cea.cli.main as c, sys; [c.app(a.split(), standalone_mode=False) for a in sys.argv[1:]]"

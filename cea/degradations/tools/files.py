@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from cea.degradations.engine.render import Rendered, render
 from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
 from cea.errors import ImageError
-from cea.io.arrays import one_channel, read_map
+from cea.io.arrays import one_channel
 from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float
 from cea.io.outputs import plan_outputs, write_whole
 from cea.io.photo import Photo
@@ -117,34 +118,43 @@ def targets(photo: Path, out: Path) -> list[tuple[Path, Path]]:
     return [(job.source, job.target) for job in plan_outputs([photo], out, {".png"}).jobs]
 
 
-def read_depth(path: Path, convention: Convention) -> Map:
-    """A depth map from an image or a .npy file, as inverse depth (H, W) in [0, 1].
+def read_depth(path: Path, convention: Convention, scale: float | None = None) -> Map:
+    """A depth map from an image, an EXR or a .npy file, as inverse depth (H, W) float32 in [0, 1], near = 1.
+
+    Args:
+        path: see `cea.io.arrays.one_channel`.
+        convention: ``inverse`` (near is large) or ``metric`` (far is large, any unit).
+        scale: the number in the file that means 1; None: the greatest one of 8 or 16 bits, and 1 of floats.
 
     Raises:
         ImageError: it cannot be read, or is no depth map in that convention.
     """
-    values = one_channel(path)
+    values = _scaled(one_channel(path), scale)
     try:
         return as_inverse_depth(values, convention)
     except ImageError as error:
-        raise ImageError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from None
+        remedy = error.remedy if convention == "metric" else f"state --depth-scale (what means 1), or {error.remedy}"
+        raise ImageError(f"{path}: {error.what}", expected=error.expected, remedy=remedy) from None
 
 
-def read_light(path: Path) -> Map:
-    """An illumination map from an image or a .npy file, (H, W) in [0, 1]: of colours, the brightest channel.
+def read_light(path: Path, scale: float | None = None) -> Map:
+    """An illumination map from an image, an EXR or a .npy file, (H, W) float32 in [0, 1]; ``scale`` as in `read_depth`.
 
     Raises:
-        ImageError: it cannot be read, or floats outside [0, 1].
+        ImageError: it cannot be read, has colours, or floats outside [0, 1].
     """
-    values = unit_float(read_map(path))
-    values = values if values.ndim == 2 else values.max(axis=2)
+    values = _scaled(one_channel(path), scale)
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
         raise ImageError(
             f"{path}: a light map with values in [{values.min():g}, {values.max():g}]",
             expected="[0, 1], bright = 1",
-            remedy="divide by its maximum",
+            remedy="state --light-scale: the number that means 1",
         )
     return values
+
+
+def _scaled(values: NDArray[Any], scale: float | None) -> Map:
+    return unit_float(values) if scale is None else (values / np.float64(scale)).astype(np.float32)
 
 
 def write(target: Path, made: Degraded, *, with_maps: bool, with_record: bool) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -60,15 +61,53 @@ def test_what_is_no_depth_map_is_refused_with_what_was_found(tmp_path: Path, val
         read_depth(tmp_path / "d.npy", "inverse")
 
 
-def test_colour_maps_and_transparency_are_refused_and_light_may_have_colours(tmp_path: Path):
+def test_colour_maps_and_transparency_are_refused(tmp_path: Path):
     colours = cv2.applyColorMap((DEPTH * 255).astype(np.uint8), cv2.COLORMAP_JET)
     cv2.imwrite(str(tmp_path / "jet.png"), colours)
-    with pytest.raises(ImageError, match=r"jet\.png: a picture in colours, 8x6"):
-        read_depth(tmp_path / "jet.png", "inverse")
-    assert np.array_equal(read_light(tmp_path / "jet.png"), colours.max(axis=2) / np.float32(255))
+    for read in (lambda path: read_depth(path, "inverse"), read_light):
+        with pytest.raises(ImageError, match=r"jet\.png: a picture in colours, 8x6"):
+            read(tmp_path / "jet.png")
     cv2.imwrite(str(tmp_path / "rgba.png"), np.dstack([colours, np.full((6, 8), 9, np.uint8)]))
     with pytest.raises(ImageError, match="transparent"):
         read_map(tmp_path / "rgba.png")
+
+
+def exr(path: Path, **channels: np.ndarray) -> None:
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, channels) as file:
+        file.write(str(path))
+
+
+def test_an_exr_of_one_channel_is_read_and_others_are_refused(tmp_path: Path):
+    exr(tmp_path / "z.exr", Z=10 * DEPTH)
+    assert np.array_equal(one_channel(tmp_path / "z.exr"), 10 * DEPTH)
+    exr(tmp_path / "equal.exr", R=DEPTH, G=DEPTH, B=DEPTH)
+    assert np.array_equal(one_channel(tmp_path / "equal.exr"), DEPTH)
+    exr(tmp_path / "rgb.exr", R=DEPTH, G=DEPTH, B=1 - DEPTH)
+    with pytest.raises(ImageError, match=r"rgb\.exr: an EXR with the channels B, G, R; expected one channel"):
+        one_channel(tmp_path / "rgb.exr")
+    whole = (tmp_path / "z.exr").read_bytes()
+    for data in (whole[:100], whole[:-20]):
+        (tmp_path / "cut.exr").write_bytes(data)
+        with pytest.raises(ImageError, match=r"cut\.exr: .+; expected a \.npy file"):
+            one_channel(tmp_path / "cut.exr")
+
+
+def test_the_scale_is_declared(tmp_path: Path):
+    (tmp_path / "m.npy").write_bytes(npy(40 * DEPTH))
+    (tmp_path / "i.npy").write_bytes(npy(np.rint(1000 * DEPTH).astype(np.int64)))
+    for name, scale in (("m.npy", 40), ("i.npy", 1000)):
+        for read in (lambda path, scale=None: read_depth(path, "inverse", scale), read_light):
+            with pytest.raises(ImageError, match=rf"{name}: .*scale"):
+                read(tmp_path / name)
+            assert np.allclose(read(tmp_path / name, scale), DEPTH, atol=1e-3)
+
+
+def test_a_header_that_promises_too_much_is_refused_at_once(tmp_path: Path):
+    data = npy(np.zeros((64, 64), np.float32))
+    (tmp_path / "d.npy").write_bytes(data.replace(b"(64, 64), }    ", b"(64000, 64000)}"[:15].ljust(15)))
+    with pytest.raises(ImageError, match=r"d\.npy: an array of shape \(64000, 64000\)"):
+        read_map(tmp_path / "d.npy")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"not an array", npy(DEPTH)[:40], npy(np.array({}, object))])
