@@ -218,15 +218,11 @@ def _bare_png(data: bytes) -> bytes:
 
 def _deep_png(data: bytes) -> NDArray[Any] | None:
     """The pixels of a PNG with 16 bits per channel, which Pillow reduces to 8 without a word."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[24:25] != b"\x10":
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
         return None
-    chunks: dict[bytes, bytes] = {}
-    for kind, body in _chunks(data):
-        chunks.setdefault(kind, body[:-4])
-        if kind in (b"IHDR", b"IDAT") and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
-            raise ValueError("a damaged part of the picture")
-        if kind == b"IEND":
-            break
+    chunks = _png_chunks(data)
+    if data[24:25] != b"\x10":
+        return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or b"IEND" not in chunks:
         raise ValueError("image file is truncated")
@@ -234,6 +230,25 @@ def _deep_png(data: bytes) -> NDArray[Any] | None:
         alpha = np.where(pixels == int.from_bytes(chunks[b"tRNS"], "big"), 0, 65535).astype(np.uint16)
         return np.dstack([pixels, pixels, pixels, alpha])
     return pixels
+
+
+def _png_chunks(data: bytes) -> dict[bytes, bytes]:
+    """The first chunk of each kind up to the end of a PNG.
+
+    Raises:
+        ValueError: the checksum of one that the pixels hang on does not fit, which Pillow passes over.
+    """
+    chunks: dict[bytes, bytes] = {}
+    for kind, body in _chunks(data):
+        chunks.setdefault(kind, body[:-4])
+        if kind in _PIXELS and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
+            raise ValueError("a damaged part of the picture")
+        if kind == b"IEND":
+            break
+    return chunks
+
+
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 
 
 def _deep_jpeg2000(data: bytes, opened: PilImage.Image) -> NDArray[Any] | None:
@@ -430,6 +445,10 @@ def _tiff(data: bytes, convert: bool) -> Photo:
         page, count = file.pages.first, len(file.pages)
         _check_size(page.imagewidth, page.imagelength)
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
+        if 262 not in page.tags:
+            raise _RefusedError(
+                "no tag PhotometricInterpretation, so nothing says which value is white", "save it anew"
+            )
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
             return _plain(data, convert)
