@@ -14,7 +14,9 @@ from cea.errors import ConfigError
 
 @app.command("eval")
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of a benchmark (PromptIR, MoCE-IR, OneRestore), or input/target.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder of test sets, as PromptIR, MoCE-IR, OneRestore have it, or input/target.")
+    ],
     weights: Weights = None,
     outputs: Annotated[Path | None, typer.Option(help="Judge these images of another method instead.")] = None,
     protocol: Annotated[str, typer.Option(help="cea, promptir, moceir, moceir-cdd11, onerestore, derain-y.")] = "cea",
@@ -29,7 +31,7 @@ def evaluate(
     check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
     tile: Tile = None,
 ) -> None:
-    """Judge weights, or another method's outputs, on a benchmark folder."""
+    """Judge weights, or another method's outputs, on a folder of test sets."""
     from cea.config import parse
     from cea.evaluation.config import EvaluationConfig
     from cea.evaluation.folder import FolderJob, Method, judge_folder, score_lines

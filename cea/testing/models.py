@@ -160,7 +160,7 @@ class _ComponentContract:
 
     @pytest.fixture
     def compiler(self) -> Iterator[None]:
-        """A compiler that remembers nothing of other tests."""
+        """Empty the cache of `torch.compile` before and after the test, so that no other test's graphs count."""
         torch._dynamo.reset()
         torch._dynamo.utils.counters.clear()
         yield
