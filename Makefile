@@ -34,8 +34,8 @@ lint: $(VENV)/.ready  ## style, types, import directions
 
 setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTorch, e.g. for a GPU)
 
-ui: $(VENV)/.ready  ## compare runs in the browser
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri sqlite:///mlflow.db
+ui: $(VENV)/.ready  ## the list of training runs in the browser, best first
+	@python -m cea.cli ui
 
 lock: $(VENV)/.ready  ## write requirements.lock from what is installed
 	@{ head -1 requirements.lock; \

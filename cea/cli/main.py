@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from cea.cli import cost, degrade, evaluate, gallery, reproduce, restore, trace  # each adds its command
+from cea.cli import (  # each adds its command
+    cost,
+    degrade,
+    doctor,
+    evaluate,
+    gallery,
+    reproduce,
+    restore,
+    runs,
+    trace,
+    ui,
+)
 from cea.cli.app import app
 
-__all__ = ["app", "cost", "degrade", "evaluate", "gallery", "reproduce", "restore", "trace"]
+__all__ = ["app", "cost", "degrade", "doctor", "evaluate", "gallery", "reproduce", "restore", "runs", "trace", "ui"]

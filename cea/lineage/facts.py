@@ -106,6 +106,16 @@ def _locked_outputs(lock: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
 
 
+def outputs_of(stage: str, folder: Path = Path()) -> list[str]:
+    """The paths that a stage of dvc.yaml writes; empty where there is no such stage."""
+    path = folder / "dvc.yaml"
+    if not path.is_file():
+        return []
+    stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")).get("stages", {})
+    entries = stages.get(stage, {}).get("outs", [])
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
 def hardware() -> dict[str, str]:
     """The processor, its usable cores, memory and accelerator, in words."""
     facts = {"cpu": _cpu_name(), "cores": str(len(os.sched_getaffinity(0))), "system": platform.platform(terse=True)}

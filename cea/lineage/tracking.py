@@ -1,8 +1,11 @@
-"""Lineage in MLflow: the only file that imports it.
+"""Lineage in MLflow.
 
 One run per trained model. ``train`` opens it; ``evaluate`` and ``report`` find it again by the digest of the
 weights, because DVC may restore a training from its cache without running it, and run ids inside outputs would
 make those outputs differ from run to run.
+
+Tracking never stops a stage and never loses a record: what a store does not take is kept in the project's folder
+(`cea.lineage.spool`) and sent when the store answers again.
 """
 
 from __future__ import annotations
@@ -10,34 +13,40 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import platform
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cea.config import Config
-from cea.errors import DataError
+from cea.config import Config, read_params
+from cea.errors import DataError, InputError
+from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG, Heartbeat, is_dead, process_mark
+from cea.lineage.presentation import (
+    CURVES,
+    NOTE_TAG,
+    VIEW_TAG,
+    description,
+    figures,
+    origin_tags,
+    shown_tags,
+    view_state,
+)
+from cea.lineage.spool import WEIGHTS_TAG, Operation, Spool, apply
+from cea.lineage.store import failures, one_line, open_store, own_database, store_error, tracking_uri
 
 CHANGES_NO_RESULT = True
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there should not hold up minutes
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it configures its own logger on import
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
-WEIGHTS_TAG = "cea.weights_sha256"
-PROCESS_TAG = "cea.process"
+CODE_TAG = "cea.code_sha256"
+ERROR_TAG = "error"
+EVALUATION_TAG = "cea.evaluation"
 _LONGEST_VALUE = 500
-_BATCH = 900  # the server takes at most 1000 metrics a call
 
 
 class TrackingConfig(Config):
@@ -49,73 +58,134 @@ class TrackingConfig(Config):
     """Whether to log the machine's load during training."""
 
 
-def project_root() -> Path:
-    """The repository's folder, also inside ``dvc exp run --temp`` and queued runs (they set DVC_ROOT)."""
-    return Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
+@dataclass(frozen=True)
+class NamedData:
+    """A data set as a run's page names it.
 
+    Attributes:
+        name: ``train``, ``val`` or ``test``.
+        digest: of its list, at most 36 characters.
+        source: where the list lies.
+        images: how many.
+        recipes: how many images of each recipe.
+        context: ``training``, ``validation`` or ``testing``.
+    """
 
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where set, else a SQLite file in the project's folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    name: str
+    digest: str
+    source: str
+    images: int
+    recipes: Mapping[str, int]
+    context: str
 
 
 class Tracker:
-    """Runs of one experiment in one store.
+    """Runs of one experiment in one store, or in the project's folder where the store does not answer.
 
     Args:
         config: experiment name and options.
+
+    Raises:
+        ConfigError: MLFLOW_TRACKING_URI is not the address of a store.
     """
 
     def __init__(self, config: TrackingConfig) -> None:
         self._config = config
-        self.client, self.experiment_id = _open_store(config.experiment)
+        self._spool = Spool()
+        self._client: MlflowClient | None = None
+        self.experiment_id = ""
+        try:
+            self._client, self.experiment_id = open_store(config.experiment)
+            self._first_use()
+            with one_line():
+                self._spool.send(self._client)
+        except DataError as error:
+            self._client = None
+            _say_kept(error)
+
+    @property
+    def client(self) -> MlflowClient:
+        """The store.
+
+        Raises:
+            DataError: it does not answer.
+        """
+        if self._client is None:
+            raise DataError(
+                f"tracking store {tracking_uri()}: it does not answer",
+                expected="an MLflow store",
+                remedy="cea runs --sync, once it does",
+            )
+        return self._client
+
+    @property
+    def online(self) -> bool:
+        """Whether the store takes records; from its first failure on it is not asked again."""
+        return self._client is not None
 
     @contextmanager
     def training_run(self, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Iterator[str]:
-        """Open a run with all parameters and lineage tags, yield its id, and close it as finished or failed."""
-        import mlflow
+        """Open a run with all parameters and the tags that are shown, yield its id, and close it.
 
-        mlflow.set_tracking_uri(tracking_uri())
-        self._close_killed_runs()
-        tags = {**tags, PROCESS_TAG: f"{platform.node()}:{os.getpid()}"}
-        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
-        run_id = str(run.info.run_id)
-        with mlflow.start_run(run_id=run_id, log_system_metrics=self._config.system_metrics):
-            mlflow.log_params({key: value[:_LONGEST_VALUE] for key, value in flatten(params).items()})
+        It ends as FINISHED, as FAILED with the error as a tag, or as KILLED where it was interrupted.
+        """
+        self.ask(lambda client: self._close_killed_runs(client))
+        shown = shown_tags(tags) | origin_tags(tags, "python -m pipeline.train") | {PROCESS_TAG: process_mark()}
+        run_id = self._begin(name, shown, {})
+        self._log_params(run_id, params)
+        self.log_bytes(run_id, (json.dumps(dict(tags), indent=1) + "\n").encode(), "lineage.json")
+        heart = Heartbeat(lambda: self._beat(run_id))
+        load = self._system_metrics(run_id)
+        status = "FINISHED"
+        try:
             yield run_id
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            self.set_tags(run_id, {ERROR_TAG: _in_a_line(error)})
+            raise
+        finally:
+            heart.stop()
+            if load is not None:
+                load.finish()
+            self.describe(run_id)
+            self._do(run_id, Operation("end", {"status": status, "time": _now_ms()}))
 
-    def log_datasets(self, digests: Mapping[str, str], context: str) -> None:
-        """Record data sets (path -> DVC digest, at most 36 characters) as inputs of the run now open."""
-        import mlflow
-        from mlflow.data.dataset import Dataset
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-
-        datasets: list[Dataset | None] = [
-            MetaDataset(LocalArtifactDatasetSource(path), path, digest)  # type: ignore[abstract]  # it is usable
-            for path, digest in digests.items()
+    def log_datasets(self, run_id: str, datasets: Sequence[NamedData]) -> None:
+        """Record data sets as inputs of a run, and what they consist of as its artifact ``datasets.json``."""
+        entries = [
+            {
+                "name": one.name,
+                "digest": one.digest,
+                "source": one.source,
+                "profile": {"images": one.images},
+                "context": one.context,
+            }
+            for one in datasets
         ]
-        mlflow.log_inputs(datasets, [context] * len(datasets), [{} for _ in datasets])
+        if not entries:
+            return
+        self._do(run_id, Operation("datasets", {"datasets": entries}))
+        listed = {one.name: {"digest": one.digest, "images": one.images, "recipes": one.recipes} for one in datasets}
+        self.log_bytes(run_id, (json.dumps(listed, indent=1) + "\n").encode(), "datasets.json")
 
     def log_history(self, run_id: str, history: Mapping[str, list[tuple[int, float]]]) -> None:
         """Record curves: metric name -> (step, value) pairs."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        points = [Metric(key, value, now, step) for key, curve in history.items() for step, value in curve]
-        for start in range(0, len(points), _BATCH):
-            self.client.log_batch(run_id, metrics=points[start : start + _BATCH])
+        now = _now_ms()
+        points = [[name, value, now, step] for name, curve in history.items() for step, value in curve]
+        if points:
+            self._do(run_id, Operation("metrics", {"points": points}))
 
     def log_summary(self, run_id: str, summary: Mapping[str, Any]) -> None:
-        """Record every number of a nested summary under its dotted name."""
-        numbers = flatten(summary, text=False)
-        self.log_history(run_id, {_metric_name(key): [(0, float(value))] for key, value in numbers.items()})
+        """Record those numbers of a nested summary that are shown (`cea.lineage.presentation.figures`)."""
+        shown = figures(flatten(summary, text=False))
+        self.log_history(run_id, {key: [(0, float(value))] for key, value in shown.items()})
+        self.describe(run_id)
 
     def log_files(self, run_id: str, files: Mapping[Path, str]) -> None:
         """Attach files or folders (path -> folder in the run's artifacts, '' for the top)."""
         for path, folder in files.items():
-            log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-            log(run_id, str(path), folder or None)
+            self._do(run_id, Operation("files", {"folder": folder}, (path,)))
+        self.describe(run_id)
 
     def log_bytes(self, run_id: str, data: bytes, name: str) -> None:
         """Attach ``data`` as the file ``name``, which may lie in a folder."""
@@ -123,52 +193,67 @@ class Tracker:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            self.client.log_artifacts(run_id, folder)
+            self._do(run_id, Operation("files", {"folder": ""}, (Path(folder),)))
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Add tags to a run."""
-        for key, value in tags.items():
-            self.client.set_tag(run_id, key, value)
+        self._do(run_id, Operation("tags", tags))
 
-    def _close_killed_runs(self) -> None:
-        """Runs that a killed process of this machine left open are closed as such."""
-        opened = self.client.search_runs([self.experiment_id], "attributes.status = 'RUNNING'")
-        for run in opened:
-            host, _, process = run.data.tags.get(PROCESS_TAG, "").rpartition(":")
-            if host == platform.node() and not Path("/proc", process).exists():
-                self.client.set_terminated(run.info.run_id, "KILLED")
+    def describe(self, run_id: str) -> None:
+        """Write the run's description anew from what the store holds of it."""
+        self.ask(lambda client: _describe(client, run_id))
+
+    def adopt_evaluation(self, run_id: str, weights: Path) -> None:
+        """Give a run the figures of an earlier one with the same weights.
+
+        DVC does not evaluate anew where a training brings weights that it has judged already.
+        """
+        self.ask(lambda client: self._adopt(client, run_id, file_sha256(weights)))
+
+    def ask(self, question: Callable[[MlflowClient], Any], default: Any = None) -> Any:
+        """``question``'s answer; ``default`` where the store does not answer."""
+        if self._client is None:
+            return default
+        try:
+            return question(self._client)
+        except failures() as error:
+            self._lose(error)
+            return default
 
     def run_of(self, weights: Path, tags: Mapping[str, str]) -> str:
         """The latest run that trained ``weights``.
 
         Where the store knows none (a training restored from DVC's cache into a fresh store), a new run with
-        ``tags`` is made, so that its figures are never lost.
+        ``tags`` and the parameters of params.yaml is made, so that its figures are never lost.
         """
         digest = file_sha256(weights)
-        runs = self.client.search_runs(
-            [self.experiment_id], f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["attributes.start_time DESC"]
-        )
+        waiting = [run_id for run_id in self._spool.runs() if self._spool.tags_of(run_id).get(WEIGHTS_TAG) == digest]
+        if waiting:
+            return waiting[0]
+        runs = self.ask(lambda client: self._with_weights(client, digest), [])
         if runs:
             return str(runs[0].info.run_id)
-        run = self.client.create_run(
-            self.experiment_id,
-            tags={**tags, WEIGHTS_TAG: digest, "cea.training": "restored from cache"},
-            run_name=f"restored-{digest[:8]}",
-        )
-        self.client.set_terminated(run.info.run_id)
-        return str(run.info.run_id)
+        marks = {WEIGHTS_TAG: digest, "cea.training": "restored from cache"} | code_tag()
+        shown = shown_tags(tags) | origin_tags(tags, "dvc repro") | marks
+        run_id = self._begin(f"restored-{digest[:8]}", shown, {"weights": digest})
+        if Path("params.yaml").is_file():
+            self._log_params(run_id, read_params())
+        self._do(run_id, Operation("end", {"status": "FINISHED", "time": _now_ms()}))
+        return run_id
 
     def other_runs(self, run_id: str, count: int, folder: Path) -> list[OtherRun]:
         """The latest ``count`` finished runs with other weights, their ``summary.json`` copied into ``folder``.
 
         A run without one, or whose artifacts are out of reach, is passed over: a comparison must not stop a report.
         """
-        from mlflow.exceptions import MlflowException
+        found: list[OtherRun] = self.ask(lambda client: self._others(client, run_id, count, folder), [])
+        return found
 
-        own = self.client.get_run(run_id)
+    def _others(self, client: MlflowClient, run_id: str, count: int, folder: Path) -> list[OtherRun]:
+        own = client.get_run(run_id)
         others: list[OtherRun] = []
         weights = {own.data.tags.get(WEIGHTS_TAG)}
-        for run in self.client.search_runs(
+        for run in client.search_runs(
             [self.experiment_id], "attributes.status = 'FINISHED'", order_by=["attributes.start_time DESC"]
         ):
             if len(others) == count or run.data.tags.get(WEIGHTS_TAG) in weights:
@@ -176,13 +261,85 @@ class Tracker:
             place = folder / run.info.run_id
             place.mkdir(parents=True, exist_ok=True)
             try:
-                summary = Path(self.client.download_artifacts(run.info.run_id, "summary.json", str(place)))
-            except (MlflowException, OSError):
+                summary = Path(client.download_artifacts(run.info.run_id, "summary.json", str(place)))
+            except failures():
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))
             name = f"{run.info.run_name} ({run.info.run_id[:6]})"
-            others.append(OtherRun(name, summary, _without_seeds(run.data.params) == _without_seeds(own.data.params)))
+            others.append(OtherRun(name, summary, _is_repeat(run, own)))
         return others
+
+    def _first_use(self) -> None:
+        def share_view(client: MlflowClient) -> None:
+            if VIEW_TAG not in client.get_experiment(self.experiment_id).tags:
+                client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state())
+
+        self.ask(share_view)
+
+    def _begin(self, name: str, tags: Mapping[str, str], more: Mapping[str, Any]) -> str:
+        start = {"experiment": self._config.experiment, "name": name, "tags": dict(tags), "time": _now_ms()}
+        run = self.ask(lambda client: client.create_run(self.experiment_id, tags=dict(tags), run_name=name))
+        return str(run.info.run_id) if run is not None else self._spool.begin({**start, **more})
+
+    def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        flat = {key: value[:_LONGEST_VALUE] for key, value in flatten(params).items()}
+        if flat:
+            self._do(run_id, Operation("params", flat))
+
+    def _do(self, run_id: str, operation: Operation) -> None:
+        if self._client is not None:
+            try:
+                return apply(self._client, run_id, operation)
+            except failures() as error:
+                self._lose(error)
+        try:
+            self._spool.keep(run_id, operation)
+        except OSError as error:
+            logging.warning("tracking: %s of run %s is lost: %s", operation.kind, run_id, error)
+
+    def _lose(self, error: Exception) -> None:
+        if self._client is not None:
+            self._client = None
+            _say_kept(store_error(error))
+
+    def _beat(self, run_id: str) -> None:
+        self.ask(lambda client: client.set_tag(run_id, ALIVE_TAG, str(int(time.time()))))
+
+    def _system_metrics(self, run_id: str) -> Any:
+        if not self._config.system_metrics or self._client is None:
+            return None
+        import mlflow
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        mlflow.set_tracking_uri(tracking_uri())
+        monitor: Any = SystemMetricsMonitor(run_id)  # type: ignore[no-untyped-call]
+        monitor.start()
+        return monitor
+
+    def _close_killed_runs(self, client: MlflowClient) -> None:
+        for run in open_runs(client, self.experiment_id):
+            if run_is_dead(run):
+                client.set_terminated(run.info.run_id, "KILLED")
+
+    def _with_weights(self, client: MlflowClient, digest: str) -> list[Run]:
+        query = f"tags.`{WEIGHTS_TAG}` = '{digest}'"
+        return list(client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
+
+    def _adopt(self, client: MlflowClient, run_id: str, digest: str) -> None:
+        for run in self._with_weights(client, digest):
+            if run.info.run_id == run_id or "gain_psnr" not in run.data.metrics:
+                continue
+            wanted = {key for key in run.data.metrics if key not in CURVES and not key.startswith("training/")}
+            self.log_history(run_id, {key: [(0, run.data.metrics[key])] for key in sorted(wanted)})
+            with TemporaryDirectory() as folder:
+                for name in ("summary.json", "example.jpg"):
+                    try:
+                        path = Path(client.download_artifacts(run.info.run_id, name, folder))
+                    except failures():  # a figure without its file is better than none
+                        continue
+                    self.log_files(run_id, {path: ""})
+            self.set_tags(run_id, {EVALUATION_TAG: f"of run {run.info.run_id}, which has the same weights"})
+            return
 
 
 @dataclass(frozen=True)
@@ -194,6 +351,13 @@ class OtherRun:
     repeat: bool
 
 
+def _is_repeat(run: Run, own: Run) -> bool:
+    """Equal code and equal parameters, seeds apart; what is not recorded is not taken for equal."""
+    codes = {run.data.tags.get(CODE_TAG), own.data.tags.get(CODE_TAG)}
+    params = [_without_seeds(one.data.params) for one in (run, own)]
+    return len(codes) == 1 and None not in codes and bool(params[0]) and params[0] == params[1]
+
+
 def _without_seeds(params: Mapping[str, str]) -> dict[str, str]:
     """The parameters that decide a result, chance apart."""
     return {key: value for key, value in params.items() if not key.endswith("seed") and key.split(".")[0] in _DECIDING}
@@ -203,7 +367,7 @@ _DECIDING = ("ingest", "synthesize", "recipes", "shard", "model", "train")
 
 
 class LiveCurves:
-    """Sends each point of the training curves as it is made.
+    """Sends each point of those training curves that are shown as it is made.
 
     Args:
         tracker: where to.
@@ -217,12 +381,14 @@ class LiveCurves:
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
         """Send ``values`` at ``step``."""
-        self._tracker.log_history(self._run_id, {name: [(step, value)] for name, value in values.items()})
-        self._sent.update((name, step) for name in values)
+        shown = {name: [(step, value)] for name, value in values.items() if name in CURVES}
+        self._tracker.log_history(self._run_id, shown)
+        self._sent.update((name, step) for name in shown)
 
     def complete(self, history: Mapping[str, list[tuple[int, float]]]) -> None:
         """Send what a run that was resumed had recorded before it was killed."""
-        rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in history.items()}
+        shown = {name: curve for name, curve in history.items() if name in CURVES}
+        rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in shown.items()}
         self._tracker.log_history(self._run_id, rest)
 
 
@@ -231,13 +397,15 @@ def runs_of_weights(digest: str) -> list[dict[str, str]]:
 
     Empty where the project has no store yet; a store is not made for the asking.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (project_root() / "mlflow.db").is_file():
+    database = own_database()
+    if database is not None and not database.is_file():
         return []
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri())
-    names = {one.experiment_id: one.name for one in client.search_experiments()}
-    runs = client.search_runs(list(names), f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["start_time DESC"])
+    with one_line():
+        client = MlflowClient(tracking_uri())
+        names = {one.experiment_id: one.name for one in client.search_experiments()}
+        runs = client.search_runs(list(names), f"tags.`{WEIGHTS_TAG}` = '{digest}'", order_by=["start_time DESC"])
     return [
         {
             "id": run.info.run_id,
@@ -268,34 +436,54 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _metric_name(key: str) -> str:
-    return "".join(char if char.isalnum() or char in "_-./ " else "_" for char in key)
+def code_digest(listings: Path) -> str | None:
+    """One digest of the code that decides a result, of the folder that stage ``code`` writes; None where it is absent.
+
+    The report's own code is left out: it changes no number.
+    """
+    files = sorted(path for path in listings.rglob("*.txt") if path.name != "report.txt")
+    if not files:
+        return None
+    lines = (f"{path.relative_to(listings).as_posix()} {file_sha256(path)}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _open_store(experiment: str) -> tuple[MlflowClient, str]:
-    """Client and experiment id; the first use of a fresh SQLite file is serialised across processes."""
-    from filelock import FileLock
+def code_tag() -> dict[str, str]:
+    """The tag of `code_digest` for the project in the current folder; empty where unknown."""
+    from cea.lineage.facts import outputs_of
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with warnings.catch_warnings(), FileLock(project_root() / ".mlflow.lock"):
-        warnings.simplefilter("ignore")
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        client = MlflowClient(tracking_uri())
-        try:
-            return client, _experiment_id(client, experiment)
-        except MlflowException as error:
-            raise DataError(
-                f"tracking store {tracking_uri()}: {str(error).splitlines()[0]}",
-                expected="an MLflow store that answers",
-                remedy="start the server, or unset MLFLOW_TRACKING_URI to use the project's own SQLite file",
-            ) from None
+    for path in outputs_of("code"):
+        digest = code_digest(Path(path))
+        if digest is not None:
+            return {CODE_TAG: digest}
+    return {}
 
 
-def _experiment_id(client: MlflowClient, experiment: str) -> str:
-    known = client.get_experiment_by_name(experiment)
-    if known is not None:
-        return str(known.experiment_id)
-    location = None if os.environ.get("MLFLOW_TRACKING_URI") else (project_root() / "mlartifacts").as_uri()
-    return str(client.create_experiment(experiment, artifact_location=location))
+def open_runs(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """The runs of an experiment that have not ended."""
+    return list(client.search_runs([experiment_id], "attributes.status = 'RUNNING'"))
+
+
+def run_is_dead(run: Run) -> bool:
+    """Whether the process of a run that is still open is gone."""
+    return is_dead(run.data.tags.get(PROCESS_TAG, ""), run.data.tags.get(ALIVE_TAG), run.info.start_time)
+
+
+def _describe(client: MlflowClient, run_id: str) -> None:
+    run = client.get_run(run_id)
+    names = {file.path for file in client.list_artifacts(run_id)}
+    address = f"get-artifact?path=example.jpg&run_uuid={run_id}" if "example.jpg" in names else None
+    client.set_tag(run_id, NOTE_TAG, description(run_id, run.data.params, run.data.metrics, address))
+
+
+def _say_kept(error: InputError) -> None:
+    logging.warning("tracking: %s; until then records are kept in .mlflow-spool (cea runs --sync sends them)", error)
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:_LONGEST_VALUE]
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -16,7 +17,8 @@ from cea.config import load
 from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
-from cea.lineage.tracking import WEIGHTS_TAG, LiveCurves, Tracker, TrackingConfig, file_sha256
+from cea.lineage.spool import WEIGHTS_TAG
+from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag, file_sha256
 from cea.types import ImageU8
 
 CHANGES_NO_RESULT = True
@@ -60,17 +62,20 @@ class TrainingRun:
         summary: Mapping[str, Any],
     ) -> None:
         """Complete the curves, attach the weights and what made them, and write the facts to ``record`` (JSON)."""
+        whole = self._record(weights)
+        facts = {**self.facts, "run": {"id": self.run_id, "name": self.name, "record": to_line(whole)}}
+        write_bytes(record, (json.dumps(facts, indent=2) + "\n").encode())
         self.live.complete(history)
         self.tracker.set_tags(self.run_id, {WEIGHTS_TAG: file_sha256(weights)})
-        self.tracker.log_files(self.run_id, {weights: "model", Path("params.yaml"): "", Path("dvc.lock"): ""})
+        beside = [path for path in (weights, weights.with_name("history.parquet")) if path.is_file()]
+        files = dict.fromkeys(beside, "model") | {Path("params.yaml"): "", Path("dvc.lock"): ""}
+        self.tracker.log_files(self.run_id, files)
         self.tracker.log_bytes(self.run_id, uncommitted_changes() or b"", "uncommitted.diff")
         self.tracker.log_summary(self.run_id, summary)
-        whole = self._record(weights)
         with TemporaryDirectory() as folder:
             write_record(whole, Path(folder))
             self.tracker.log_files(self.run_id, {Path(folder): FOLDER})
-        facts = {**self.facts, "run": {"id": self.run_id, "name": self.name, "record": to_line(whole)}}
-        write_bytes(record, (json.dumps(facts, indent=2) + "\n").encode())
+        self.tracker.adopt_evaluation(self.run_id, weights)
 
     def _record(self, weights: Path) -> Record:
         digests = {path.name: file_sha256(path) for path in sorted(weights.parent.glob("*.safetensors"))}
@@ -90,10 +95,27 @@ def tracked(params: Mapping[str, Any], name: str) -> Iterator[TrainingRun]:
     digests = dependency_digests(_STAGE)
     facts = lineage(params["seed"])
     tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
+    tags |= code_tag()
     if os.environ.get(COMPARISON):
         tags[COMPARISON_TAG] = os.environ[COMPARISON]
     name = os.environ.get("DVC_EXP_NAME") or name
     started = time.monotonic()
     with tracker.training_run(name, params, tags) as run_id:
-        tracker.log_datasets({path: digest for path, digest in digests.items() if "dataset" in path}, "training")
+        tracker.log_datasets(run_id, named_datasets(digests))
         yield TrainingRun(tracker, run_id, name, params, started, facts, LiveCurves(tracker, run_id))
+
+
+_CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}
+
+
+def named_datasets(digests: Mapping[str, str]) -> list[NamedData]:
+    """The splits whose lists are among a stage's dependencies (path -> DVC digest), and the others beside them."""
+    lists = [Path(path) for path in digests if Path(path).stem in _CONTEXTS and Path(path).suffix == ".json"]
+    found = []
+    for name, context in _CONTEXTS.items():
+        for path in sorted({one.with_name(f"{name}.json") for one in lists}):
+            if path.is_file():
+                counts = {recipe: one["samples"] for recipe, one in json.loads(path.read_bytes())["recipes"].items()}
+                digest = digests.get(str(path)) or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+                found.append(NamedData(name, digest, str(path), sum(counts.values()), counts, context))
+    return found

@@ -201,17 +201,24 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
     assert run["tags"]["seed"] == run["params"]["seed"]
     assert len(run["tags"]["git.commit"]) == 40
     assert run["tags"]["git.dirty"] == "false"
-    assert {"versions.torch", "hardware.cpu"} <= set(run["tags"])
+    assert {"versions.torch", "hardware.cpu", "cea.code_sha256"} <= set(run["tags"])
     assert run["metrics"]["gain_psnr"] == project.summary()["gain_psnr"]
     assert set(project.summary()["routing"]) == {"encoder_0", "encoder_1", "middle"}
-    for site, components in project.summary()["routing"].items():
-        assert components
-        for name, figures in components.items():
-            assert run["metrics"][f"routing.{site}.{name}.images"] == figures["images"]
-    assert {"params.yaml", "dvc.lock", "pictures", "report.html"} <= set(run["artifacts"])
-    assert run["model"] == ["model/best.safetensors"]
+    assert all(project.summary()["routing"].values())
+    assert len(run["metrics"]) < 30
+    assert {name for name in run["metrics"] if name.startswith("gain_psnr_db/")} == {
+        f"gain_psnr_db/{recipe}" for recipe in project.summary()["recipes"]
+    }
+    assert {"params.yaml", "dvc.lock", "pictures", "report.html", "summary.json", "lineage.json"} <= set(
+        run["artifacts"]
+    )
+    assert run["model"] == ["model/best.safetensors", "model/history.parquet"]
     trained = {dep["path"]: dep["md5"] for dep in lock["train"]["deps"]}
-    assert dict(run["inputs"]) == {path: digest for path, digest in trained.items() if "dataset" in path}
+    inputs = dict(run["inputs"])
+    assert set(inputs) == {"train", "val", "test"}
+    assert {name: inputs[name] for name in ("train", "val")} == {
+        name: trained[f"data/dataset/{name}.json"] for name in ("train", "val")
+    }
     for path, digest in trained.items():
         assert run["tags"][f"dvc.dep.{path}"] == digest
 
@@ -347,9 +354,7 @@ print(json.dumps({run.info.run_name: [run.data.params["train.seed"], sorted(run.
     logged = json.loads(project.run(sys.executable, "-c", script).stdout.splitlines()[-1])
     assert {name: seed for name, (seed, _) in logged.items()} == {"cmp-cea-s1": "1", "cmp-film-s1": "1"}
     for _, metrics in logged.values():
-        assert {"cost.parameters", "cost.gmacs_224", "cost.forward_32_ms", "cost.forward_16x48_mb", "gain_psnr"} <= set(
-            metrics
-        )
+        assert {"cost/parameters", "cost/gmacs_224px", "gain_psnr"} <= set(metrics)
     shutil.rmtree(project.folder / "comparison")
 
 

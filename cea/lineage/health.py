@@ -1,0 +1,237 @@
+"""What can be wrong with a project's surroundings: versions, locks, the MLflow store, disk, GPU, environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cea.errors import InputError
+from cea.io.images import write_bytes
+from cea.lineage.cache import cache_folder
+from cea.lineage.facts import git
+from cea.lineage.project import open_project
+from cea.lineage.runs import close_dead_runs, experiment_name, send_waiting
+from cea.lineage.spool import Spool
+from cea.lineage.store import one_line, open_store, own_database
+from cea.lineage.tracking import open_runs, run_is_dead
+
+CHANGES_NO_RESULT = True
+
+LEAST_FREE_GB = 5
+"""A default run with its environment needs less."""
+
+CHANGING = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ATEN_CPU_CAPABILITY",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OPENBLAS_CORETYPE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENCV_CPU_DISABLE",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONPATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CEA_WORKERS",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "DVC_ROOT",
+    "DVC_EXP_NAME",
+)
+"""Environment variables that change numbers, speed, or where records go."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: ``versions``, ``dvc``, ``mlflow``, ``disk``, ``gpu`` or ``environment``.
+        text: what was found.
+        bad: whether something must be done.
+        remedy: what to do; '' where there is nothing.
+        fix: does the remedy, where that can lose nothing.
+    """
+
+    subject: str
+    text: str
+    bad: bool = False
+    remedy: str = ""
+    fix: Callable[[], object] | None = None
+
+
+def examine(root: Path) -> Iterator[Finding]:
+    """Everything that is looked at, in the order in which it should be mended."""
+    yield from versions(root)
+    yield from lock_files(root)
+    yield from store(root)
+    yield from disk(root)
+    yield gpu()
+    yield from environment()
+
+
+def versions(root: Path) -> Iterator[Finding]:
+    """Installed packages against requirements.lock, and whether the environment's commands start."""
+    path = root / "requirements.lock"
+    if not path.is_file():
+        yield Finding("versions", "no requirements.lock here", True, "run this in the project's folder")
+        return
+    locked = dict(line.split("==") for line in path.read_text().splitlines() if "==" in line and line[0] != "#")
+    missing, other = [], []
+    for name, wanted in locked.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            missing.append(name)
+            continue
+        if found.split("+")[0] != wanted.split(";")[0].strip().split("+")[0]:
+            other.append(f"{name} {found} for {wanted}")
+    for what, names in (("differ from requirements.lock", other), ("of requirements.lock are missing", missing)):
+        if names:
+            remedy = "rm .venv/.ready && make setup"
+            yield Finding("versions", f"{len(names)} packages {what}: {_few(names)}", True, remedy)
+    if not missing and not other:
+        yield Finding("versions", f"{len(locked)} packages as in requirements.lock")
+    yield from _commands()
+
+
+def _commands() -> Iterator[Finding]:
+    script = Path(sys.prefix, "bin", "dvc")
+    first = script.read_bytes().split(b"\n", 1)[0].decode(errors="replace") if script.is_file() else ""
+    interpreter = Path(first.removeprefix("#!").strip())
+    if first.startswith("#!/") and " " not in first and not interpreter.exists():
+        text = f"{script} starts with {interpreter}, which is not there: the environment was moved"
+        yield Finding("versions", text, True, "rm -r .venv && make setup")
+    found = shutil.which("dvc")
+    if found is None or Path(found).resolve().parent != script.resolve().parent:
+        text = f"dvc on the PATH is {found or 'none'}: queued experiments would stay queued or run elsewhere"
+        yield Finding("versions", text, script.is_file(), f"export PATH={script.parent}:$PATH, or use make")
+
+
+def lock_files(root: Path) -> Iterator[Finding]:
+    """dvc.lock as DVC writes it, and no lock that a killed DVC left."""
+    if (root / "dvc.lock").is_file():
+        try:
+            stages = open_project(root).stages
+            yield Finding("dvc", f"dvc.lock: {len(stages)} stages")
+        except InputError:
+            whole = git("show", "HEAD:./dvc.lock", folder=root)
+            fix = None if whole is None else lambda: _replace_lock(root, whole)
+            yield Finding("dvc", "dvc.lock is cut short or not DVC's", True, "git checkout dvc.lock; dvc repro", fix)
+    else:
+        yield Finding("dvc", "no dvc.lock: the pipeline has not run here", False, "dvc repro")
+    lock = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        holders = _holders(json.loads(lock.read_bytes() or b"{}")) if lock.is_file() else set()
+    except (ValueError, AttributeError, TypeError):
+        yield Finding("dvc", f"{lock} is damaged", True, "remove it while no dvc runs", lock.unlink)
+        return
+    alive = sorted(pid for pid in holders if Path("/proc", str(pid)).exists())
+    if alive:
+        yield Finding("dvc", f"running now: process {_few(list(map(str, alive)))}")
+
+
+def _holders(lock: dict[str, dict[str, Any]]) -> set[int]:
+    found = set()
+    for entry in lock.values():
+        for holder in entry.values():
+            found |= {int(one["pid"]) for one in (holder if isinstance(holder, list) else [holder]) if one}
+    return found
+
+
+def _replace_lock(root: Path, whole: bytes | None) -> None:
+    path = root / "dvc.lock"
+    path.replace(path.with_name("dvc.lock.broken"))
+    write_bytes(path, whole or b"")
+
+
+def store(root: Path) -> Iterator[Finding]:
+    """The MLflow store: whether it answers, runs that were left open, records that wait."""
+    waiting = Spool().runs()
+    database = own_database()
+    if database is not None and not database.is_file():
+        yield Finding("mlflow", "no runs yet", False)
+    else:
+        try:
+            client, experiment = open_store(experiment_name(), create=False)
+            with one_line():
+                opened = open_runs(client, experiment)
+                gone = client.search_runs([experiment], run_view_type=2)
+        except InputError as error:
+            yield Finding("mlflow", error.what, True, error.remedy)
+        else:
+            dead = [run.info.run_name for run in opened if run_is_dead(run)]
+            yield Finding("mlflow", f"the store answers; {len(opened) - len(dead)} runs in progress")
+            if dead:
+                text = f"{len(dead)} runs were left open by processes that are gone: {_few(dead)}"
+                yield Finding("mlflow", text, True, "cea doctor --fix marks them KILLED", close_dead_runs)
+            if gone:
+                text = f"{len(gone)} deleted runs still hold their artifacts"
+                yield Finding("mlflow", text, False, "cea runs --delete, or mlflow gc")
+    if waiting:
+        yield Finding("mlflow", f"{len(waiting)} runs wait to be sent", True, "cea runs --sync", send_waiting)
+
+
+def disk(root: Path) -> Iterator[Finding]:
+    """Free space, and what grows with the command that trims it."""
+    free = shutil.disk_usage(root).free / 1e9
+    yield Finding("disk", f"{free:.0f} GB free", free < LEAST_FREE_GB, "trim what follows" * (free < LEAST_FREE_GB))
+    growing = (
+        (cache_folder(root), "dvc gc --workspace --all-commits --all-experiments"),
+        (root / "mlartifacts", "cea runs --delete RUN"),
+        (root / "data" / "state", "goes when the training has ended"),
+        (root / ".dvc" / "tmp" / "exps", "dvc queue remove --all; dvc exp clean"),
+        (root / "comparison", "rm -r comparison"),
+    )
+    for place, remedy in growing:
+        if place.is_dir():
+            yield Finding("disk", f"{place.relative_to(root)}: {_size(place) / 1e9:.2f} GB", False, remedy)
+
+
+def gpu() -> Finding:
+    """What PyTorch trains on."""
+    try:
+        import torch
+    except ImportError:
+        return Finding("gpu", "PyTorch is not installed", True, "make setup")
+    if torch.cuda.is_available():
+        return Finding("gpu", f"{torch.cuda.get_device_name(0)}, PyTorch {torch.__version__}")
+    if Path("/proc/driver/nvidia/version").exists():
+        text = f"an NVIDIA driver is here, but PyTorch {torch.__version__} sees no GPU"
+        return Finding("gpu", text, True, "make setup TORCH=system, with a PyTorch for CUDA (docs/gpu.md)")
+    return Finding("gpu", "none: training runs on the processor")
+
+
+def environment() -> Iterator[Finding]:
+    """Variables that change numbers, speed or where records go."""
+    stray = [f"{name}={os.environ[name]}" for name in CHANGING if name in os.environ]
+    if stray:
+        names = " ".join(entry.split("=")[0] for entry in stray)
+        text = "set, and they change numbers, speed or where records go: " + ", ".join(map(_hidden, stray))
+        yield Finding("environment", text, False, f"unset {names} unless you mean it")
+    else:
+        yield Finding("environment", "nothing set that changes results")
+
+
+def _hidden(entry: str) -> str:
+    """An address may hold a password."""
+    name, _, value = entry.partition("=")
+    return f"{name}=..." if "@" in value else entry
+
+
+def _size(place: Path) -> int:
+    return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file())
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
