@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from cea.errors import DataError
 from cea.lineage.record import FOLDER, Record, from_text, read_record
-from cea.lineage.tracking import WEIGHTS_TAG, file_sha256, project_root, tracking_uri
+from cea.lineage.spool import WEIGHTS_TAG
+from cea.lineage.store import project_root, tracking_uri
+from cea.lineage.tracking import file_sha256
 
 CHANGES_NO_RESULT = True
 

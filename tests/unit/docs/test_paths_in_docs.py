@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cea.lineage.tracking import WEIGHTS_TAG
+from cea.lineage.spool import WEIGHTS_TAG
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = sorted(
