@@ -85,6 +85,14 @@ class Registry(Mapping[str, T], Generic[T]):
             return plugins[name]
         return _target_of(self[name])
 
+    def check_plugins(self) -> None:
+        """Refuse a plug-in that cannot be imported, or whose name is taken: a built-in would be used in its place.
+
+        Raises:
+            ConfigError: naming the file in ``plugins/``.
+        """
+        self._plugins()
+
     def _load(self, name: str) -> T:
         if name in self._lazy:
             return _import(self._lazy[name], self.kind)

@@ -1,4 +1,4 @@
-"""Check params.yaml to the last key; ``make repro`` does so before it starts.
+"""Check params.yaml to the last key: ``make repro`` does so before it starts, and stage ``code`` before any other.
 
 Each stage validates its own section again; this finds a wrong value of a late stage before the early ones have run.
 """
@@ -6,18 +6,24 @@ Each stage validates its own section again; this finds a wrong value of a late s
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from cea.config import Config, load, read_params
-from cea.data.ingest import IngestConfig
+from cea.config import Config, load, read_params, section
+from cea.data.ingest import IngestConfig, check_sources
 from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
+from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.recipes import read_recipes
 from cea.errors import ConfigError, InputError
 from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.lineage.tracking import TrackingConfig
+from cea.models.adapters.registry import ADAPTERS
+from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelSection
 from cea.models.measure.config import CostConfig
+from cea.registry import Registry
 from cea.report.config import ReportConfig
 from cea.training.config import TrainConfig
 
@@ -35,17 +41,44 @@ SECTIONS: dict[str, type[Config]] = {
 
 
 def check(root: Path) -> None:
-    """Raise a ConfigError for the first thing that is wrong under ``root``."""
+    """Raise a ConfigError or DataError for the first thing that is wrong under ``root``."""
     params = read_params(root / "params.yaml")
-    for key, model in SECTIONS.items():
-        load(model, params, key)
-    if not any(recipe.training for recipe in read_recipes(params).values()):
+    check_seed(params)
+    FAMILIES.check_plugins()
+    recipes = read_recipes(params)
+    for key, kind in SECTIONS.items():
+        load(kind, params, key)
+    if not any(recipe.training for recipe in recipes.values()):
         raise ConfigError(
             "every recipe says training: false",
             expected="at least one to train on",
             remedy="remove one training: false",
         )
+    model = load(ModelSection, params, "model")
+    check_component("model.adapter", ADAPTERS, model.adapter)
+    check_component("model.block", BLOCKS, model.block)
+    if model.equal_to is not None:
+        check_component("model.equal_to", ADAPTERS, model.equal_to)
+    check_sources(load(IngestConfig, params, "ingest"), root)
     check_folders(load(EvaluationConfig, params, "evaluate"), root)
+
+
+def check_seed(params: Mapping[str, Any]) -> None:
+    """Refuse a seed that is no whole number."""
+    seed = section(params, "seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed = {seed!r}", expected="a whole number from 0 to 2^63 - 1", remedy="for example 2026")
+
+
+def check_component(key: str, registry: Registry[Any], name: str) -> None:
+    """Refuse the ``name`` under ``key`` if ``registry`` has none such, or an address there that cannot be imported."""
+    try:
+        if ":" in name:
+            registry[name]
+        else:
+            registry.target(name)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error.what}", expected=error.expected, remedy=error.remedy) from None
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main(paths: Namespace) -> None:
         for name in remove_others(folder, seen):
             logging.info("removed %s: params.yaml has no such recipe any more", folder / name)
         names = {name: trained for name, trained in seen.items() if trained or split == "test"}
-        write_split(getattr(paths, split), list_split(folder, names))
+        write_split(getattr(paths, split), list_split(folder, names, labels=split == "test"))
 
 
 if __name__ == "__main__":

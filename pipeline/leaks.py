@@ -11,7 +11,7 @@ import polars as pl
 from cea.config import load, read_params
 from cea.data.clean import read_clean
 from cea.data.leaks import check_leaks
-from cea.data.testsets import find_sets
+from cea.data.testsets import find_sets, remove_lists
 from cea.evaluation.config import EvaluationConfig
 from cea.io.images import write_bytes
 from pipeline import stage
@@ -21,8 +21,15 @@ VERDICT = b'{"leaks": 0}\n'
 
 
 def main(paths: Namespace) -> None:
-    """Compare every photograph that is trained or validated on with the benchmarks' test images."""
-    benchmarks = load(EvaluationConfig, read_params(), "evaluate").testsets
+    """Compare every photograph that is trained or validated on with the benchmarks' test images.
+
+    Lists of sets that params.yaml names no more go first: in a clone they would not be there, and all differ.
+    """
+    config = load(EvaluationConfig, read_params(), "evaluate")
+    benchmarks = config.testsets
+    for folder, names in ((paths.testsets, benchmarks), (paths.testsets / "photographs", config.photographs)):
+        for name in remove_lists(folder, names):
+            logging.info("removed the list of %s: params.yaml has no such set any more", name)
     if benchmarks:
         sets = [one for entry in benchmarks.values() for one in find_sets(Path(entry.path), entry.layout, entry.pairs)]
         used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))
@@ -34,4 +41,4 @@ def main(paths: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "clean", "verdict")
+    stage.run(main, "clean", "testsets", "verdict")

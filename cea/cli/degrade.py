@@ -74,8 +74,10 @@ def degrade(
 def _recipe(name: str, params: Path) -> tuple[str, Any]:
     """The recipe of ``params``, or a shipped one; a ``params.yaml`` of another project hides none of these."""
     from cea.config import read_params
+    from cea.degradations.contract.registry import FAMILIES
     from cea.degradations.engine.shipped import find
 
+    FAMILIES.check_plugins()
     if params == Path("params.yaml") and not params.exists():
         return find(name)
     try:

@@ -8,12 +8,16 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import polars as pl
 from pydantic import ValidationError
 
 from cea.config import Config
-from cea.data.shards import read_index
+from cea.data.shards import Part, read_index, read_part
 from cea.errors import DataError
 from cea.io.images import write_bytes
+
+LABELS: tuple[Part, ...] = ("severity", "record")
+"""The members of a sample that are judged with and not trained on."""
 
 
 class RecipeShards(Config):
@@ -22,7 +26,9 @@ class RecipeShards(Config):
     samples: int
     """How many."""
     sha256: str
-    """Digest of their index, which holds the hash of every sample's decoded pixels."""
+    """Digest of what is trained on: the decoded pixels of every sample, in order."""
+    labels: str | None = None
+    """Digest of what is judged on besides, severity maps and records; None for splits that are trained on."""
     seen: bool
     """Whether the network is trained on this recipe."""
 
@@ -38,31 +44,52 @@ class SplitList(Config):
         return tuple(parent / name for name, one in self.recipes.items() if seen is None or one.seen == seen)
 
 
-def list_split(parent: Path, recipes: Mapping[str, bool]) -> SplitList:
+def list_split(parent: Path, recipes: Mapping[str, bool], *, labels: bool = False) -> SplitList:
     """The list of the shard folders ``parent/<recipe>``.
 
     Args:
         parent: the folder of one split.
         recipes: name -> whether it is trained on.
+        labels: whether severity maps and records are digested, too.
 
     Raises:
         DataError: shards that are missing or damaged.
     """
-    return SplitList(
-        recipes={
-            name: RecipeShards(
-                samples=len(read_index(parent / name)),
-                sha256=hashlib.sha256((parent / name / "index.parquet").read_bytes()).hexdigest(),
-                seen=seen,
-            )
-            for name, seen in recipes.items()
-        }
+    return SplitList(recipes={name: _list(parent / name, seen, labels) for name, seen in recipes.items()})
+
+
+def _list(folder: Path, seen: bool, labels: bool) -> RecipeShards:
+    index = read_index(folder)
+    return RecipeShards(
+        samples=len(index),
+        sha256=pixel_digest(index),
+        labels=_label_digest(folder, index) if labels else None,
+        seen=seen,
     )
+
+
+def pixel_digest(index: pl.DataFrame) -> str:
+    """64 hex digits of the samples of a shard folder, their pixels and their order; nothing of their labels.
+
+    The index has offsets and sizes of all members as well, which change with the length of a label's PNG or JSON.
+    """
+    pixels = index.select("sample_id", "clean_id", "recipe", "height", "width", "clean_sha256", "degraded_sha256")
+    return hashlib.sha256(pixels.write_csv().encode()).hexdigest()
+
+
+def _label_digest(folder: Path, index: pl.DataFrame) -> str:
+    """64 hex digits of severity maps, records and what the index says of components and evenness."""
+    digest = hashlib.sha256()
+    for row in index.iter_rows(named=True):
+        digest.update(json.dumps([row["sample_id"], row["uniform"], row["components"]]).encode())
+        for part in LABELS:
+            digest.update(hashlib.sha256(read_part(folder, row, part)).digest())
+    return digest.hexdigest()
 
 
 def write_split(path: Path, split: SplitList) -> None:
     """Write the list as JSON."""
-    write_bytes(path, (json.dumps(split.model_dump(), indent=1) + "\n").encode())
+    write_bytes(path, (json.dumps(split.model_dump(exclude_none=True), indent=1) + "\n").encode())
 
 
 def read_split(path: Path) -> SplitList:

@@ -19,7 +19,7 @@ from cea.data import png
 from cea.data.clean import SCHEMA, TABLE
 from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
-from cea.data.sources.base import Item, Loaded
+from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.leaves import leaves
 from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig, assign
@@ -101,7 +101,7 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1) -> Report:
         DataError: a source is missing or empty, nothing usable is in it, something unusable is and
             ``unusable`` says refuse, too few photographs to split, or the disk is full.
     """
-    items = [*_photographs(config), *leaves(config.leaves)]
+    items = [*_source(config).items(), *leaves(config.leaves)]
     with atomic_folder(folder) as partial:
         looked_at = Parallel(n_jobs=workers, return_as="generator")(
             delayed(_take)(item, partial, config) for item in items
@@ -116,13 +116,29 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1) -> Report:
     return report
 
 
-def _photographs(config: IngestConfig) -> Sequence[Item]:
+def check_sources(config: IngestConfig, root: Path) -> None:
+    """Refuse what is wrong with the chosen source and with the folder that DVC watches, before anything has run.
+
+    Raises:
+        ConfigError: an unknown source or setting.
+        DataError: ``ingest.sources.folder.path`` is no folder below ``root``, nor an absolute one.
+    """
+    _source(config)
+    path = config.sources.get("folder", {}).get("path")
+    if isinstance(path, str) and not (root / path).is_dir():
+        raise DataError(
+            f"ingest.sources.folder.path = {path!r}: no such folder",
+            expected="a folder, in full or below the project's (~ is not expanded): DVC watches it",
+            remedy="correct the path, or set it to data/raw",
+        )
+
+
+def _source(config: IngestConfig) -> Source[Any]:
     for name in config.sources:
         if name not in SOURCES:
             SOURCES[name]  # raises, with the nearest name
     kind = SOURCES[config.source]
-    settings = parse(kind.Config, config.sources.get(config.source), f"ingest.sources.{config.source}")
-    return kind(settings).items()
+    return kind(parse(kind.Config, config.sources.get(config.source), f"ingest.sources.{config.source}"))
 
 
 def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:

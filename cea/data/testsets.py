@@ -6,7 +6,7 @@ Nothing is copied or renamed. Every image is either in a pair or in a list of wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cea.data.judged import JudgedSet, plain_sets, printable, read_set
@@ -32,6 +32,14 @@ def list_files(folder: Path) -> str:
     return "".join(
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in files
     )
+
+
+def remove_lists(folder: Path, names: Collection[str]) -> list[str]:
+    """Remove the lists ``<name>.txt`` right in ``folder`` that belong to none of ``names``; what was removed."""
+    others = sorted(path for path in folder.glob("*.txt") if path.stem not in names)
+    for path in others:
+        path.unlink()
+    return [path.stem for path in others]
 
 
 def find_sets(folder: Path, layout: Layout = "auto", pairs: str | None = None) -> list[JudgedSet]:

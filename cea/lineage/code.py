@@ -9,42 +9,61 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from cea.errors import DataError
-
-TARGET = re.compile(r"^([A-Za-z_]\w*(?:\.\w+)*):\w+$")
-"""How registries name a component: ``module:Name``."""
 
 NEUTRAL = "CHANGES_NO_RESULT"
 """A module that sets this name to True at its top (progress lines, tracking) is left out with what only it imports."""
 
 
-def closure(modules: Iterable[str], root: Path, wanted: Callable[[str], bool] = lambda _: False) -> set[Path]:
-    """Files below ``root``, relative to it, that ``modules`` reach by imports, late ones included.
+@dataclass(frozen=True)
+class _Facts:
+    """What one Python file says.
 
-    Registries name their components as ``"module:Name"`` strings and import one only when it is asked for: such a
-    module counts where ``wanted`` says so. A file beside a module that a string in it names (a template, a table) is
-    one of its files. Left out: empty files, modules that are only imported for type checking, and `NEUTRAL` ones.
+    Attributes:
+        digest: of its syntax tree.
+        neutral: whether it says that it changes no result.
+        imports: (level, module) as written; level 0 is absolute, 1 the own package, 2 the one above it.
+        files: texts in it that could be names of files beside it.
+    """
+
+    digest: str
+    neutral: bool
+    imports: tuple[tuple[int, str], ...]
+    files: tuple[str, ...]
+
+
+def closure(modules: Iterable[str], root: Path, chosen: Mapping[str, Iterable[str]] | None = None) -> set[Path]:
+    """Files below ``root``, relative to it, that ``modules`` reach by imports, late and relative ones included.
+
+    Registries import a component only when it is asked for by name: where the module of a registry is reached that is
+    a key of ``chosen``, the modules there count as imported. The ``__init__.py`` of each package on the way runs, too,
+    and a file beside a module that a string in it names (a template, a table) is one of its files. Left out: empty
+    files, modules that are only imported for type checking, `NEUTRAL` ones, and all that lies outside ``root``.
 
     Raises:
         DataError: a module that Python cannot parse.
     """
+    chosen = chosen or {}
     seen: set[Path] = set()
-    waiting = [_locate(module, root) for module in modules]
+    waiting = [file for module in modules for file in _locate(module, root)]
     while waiting:
         file = waiting.pop()
-        if file is None or file in seen:
+        if file in seen:
             continue
-        tree = _parse(file)
-        if _is_neutral(tree):
+        facts = _facts(file)
+        if facts.neutral:
             continue
         seen.add(file)
-        strings = list(_strings(tree))
-        seen.update(_beside(file, strings))
-        named = (match[1] for text in strings if (match := TARGET.match(text)))
-        waiting += [_locate(module, root) for module in [*_imported(tree), *filter(wanted, named)]]
+        seen.update(neighbour for name in facts.files if (neighbour := file.with_name(name)).is_file())
+        package = file.relative_to(root).parent.parts
+        imported = [_absolute(level, module, package) for level, module in facts.imports]
+        imported += chosen.get(".".join((*package, file.stem)), ())
+        waiting += [found for module in imported for found in _locate(module, root)]
     return {file.relative_to(root) for file in seen if file.stat().st_size}
 
 
@@ -55,8 +74,28 @@ def listing(files: Iterable[Path], root: Path) -> str:
 
 def digest(file: Path) -> str:
     """32 hex digits: of a Python file's syntax tree, of any other file's bytes."""
-    data = repr(_plain(_parse(file))).encode() if file.suffix == ".py" else file.read_bytes()
+    return _facts(file).digest if file.suffix == ".py" else _sha256(file.read_bytes())
+
+
+def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _facts(file: Path) -> _Facts:
+    try:
+        return _read(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise DataError(f"{file}: {error}", expected="Python", remedy="correct it") from None
+
+
+@cache
+def _read(source: bytes) -> _Facts:
+    """Parsed once, however many stages import it."""
+    tree = ast.parse(source)
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    files = tuple(sorted(text for text in texts if re.fullmatch(r"\w+\.\w+", text) and not text.endswith(".py")))
+    neutral, imports = _is_neutral(tree), tuple(dict.fromkeys(_imported(tree)))
+    return _Facts(_sha256(repr(_plain(tree)).encode()), neutral, imports, files)
 
 
 def _plain(node: object) -> object:
@@ -83,55 +122,50 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _parse(file: Path) -> ast.Module:
-    try:
-        return ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        raise DataError(f"{file}: {error}", expected="Python", remedy="correct it") from None
-
-
 def _is_neutral(tree: ast.Module) -> bool:
-    names = [target.id for node in tree.body for target in _targets(node) if isinstance(target, ast.Name)]
-    return NEUTRAL in names
+    """Whether the last value that the module gives `NEUTRAL` at its top is True."""
+    said = [
+        isinstance(node.value, ast.Constant) and node.value.value is True
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id == NEUTRAL
+    ]
+    return bool(said) and said[-1]
 
 
-def _targets(node: ast.stmt) -> list[ast.expr]:
-    return node.targets if isinstance(node, ast.Assign) else []
-
-
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(level, module) of every import; a name imported from a package may be a module of it."""
     for node in _at_run_time(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _strings(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
-
-
-def _beside(file: Path, strings: Iterable[str]) -> Iterator[Path]:
-    for text in strings:
-        if (
-            re.fullmatch(r"\w+\.\w+", text)
-            and not text.endswith(".py")
-            and (neighbour := file.with_name(text)).is_file()
-        ):
-            yield neighbour
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, node.module or ""
+            yield from ((node.level, f"{node.module or ''}.{alias.name}".lstrip(".")) for alias in node.names)
 
 
 def _at_run_time(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            for other in child.orelse:
+                yield other
+                yield from _at_run_time(other)
+        else:
             yield child
             yield from _at_run_time(child)
 
 
-def _locate(module: str, root: Path) -> Path | None:
-    """The file of a project module, a plug-in beside the packages included; None for foreign modules and names."""
-    file = root.joinpath(*module.split(".")).with_suffix(".py")
-    return file if file.is_file() else None
+def _absolute(level: int, module: str, package: tuple[str, ...]) -> str:
+    """The full name of what a module in ``package`` imports as ``level`` dots and ``module``."""
+    above = package[: len(package) - level + 1] if level else ()
+    return ".".join((*above, *filter(None, [module])))
+
+
+def _locate(module: str, root: Path) -> Iterator[Path]:
+    """The files that run when a module of the project is imported, plug-ins included; none for foreign modules."""
+    names = module.split(".") if module else []
+    for depth in range(1, len(names) + 1):
+        place = root.joinpath(*names[:depth])
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.is_file() and (depth == len(names) or file.name == "__init__.py"):
+                yield file

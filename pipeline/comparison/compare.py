@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from cea.config import Config, load, read_params
+from cea.config import Config, load, read_params, section
 from cea.errors import ConfigError, InputError
 from cea.evaluation.comparison import compare
 from cea.evaluation.config import EvaluationConfig
@@ -37,9 +37,6 @@ from pipeline.comparison.experiments import Experiment
 from pipeline.comparison.scoreboard import Contest, page
 
 REFERENCE = "cea"
-
-RAW = "data/raw"
-"""Where users put their photographs; what dvc.yaml watches."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "cea": {"adapter": "cea", "equal_to": None},
@@ -136,8 +133,8 @@ def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[s
     models: dict[str, ModelSection] = {}
     for cell in cells:
         params = cell.experiment.params(base)
-        for key, section in SECTIONS.items():
-            load(section, params, key)
+        for key, kind in SECTIONS.items():
+            load(kind, params, key)
         models[cell.variant] = load(ModelSection, params, "model")
     return {variant: figures(resolve(model)) for variant, model in models.items()}
 
@@ -145,7 +142,8 @@ def costs_of(cells: Sequence[Cell], base: Mapping[str, Any]) -> dict[str, dict[s
 def images_on_disk(params: Mapping[str, Any]) -> list[str]:
     """Folders that stages read and git ignores: photographs to train on, and to be judged on."""
     evaluation = load(EvaluationConfig, params, "evaluate")
-    return [RAW, *(str(one.path) for one in evaluation.testsets.values()), *map(str, evaluation.photographs.values())]
+    own = str(section(params, "ingest.sources.folder.path"))
+    return [own, *(str(one.path) for one in evaluation.testsets.values()), *map(str, evaluation.photographs.values())]
 
 
 def make_data() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from cea.errors import ConfigError, DataError
+from cea.errors import ConfigError, DataError, InputError
 from pipeline import code
 from pipeline.check import check
+from pipeline.comparison.compare import images_on_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML_1_2 = YAML(typ="safe", pure=True)
@@ -111,6 +113,7 @@ def copy_of(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(params, file)
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / "data/raw").mkdir(parents=True)
     return tmp_path
 
 
@@ -120,11 +123,92 @@ def test_something_must_be_trained_on(tmp_path: Path):
         check(folder)
 
 
-@pytest.mark.parametrize("name", ["low+haze", "fog/rain", "my recipe", "a.b", "1st", ""])
-def test_a_recipe_name_that_no_file_or_metric_can_carry_is_refused(tmp_path: Path, name: str):
+@pytest.mark.parametrize(
+    "name", ["low+haze", "fog/rain", "my recipe", "a.b", "1st", "", "$(touch X)", None, "null", "True", 7]
+)
+def test_a_recipe_name_that_no_file_or_metric_can_carry_is_refused(tmp_path: Path, name: object):
     folder = copy_of(tmp_path, lambda params: params["recipes"].update({name: {"nodes": {"noise": {}}}}))
     with pytest.raises(ConfigError, match="no name for a recipe"):
         check(folder)
+
+
+def change(key: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def apply(params: dict[str, Any]) -> None:
+        *above, last = key.split(".")
+        for part in above:
+            params = params[part]
+        params[last] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("seed", "abc", r"seed = 'abc'.*whole number"),
+        ("seed", True, r"seed = True"),
+        ("recipes", None, r"recipes = None.*at least one recipe"),
+        ("recipes", ["noise"], r"recipes = \['noise'\].*at least one recipe"),
+        ("recipes", {}, r"recipes = \{\}"),
+        ("model.adapter", "cae", r"model\.adapter: unknown adapter 'cae'.*'cea'"),
+        ("model.adapter", "nowhere:Net", r"model\.adapter: .*cannot be imported"),
+        ("model.equal_to", "cae", r"model\.equal_to: unknown adapter"),
+        ("model.block", "nafnte", r"model\.block: unknown backbone block"),
+        ("ingest.source", "bundeld", r"unknown source 'bundeld'"),
+        ("ingest.sources.bundled.nmes", ["china"], r"ingest\.sources\.bundled: unknown key 'nmes'"),
+        ("ingest.sources.folder.path", "~/photos", r"ingest\.sources\.folder\.path = '~/photos': no such folder"),
+    ],
+)
+def test_a_wrong_value_is_one_line_before_anything_runs(tmp_path: Path, key: str, value: object, says: str):
+    folder = copy_of(tmp_path, change(key, value))
+    with pytest.raises(InputError, match=says) as caught:
+        check(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plugin_with_the_name_of_a_built_in_is_refused(tmp_path: Path):
+    """The built-in would be used in its place."""
+    folder = copy_of(tmp_path, lambda params: None)
+    (folder / "plugins").unlink()
+    (folder / "plugins").mkdir()
+    (folder / "plugins/rain.py").write_text(
+        "from cea.degradations.contract.functions import family\n"
+        "rain = family('rain', lambda rng: {'x': 1.0}, lambda image, values, rng: image)\n"
+    )
+    photo, out = ROOT / "metrics/example.jpg", tmp_path / "out.png"
+    for command in (
+        ["pipeline.check"],
+        ["cea.cli", "degrade", str(photo), "--recipe", "rain", "-o", str(out)],
+    ):
+        path = {"PYTHONPATH": str(folder), "PATH": os.environ["PATH"]}
+        done = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "plugins/rain.py calls a degradation 'rain'" in done.stderr
+    assert not out.exists()
+
+
+def test_the_first_stage_checks_all_parameters_before_it_writes(tmp_path: Path, monkeypatch):
+    """DVC removes what a later stage is to replace before that stage can refuse anything."""
+    folder = copy_of(tmp_path, change("report.quality", 1000))
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=r"report\.quality = 1000"):
+        code.main(type("Paths", (), {"code": folder / "data/code"})())
+    assert not (folder / "data/code").exists()
+
+
+def test_the_first_stage_depends_on_every_parameter(stages):
+    assert stages["code"]["params"] == []  # DVC's way to say the whole file
+    assert "- params.yaml:" in (ROOT / "dvc.yaml").read_text() or "{params.yaml: }" in (ROOT / "dvc.yaml").read_text()
+
+
+def test_the_folder_of_photographs_is_the_one_that_is_watched(tmp_path: Path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    folder = copy_of(tmp_path, change("ingest.sources.folder.path", "photos"))
+    monkeypatch.chdir(folder)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
+    assert resolved_stages(folder)["ingest"]["deps"] == ["data/code/ingest.txt", "photos"]
+    assert images_on_disk(YAML_1_2.load((folder / "params.yaml").read_text())) == ["photos"]
 
 
 @pytest.mark.filterwarnings("ignore")

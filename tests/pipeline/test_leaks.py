@@ -45,7 +45,8 @@ def project(tmp_path: Path) -> Path:
 def leaks(project: Path, **benchmarks) -> subprocess.CompletedProcess[str]:
     with (project / "params.yaml").open("w") as file:
         YAML().dump({"evaluate": {"testsets": benchmarks}}, file)
-    command = [sys.executable, "-m", "pipeline.leaks", "--clean", "data/clean", "--verdict", "data/leaks.json"]
+    paths = ["--clean", "data/clean", "--testsets", "data/testsets", "--verdict", "data/leaks.json"]
+    command = [sys.executable, "-m", "pipeline.leaks", *paths]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
@@ -87,3 +88,16 @@ def test_a_missing_folder_is_one_line(project: Path):
     done = leaks(project, mine={"path": "nowhere"})
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "nowhere: no such folder" in done.stderr
+
+
+def test_lists_of_sets_that_are_named_no_more_go(project: Path):
+    """In a clone they would not be there, and ``dvc status`` would differ."""
+    for name in ("mine", "gone", "photographs/own"):
+        (project / f"data/testsets/{name}.txt").parent.mkdir(parents=True, exist_ok=True)
+        (project / f"data/testsets/{name}.txt").write_text("")
+    (project / "data/testsets/README.md").write_text("stays")
+    done = leaks(project, mine={"path": "sets"})
+    assert done.returncode == 0, done.stderr
+    left = sorted(path.name for path in (project / "data/testsets").rglob("*") if path.is_file())
+    assert left == ["README.md", "mine.txt"]
+    assert "removed the list of gone" in done.stdout

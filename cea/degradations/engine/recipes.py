@@ -28,6 +28,11 @@ from cea.degradations.engine.driven import drivable
 from cea.degradations.engine.fields import DRAWN, KINDS, draw_field
 from cea.errors import ConfigError
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+"""What may be part of a file name, of a stage's and of a metric's."""
+
+_YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off")
+
 NodeOrder: TypeAlias = Literal["physical", "cdd11", "listed"]
 
 
@@ -115,11 +120,17 @@ def read_recipes(params: Mapping[str, Any]) -> dict[str, RecipeConfig]:
         ConfigError: a name that cannot be part of a file name and of a metric's, or a recipe that is not valid.
     """
     recipes = section(params, "recipes")
+    if not isinstance(recipes, Mapping) or not recipes:
+        raise ConfigError(
+            f"recipes = {recipes!r}",
+            expected="at least one recipe by its name, with its nodes below it",
+            remedy="for example: noise: {nodes: {noise: {}}}",
+        )
     for name in recipes:
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _YAML_WORDS:
             raise ConfigError(
                 f"recipes: {name!r} is no name for a recipe",
-                expected="a letter, then letters, digits and underscores",
+                expected="a letter, then letters, digits and underscores, and no word of YAML such as null or true",
                 remedy="rename it, for example low_haze",
             )
     return {name: parse(RecipeConfig, recipe, f"recipes.{name}") for name, recipe in recipes.items()}

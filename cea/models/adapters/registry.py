@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from cea.models.adapters.base import Adapter
+from typing import TYPE_CHECKING
+
 from cea.registry import Registry
+
+if TYPE_CHECKING:  # names are looked up without loading PyTorch
+    from cea.models.adapters.base import Adapter
 
 ADAPTERS: Registry[type[Adapter]] = Registry(
     "adapter",

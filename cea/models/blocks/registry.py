@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from cea.registry import Registry
+
+if TYPE_CHECKING:  # names are looked up without loading PyTorch
+    from torch import nn
 
 BLOCKS: Registry[type[nn.Module]] = Registry(
     "backbone block",

@@ -40,7 +40,7 @@ def test_imports_follow_late_and_named_modules_but_not_type_checking(tmp_path: P
         unwanted="X = 1\n",
         types_only="X = 1\n",
     )
-    found = closure(["cea.a"], tmp_path, lambda module: module == "cea.named")
+    found = closure(["cea.a"], tmp_path, {"cea.b": {"cea.named"}})
     assert {path.stem for path in found} == {"a", "b", "c", "d", "named"}
 
 
@@ -53,6 +53,55 @@ def test_modules_that_change_no_result_are_left_out_with_what_only_they_import(t
         both="X = 1\n",
     )
     assert {path.stem for path in closure(["cea.a"], tmp_path)} == {"a", "both"}
+
+
+@pytest.mark.parametrize(
+    ("said", "left_out"),
+    [
+        ("CHANGES_NO_RESULT = True", True),
+        ("CHANGES_NO_RESULT: bool = True", True),
+        ("CHANGES_NO_RESULT = False", False),
+        ("CHANGES_NO_RESULT = 0", False),
+        ("if 1:\n    CHANGES_NO_RESULT = True", False),
+    ],
+)
+def test_only_the_word_true_leaves_a_module_out(tmp_path: Path, said: str, left_out: bool):
+    write(tmp_path, a="import cea.bar\n", bar=said + "\n")
+    assert ({path.stem for path in closure(["cea.a"], tmp_path)} == {"a"}) == left_out
+
+
+def test_a_component_given_by_its_address_counts_where_its_registry_does(tmp_path: Path):
+    """``module:Class`` in params.yaml stands in no source file."""
+    write(tmp_path, a="import cea.registry\n", b="X = 1\n", registry="NAMES = {}\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/net.py").write_text("from mine.parts import X\n")
+    (tmp_path / "mine/parts.py").write_text("X = 1\n")
+    chosen = {"cea.registry": {"mine.net", "torch.nn"}}
+    assert {path.stem for path in closure(["cea.a"], tmp_path, chosen)} == {"a", "registry", "net", "parts"}
+    assert {path.stem for path in closure(["cea.b"], tmp_path, chosen)} == {"b"}
+
+
+def test_relative_imports_and_packages_on_the_way_are_followed(tmp_path: Path):
+    inner = tmp_path / "plugins/inner"
+    inner.mkdir(parents=True)
+    for name, source in {
+        "fog.py": "from .shared import A\nfrom . import tables\nfrom .inner.deep import B\n",
+        "shared.py": "A = 1\n",
+        "tables.py": "T = 1\n",
+        "inner/__init__.py": "from ..noted import N\n",
+        "inner/deep.py": "from ..other import O\nB = 1\n",
+        "noted.py": "N = 1\n",
+        "other.py": "O = 1\n",
+        "unrelated.py": "U = 1\n",
+    }.items():
+        (tmp_path / "plugins" / name).write_text(source)
+    found = {path.relative_to("plugins").as_posix() for path in closure(["plugins.fog"], tmp_path)}
+    assert found == {"fog.py", "shared.py", "tables.py", "inner/__init__.py", "inner/deep.py", "noted.py", "other.py"}
+
+
+def test_the_other_branch_of_type_checking_is_followed(tmp_path: Path):
+    write(tmp_path, a="if TYPE_CHECKING:\n    import cea.b\nelse:\n    import cea.c\n", b="X = 1\n", c="X = 1\n")
+    assert {path.stem for path in closure(["cea.a"], tmp_path)} == {"a", "c"}
 
 
 def test_files_beside_a_module_that_it_names_are_its_own(tmp_path: Path):
