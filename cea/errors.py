@@ -87,6 +87,7 @@ _CAUSES = {
     errno.ENOENT: ("a path that exists", "check the path"),
     errno.EISDIR: ("a file, not a folder", "name a file"),
     errno.ENOTDIR: ("a folder, and a part of the path is a file", "check the path"),
+    errno.EEXIST: ("a folder, and a part of the path is a file", "remove it, or use another place"),
     errno.ENAMETOOLONG: ("a shorter name", "shorten it"),
     errno.ELOOP: ("a link that leads to a file", "replace the link"),
     errno.EACCES: ("a place that may be used", "change its permissions, or use another place"),

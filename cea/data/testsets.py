@@ -14,7 +14,7 @@ from cea.data.layouts import LAYOUTS, Layout
 from cea.data.pairing import EXAMPLE, KNOWN_RULES
 from cea.data.stated import stated_sets
 from cea.errors import DataError
-from cea.io.walk import shown
+from cea.io.faults import shown
 
 _WANTED = "the layout of PromptIR, MoCE-IR or OneRestore, or folders input/ and target/"
 _OPTION = f"or state how files pair: --pairs {EXAMPLE} or --pairs FILE.csv (docs/protocol.md)"

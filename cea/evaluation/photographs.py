@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restore
+from cea.io.faults import shown
 from cea.io.images import read_rgb, to_uint8
-from cea.io.walk import find_pictures, shown
+from cea.io.walk import find_pictures
 from cea.metrics.no_reference import NoReference, load_scores
 
 _OF_INPUTS = frozenset({"input", "degraded", "lq", "rainy", "hazy", "noisy", "blur"})

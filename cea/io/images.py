@@ -14,12 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.errors import DataError, ImageError
+from cea.errors import ImageError
+from cea.io.faults import explained
 from cea.io.photo import Photo, decode_photo
 from cea.types import Image, ImageU8, Map
 
 _DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 """For 16 bits. No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
+
+_LONGEST_SUFFIX = 16
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"}
@@ -119,24 +122,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that is renamed to it when the block ends well, and removed when not.
 
     Raises:
-        DataError: the disk is full or the folder cannot be written.
+        DataError: no room, no permission, something in the way.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise DataError(
-            f"{path}: {os.strerror(error.errno)}", expected="room to write it", remedy="free some space and run again"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Short, so that it is allowed wherever the name itself is; writers that go by the suffix see the same one.
+        suffix = path.suffix if len(os.fsencode(path.suffix)) < _LONGEST_SUFFIX else ""
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -6,26 +6,14 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from errno import EACCES, EDQUOT, EEXIST, EISDIR, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
+from errno import ENAMETOOLONG, ENOTDIR
 from pathlib import Path
 
 from cea.errors import DataError, ImageError, InputError
-from cea.io.walk import LeftOut, find_pictures, shown
-
-_REMEDIES = {
-    ENOSPC: ("room to write it", "free some space and run again"),
-    EDQUOT: ("room to write it", "free some space and run again"),
-    EACCES: ("a place that may be written", "allow writing there, or write elsewhere"),
-    EPERM: ("a place that may be written", "allow writing there, or write elsewhere"),
-    EROFS: ("a place that may be written", "write elsewhere"),
-    EISDIR: ("a file, or nothing, at this place", "remove the folder in the way, or write elsewhere"),
-    EEXIST: ("a folder above it", "remove the file in the way, or write elsewhere"),
-    ENOTDIR: ("a folder above it", "remove the file in the way, or write elsewhere"),
-    ENAMETOOLONG: ("a shorter name", "rename it, or write elsewhere"),
-}
+from cea.io.faults import explained, shown
+from cea.io.walk import LeftOut, find_pictures
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ def plan_outputs(
     """
     for path in (*inputs, out):
         _check_name(path)
-    with _explained(None):
+    with explained(None):
         if len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir():
             plan = _one(inputs[0], out, frozenset(suffixes))
         else:
@@ -227,7 +215,7 @@ def check_place(path: Path, *, is_folder: bool) -> None:
         DataError: it is a folder where a file is to be (or the other way round), its name is too long, or it cannot be
             written.
     """
-    with _explained(path):
+    with explained(path):
         if is_folder and path.exists() and not path.is_dir():
             raise DataError(f"{path} is a file", expected="a folder", remedy="change --out, or remove the file")
         if not is_folder and path.is_dir():
@@ -239,38 +227,6 @@ def check_place(path: Path, *, is_folder: bool) -> None:
             raise OSError(ENOTDIR, os.strerror(ENOTDIR))
         with tempfile.TemporaryFile(dir=standing):
             pass
-
-
-@contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
-    """An operating system's error, at ``path`` or at what it names itself, as one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        expected, remedy = _REMEDIES.get(error.errno, ("a place that can be written", "write elsewhere"))
-        place = shown(path or Path(os.fsdecode(error.filename or "a file")))
-        raise DataError(f"{place}: {os.strerror(error.errno)}", expected=expected, remedy=remedy) from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all; folders above are made. The temporary name has 14 bytes.
-
-    Raises:
-        DataError: no room, no permission, something in the way.
-    """
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def process(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cea.errors import DataError
+from cea.io.faults import shown
 from cea.io.images import IMAGE_SUFFIXES
 
 UNREAD_SUFFIXES = frozenset(
@@ -75,12 +75,6 @@ def find_pictures(folder: Path, *, without: Path | None = None) -> Found:
         _look(entry, found, (_identity(folder),), own)
     found.pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
     return found
-
-
-def shown(path: Path) -> str:
-    """``path`` in a form that can be printed everywhere: bytes that are no UTF-8 appear as ``\\xff``."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def _look(path: Path, found: Found, above: tuple[tuple[int, int], ...], own: tuple[int, int] | None) -> None:

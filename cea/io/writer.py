@@ -22,8 +22,7 @@ from PIL import ImageCms
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from cea.errors import ImageError
-from cea.io.images import encode_png, to_uint8
-from cea.io.outputs import write_whole
+from cea.io.images import encode_png, to_uint8, write_bytes
 from cea.io.photo import Photo
 
 FORMATS = {
@@ -66,7 +65,7 @@ def write_photo(path: Path, photo: Photo, *, quality: int = 95) -> tuple[str, ..
         DataError: it cannot be written there.
     """
     data, notes = encode_photo(photo, path.suffix, quality=quality, label=str(path))
-    write_whole(path, data)
+    write_bytes(path, data)
     return notes
 
 

@@ -115,7 +115,7 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
     with pytest.raises(ImageError, match=r"a colour picture; expected a grey one"):
         write_photo(tmp_path / "a.pgm", Photo(FLAT))
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="expected a folder above it"):
+    with pytest.raises(DataError, match="expected a folder, and a part of the path is a file"):
         write_photo(tmp_path / "file/a.png", wide)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert write_photo(tmp_path / f"{'影' * 82}.png", wide) == ()

@@ -11,8 +11,9 @@ from pydantic import Field
 from cea.config import Config
 from cea.data.sources.base import Item, Loaded, Source
 from cea.errors import DataError, ImageError
+from cea.io.faults import shown
 from cea.io.images import IMAGE_SUFFIXES, read_rgb
-from cea.io.walk import find_pictures, shown
+from cea.io.walk import find_pictures
 
 
 @dataclass(frozen=True)

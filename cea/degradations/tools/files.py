@@ -19,8 +19,8 @@ from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
 from cea.errors import ImageError
 from cea.io.arrays import one_channel
-from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float
-from cea.io.outputs import plan_outputs, write_whole
+from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float, write_bytes
+from cea.io.outputs import plan_outputs
 from cea.io.photo import Photo
 from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
 from cea.rng import SampleKey
@@ -168,9 +168,9 @@ def write(target: Path, made: Degraded, *, with_maps: bool, with_record: bool) -
     for name, values in _maps(made.record, made.rendered) if with_maps else ():
         deep = np.rint(np.clip(values.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
         beside = target.with_suffix(f".{name.replace('/', '.')}.png")
-        write_whole(beside, encode_png(np.ascontiguousarray(deep)))
+        write_bytes(beside, encode_png(np.ascontiguousarray(deep)))
     if with_record:
-        write_whole(target.with_suffix(".json"), made.record.model_dump_json(indent=2).encode() + b"\n")
+        write_bytes(target.with_suffix(".json"), made.record.model_dump_json(indent=2).encode() + b"\n")
     return write_photo(target, made.photo)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from cea.errors import DataError, ImageError
 from cea.io import outputs
-from cea.io.outputs import Job, plan_outputs, process, write_whole
+from cea.io.images import write_bytes
+from cea.io.outputs import Job, plan_outputs, process
 from cea.io.walk import find_pictures
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -138,7 +139,7 @@ def test_long_names_work_to_the_last_byte_and_are_named_above(tmp_path: Path):
     assert [job.source.name[0] for job in plan.jobs] == ["a", "c", "影"]
     assert {entry.path.name[0] for entry in plan.left_out} == {"b"}
     for job in plan.jobs:
-        write_whole(job.target, b"done")
+        write_bytes(job.target, b"done")
     assert all(job.target.read_bytes() == b"done" for job in plan.jobs)
 
 
@@ -163,7 +164,7 @@ def test_the_rest_goes_on_and_a_second_run_resumes(tmp_path: Path):
         if job.source.name == "b.png":
             raise ImageError(f"{job.source}: truncated", expected="a whole file", remedy="replace it")
         done.append(job.source.name)
-        write_whole(job.target, b"done")
+        write_bytes(job.target, b"done")
 
     for overwrite, wanted in ((False, ["a.png", "c.png"]), (False, []), (True, ["a.png", "c.png"])):
         done.clear(), said.clear()
@@ -179,6 +180,6 @@ def test_the_rest_goes_on_and_a_second_run_resumes(tmp_path: Path):
 
 def test_a_failed_write_says_why_and_leaves_nothing(tmp_path: Path):
     (tmp_path / "a.png").mkdir()
-    with pytest.raises(DataError, match=r"a\.png: Is a directory; expected a file.*remove the folder in the way"):
-        write_whole(tmp_path / "a.png", b"x")
+    with pytest.raises(DataError, match=r"a\.png: Is a directory; expected a file, not a folder"):
+        write_bytes(tmp_path / "a.png", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
