@@ -236,16 +236,38 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
     """The first chunk of each kind up to the end of a PNG.
 
     Raises:
-        ValueError: the checksum of one that the pixels hang on does not fit, which Pillow passes over.
+        ValueError: the checksum of one that the pixels hang on, or that of the pixels, does not fit, or there are too
+            few of them. Pillow passes over all of this.
     """
     chunks: dict[bytes, bytes] = {}
+    stream, count = zlib.decompressobj(), 0
     for kind, body in _chunks(data):
         chunks.setdefault(kind, body[:-4])
+        if kind == b"IDAT":
+            count += _inflated(stream, body[:-4])
         if kind in _PIXELS and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
             raise ValueError("a damaged part of the picture")
         if kind == b"IEND":
             break
+    if not stream.eof or count < _least_bytes(data):
+        raise ValueError("image file is truncated")
     return chunks
+
+
+def _inflated(stream: Any, packed: bytes) -> int:
+    """How many bytes ``packed`` continues the stream by; a few at a time, because only their checksum is wanted."""
+    count = 0
+    while packed:
+        count += len(stream.decompress(packed, 1 << 20))
+        packed = stream.unconsumed_tail
+    return count
+
+
+def _least_bytes(data: bytes) -> int:
+    """What a PNG's pixels take before compression, by its header; without the filters of each row."""
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(data[25], 0)
+    return width * height * channels * data[24] // 8
 
 
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")

@@ -136,6 +136,12 @@ def _by_opencv(data: bytes) -> np.ndarray:
     return unit(image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image)
 
 
+def _by_opencv_as_negative(data: bytes) -> np.ndarray:
+    """OpenCV takes white-is-zero of 16 bits as it is."""
+    assert data[:4] == b"II*\0"
+    return 1 - _by_opencv(data)
+
+
 def _by_opencv_as_colour(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | 128)
     return unit(image[..., ::-1])
@@ -178,6 +184,7 @@ def _by_targa(data: bytes) -> np.ndarray:
 OTHERS: tuple[Callable[[bytes], np.ndarray], ...] = (
     _by_opencv,
     _by_opencv_as_colour,
+    _by_opencv_as_negative,
     *(
         lambda data, decode=decode: unit(decode(data))
         for decode in (
@@ -187,6 +194,7 @@ OTHERS: tuple[Callable[[bytes], np.ndarray], ...] = (
             imagecodecs.bmp_decode,
             imagecodecs.jpeg2k_decode,
             imagecodecs.avif_decode,
+            imagecodecs.gif_decode,
         )
     ),
     _by_tifffile,
