@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cea.cli.app import app
-from cea.cli.options import Tile, Weights
+from cea.cli.options import Tile, TrustCode, Weights
 from cea.errors import ConfigError
 
 
@@ -30,6 +30,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
     check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
     tile: Tile = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Judge weights, or another method's outputs, on a folder of test sets."""
     from cea.config import parse
@@ -39,7 +40,7 @@ def evaluate(
 
     values = {"protocol": find_protocol(protocol).name, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
-    method = Method(outputs=outputs) if outputs else _restorer(weights, tile)
+    method = Method(outputs=outputs) if outputs else _restorer(weights, tile, trust_code)
     if no_reference:
         for line in _without_reference(data, out, method):
             typer.echo(line)
@@ -68,7 +69,7 @@ def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
     return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
 
 
-def _restorer(weights: Path | None, tile: int | None) -> Any:
+def _restorer(weights: Path | None, tile: int | None, trust_code: bool) -> Any:
     import hashlib
 
     from cea.evaluation.folder import Method
@@ -77,6 +78,6 @@ def _restorer(weights: Path | None, tile: int | None) -> Any:
     from cea.weights.default import default_weights
 
     path = weights or default_weights()
-    model, _ = load_weights(path)
+    model, _ = load_weights(path, trust_code=trust_code)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Method(f"{digest} tile={tile}", lambda image: restore(model, image, tile=tile_for(image, tile)))

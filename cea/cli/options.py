@@ -13,3 +13,7 @@ Tile = Annotated[
 ]
 
 Weights = Annotated[Path | None, typer.Option(help="A .safetensors file. Default: the weights that come with cea.")]
+
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Let weights import the code that they name as module:Name.")
+]

@@ -2,67 +2,195 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cea.cli.app import app
-from cea.cli.options import Tile, Weights
+from cea.cli.options import Tile, TrustCode, Weights
+from cea.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
 
-    from cea.types import Image
+    from cea.cli.restoring import Restoring
+    from cea.io.outputs import Job, Plan
+    from cea.io.photo import Photo
+
+_PIPE = Path("-")
 
 
 @app.command("restore")
 def restore_photo(
-    photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .png file, or a folder where PHOTO is one.")],
+    photos: Annotated[
+        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, folders, 'globs/*.jpg', or - for stdin.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file (.png .tif .jpg .webp), a folder, or - for stdout.")],
     weights: Weights = None,
     tile: Tile = None,
+    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")] = "auto",
+    strength: Annotated[
+        str, typer.Option(help="Share of the correction, 0 to 1, or a grey picture: white keeps all of it.")
+    ] = "1",
+    compare: Annotated[bool, typer.Option("--compare", help="A sheet before | after beside each output.")] = False,
+    suffix: Annotated[str, typer.Option(help="Format in a folder or of stdout.")] = ".png",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
-    """Restore a photograph, or every one in a folder; deep files stay deep, grey ones grey."""
-    from cea.degradations.tools.files import targets
-    from cea.errors import ImageError
-    from cea.io.images import write_image
+    """Restore photographs; deep ones stay deep, grey ones grey. What is left out is named, with status 2."""
+    from cea.cli.restoring import Restoring, read_strength
+    from cea.io.outputs import process
+    from cea.io.writer import FORMATS, write_photo
+
+    if suffix.lower() not in FORMATS:
+        raise ConfigError(f"--suffix {suffix}", expected=f"one of {', '.join(FORMATS)}", remedy="correct the option")
+    share = read_strength(strength)
+    if _PIPE in (*photos, out):
+        _check_pipes(photos, out, compare)
+        _through_pipes(
+            photos[0], out, suffix, quality, lambda: Restoring(_model(weights, device, trust_code), tile, share)
+        )
+        return
+    plan = _plan(photos, out, suffix, compare)
+    restoring = Restoring(_model(weights, device, trust_code, typer.echo), tile, share)
+    pace = _Pace(plan)
+
+    def work(job: Job) -> None:
+        before, after, notes = _restored(restoring, job.source, pace.label(job))
+        notes += write_photo(job.target, after, quality=quality)
+        if compare:
+            _write_sheet(job, before, after)
+        height, width = after.rgb.shape[:2]
+        typer.echo(f"{job.target}  {width}x{height}{pace.done(job)}" + "".join(f"  ({note})" for note in notes))
+
+    process(
+        plan,
+        work,
+        _say,
+        overwrite=overwrite,
+        is_done=lambda job: job.target.is_file() and (not compare or _sheet_of(job).is_file()),
+    )
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _plan(photos: list[Path], out: Path, suffix: str, compare: bool) -> Plan:
+    from cea.io.outputs import plan_outputs
+    from cea.io.writer import FORMATS
+
+    named: list[Path] = []
+    for photo in photos:
+        if set(str(photo)) & set("*?[") and not photo.exists():
+            found = sorted(Path(photo.anchor).glob(str(photo.relative_to(photo.anchor))))
+            if not found:
+                raise ImageError(f"{photo}: matches nothing", expected="photographs", remedy="check the pattern")
+            named += found
+        else:
+            named.append(photo)
+    return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=compare)
+
+
+def _model(weights: Path | None, device: str, trust_code: bool, say: Callable[[str], None] = _say) -> Any:
+    """The network on its device; says which weights these are."""
+    import hashlib
+
+    import torch
+
     from cea.models.checkpoint import load_weights
     from cea.weights.default import default_weights
 
-    model, _ = load_weights(weights or default_weights())
-    pairs, broken = targets(photo, out), []
-    for source, target in pairs:
-        try:
-            restored, notes = _restored(model, source, tile)
-        except ImageError as error:
-            if not photo.is_dir():
-                raise
-            broken.append(str(source.relative_to(photo)))
-            typer.echo(f"left out: {error}", err=True)
-            continue
-        write_image(target, restored)
-        typer.echo(f"{target}  {restored.shape[1]}x{restored.shape[0]}" + "".join(f"  ({note})" for note in notes))
-    if broken:
-        raise ImageError(
-            f"{photo}: {len(broken)} of {len(pairs)} images were left out: {', '.join(broken)}",
-            expected="images that can be read",
-            remedy="replace or remove them; the others are written",
+    if device == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("--device gpu", expected="a GPU that PyTorch sees", remedy="use --device cpu")
+    path = weights or default_weights()
+    model, _ = load_weights(path, trust_code=trust_code)
+    name = str(weights) if weights else "the default restorer that comes with cea"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    say(f"weights: {name} (sha256 {digest}), on the {'GPU' if on_gpu else 'CPU'}")
+    return model.to("cuda" if on_gpu else "cpu")
+
+
+def _restored(restoring: Restoring, source: Path | bytes, label: str) -> tuple[Photo, Photo, tuple[str, ...]]:
+    """A photograph before and after, and notes; warns where it is unlike what weights are trained for."""
+    from cea.cli.progress import Progress
+    from cea.io.images import read_photo
+
+    before = read_photo(source, None if isinstance(source, Path) else "stdin")
+    with Progress(label) as progress:
+        after, warnings = restoring(before, progress.step)
+    if warnings:
+        _say(f"warning: {label}: {'; '.join(warnings)}")
+    return before, after, before.notes
+
+
+def _check_pipes(photos: list[Path], out: Path, compare: bool) -> None:
+    if len(photos) > 1:
+        raise ConfigError("- with several photographs", expected="one photograph", remedy="pass photographs singly")
+    if compare:
+        raise ConfigError("--compare with -", expected="files", remedy="leave --compare out, or name files")
+    if photos[0] == _PIPE and sys.stdin.isatty():
+        raise ConfigError("- and nothing piped in", expected="a picture on stdin", remedy="cea restore - -o - < a.jpg")
+    if out == _PIPE and sys.stdout.isatty():
+        raise ConfigError("-o - in a terminal", expected="a pipe or a file", remedy="cea restore a.jpg -o - > b.png")
+    if photos[0].is_dir():
+        raise ConfigError(f"{photos[0]}: a folder to -", expected="one photograph", remedy="pass photographs singly")
+
+
+def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Callable[[], Restoring]) -> None:
+    from cea.io.outputs import check_place
+    from cea.io.writer import FORMATS, encode_photo, write_photo
+
+    if out != _PIPE:
+        if out.suffix.lower() not in FORMATS:
+            raise ImageError(f"{out}: not written here", expected=", ".join(FORMATS), remedy="change the suffix")
+        check_place(out, is_folder=False)
+    source = sys.stdin.buffer.read() if photo == _PIPE else photo
+    before_name = "stdin" if photo == _PIPE else str(photo)
+    _, after, notes = _restored(make(), source, before_name)
+    if out == _PIPE:
+        data, more = encode_photo(after, suffix, quality=quality, label="stdout")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        more = write_photo(out, after, quality=quality)
+    for note in (*notes, *more):
+        _say(f"note: {before_name}: {note}")
+
+
+def _sheet_of(job: Job) -> Path:
+    return job.target.with_suffix(".compare.png")
+
+
+def _write_sheet(job: Job, before: Photo, after: Photo) -> None:
+    from cea.cli.restoring import sheet
+    from cea.io.images import encode_png
+    from cea.io.outputs import write_whole
+
+    write_whole(_sheet_of(job), encode_png(sheet(before, after)))
+
+
+class _Pace:
+    """How many photographs are done, and how long the others may take."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._jobs, self._start, self._done = plan.jobs, time.monotonic(), 0
+
+    def label(self, job: Job) -> str:
+        return (
+            f"[{self._jobs.index(job) + 1}/{len(self._jobs)}] {job.source}" if len(self._jobs) > 1 else str(job.source)
         )
 
+    def done(self, job: Job) -> str:
+        from cea.cli.progress import clock
 
-def _restored(model: nn.Module, source: Path, tile: int | None) -> tuple[Image, tuple[str, ...]]:
-    """The restored picture at the depth of the file, one channel where it has one colour, and what is to be noted."""
-    import numpy as np
-
-    from cea.inference import restore, tile_for
-    from cea.io.images import read_photo, to_uint8
-
-    photo = read_photo(source)
-    image = photo.over_white()
-    restored = restore(model, image, tile=tile_for(image, tile))
-    if photo.grey or (image == image[..., :1]).all():
-        restored = restored.mean(axis=2)
-    if image.dtype == np.uint16:
-        return np.rint(restored * np.float32(65535)).astype(np.uint16), photo.notes
-    return to_uint8(restored), photo.notes
+        self._done += 1
+        left = len(self._jobs) - 1 - self._jobs.index(job)
+        if not left:
+            return ""
+        return f"  {left} left, about {clock((time.monotonic() - self._start) / self._done * left)}"

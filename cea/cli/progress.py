@@ -1,0 +1,60 @@
+"""How far long work is, and how long it still takes: a bar in a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 15.0
+"""In a log: no line before this time, and none sooner after the last one."""
+
+
+class Progress:
+    """Progress of one piece of work; nothing is shown of what takes a single step.
+
+    Args:
+        label: what is worked on.
+        seconds: between two lines where stderr is no terminal.
+    """
+
+    def __init__(self, label: str, seconds: float = SECONDS_BETWEEN_LINES) -> None:
+        self._label, self._seconds = label, seconds
+        self._start = self._told = time.monotonic()
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def step(self, done: int, total: int) -> None:
+        """``done`` of ``total`` steps are done."""
+        if total < 2:
+            return
+        if sys.stderr.isatty():
+            if self._bar is None:
+                self._bar = tqdm(total=total, desc=self._label, unit="tile", leave=False, dynamic_ncols=True)
+            self._bar.update(done - self._bar.n)
+            return
+        now = time.monotonic()
+        if done and now - self._told >= self._seconds:
+            self._told = now
+            left = clock((now - self._start) / done * (total - done))
+            sys.stderr.write(
+                f"{self._label}: {done} of {total} tiles, {clock(now - self._start)} so far, {left} to go\n"
+            )
+            sys.stderr.flush()
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def clock(seconds: float) -> str:
+    """``1:05`` or ``2:03:04``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

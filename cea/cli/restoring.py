@@ -1,0 +1,162 @@
+"""One photograph through the network: its channels, depth and metadata kept, its strength as wished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import nn
+
+from cea.errors import ConfigError, ImageError
+from cea.inference import expected_errors, restore, tile_for
+from cea.io.arrays import one_channel
+from cea.io.images import reduced, to_uint8, unit_float
+from cea.io.photo import Photo
+from cea.types import Image, ImageF, ImageU8, Map
+
+NEARLY_CLEAN = 0.5
+"""Mean error, in grey levels of 255, below which a photograph counts as nearly clean."""
+
+VERY_DARK = 0.02
+"""Mean brightness, of 1, below which a photograph is darker than what weights are trained for."""
+
+_ROWS = 256
+"""Rows that are worked on at once where a float copy of the whole photograph would cost memory."""
+
+_SHEET_PX = 1600
+"""Longest side of each half of a sheet."""
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """How photographs are restored.
+
+    Attributes:
+        model: the network, on its device.
+        tile: as wished on the command line (see `cea.inference.tile_for`).
+        strength: share of the correction that is kept: a number, or a map (h, w) of the photograph's aspect, in [0, 1].
+    """
+
+    model: nn.Module
+    tile: int | None = None
+    strength: float | Map = 1.0
+
+    def __call__(self, photo: Photo, step: Callable[[int, int], None] | None = None) -> tuple[Photo, list[str]]:
+        """The restored photograph, grey where it was grey, and what is to be known about it.
+
+        Raises:
+            ImageError: not enough memory, or a mask of another aspect.
+        """
+        seen = _seen(photo)
+        strength = self._strength_for(photo)
+        is_grey = photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
+        with _memory_explained(), expected_errors(self.model) as errors:
+            restored = restore(self.model, seen, tile=tile_for(seen, self.tile), step=step)
+        result = np.empty_like(photo.rgb)
+        for rows in _bands(len(result)):
+            band = restored[rows]
+            if is_grey:
+                band = np.repeat(band.mean(axis=2, keepdims=True), 3, axis=2)
+            if not (isinstance(strength, float) and strength == 1):
+                share = strength if isinstance(strength, float) else strength[rows, :, None]
+                unit = unit_float(seen[rows])
+                band = unit + np.float32(share) * (band - unit)
+            result[rows] = _quantised(band, result.dtype)
+        if photo.alpha is not None:
+            hidden = photo.alpha == 0
+            result[hidden] = photo.rgb[hidden]
+        warnings = _outside(seen, is_grey, errors)
+        return replace(photo, rgb=result, grey=is_grey), warnings
+
+    def _strength_for(self, photo: Photo) -> float | Map:
+        if isinstance(self.strength, float):
+            return self.strength
+        (height, width), (rows, columns) = photo.rgb.shape[:2], self.strength.shape
+        if abs(height * columns - width * rows) > max(height, width, rows, columns):
+            raise ImageError(
+                f"a mask of {columns}x{rows} for a photograph of {width}x{height} pixels",
+                expected="the same aspect",
+                remedy="pass the mask of this photograph",
+            )
+        if (height, width) == (rows, columns):
+            return self.strength
+        return np.clip(cv2.resize(self.strength, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def read_strength(text: str) -> float | Map:
+    """``--strength``: a number in [0, 1], or a grey picture whose white keeps all of the correction.
+
+    Raises:
+        ConfigError: a number outside [0, 1].
+        ImageError: a picture that cannot be read, or is no mask.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        mask = unit_float(one_channel(Path(text)))
+        if not (mask.min() >= 0 and mask.max() <= 1):  # NaN fails both
+            raise ImageError(
+                f"{text}: values from {mask.min():g} to {mask.max():g}", expected="[0, 1]", remedy="scale the mask"
+            ) from None
+        return mask
+    if not 0 <= number <= 1:
+        raise ConfigError(f"--strength {text}", expected="a number from 0 to 1, or a mask", remedy="correct the option")
+    return number
+
+
+def sheet(before: Photo, after: Photo) -> ImageU8:
+    """Both side by side with a white line between, (h, 2 w + 8, 3), each on white and at most 1600 px long."""
+    one, other = (reduced(to_uint8(photo.over_white()), _SHEET_PX) for photo in (before, after))
+    return np.hstack([one, np.full((len(one), 8, 3), 255, np.uint8), other])
+
+
+def _seen(photo: Photo) -> Image:
+    """What the network is shown: invisible pixels are white, whatever colour they hide."""
+    if photo.alpha is None:
+        return photo.rgb
+    seen = photo.rgb.copy()
+    seen[photo.alpha == 0] = np.iinfo(seen.dtype).max
+    return seen
+
+
+def _bands(height: int) -> Iterator[slice]:
+    return (slice(top, top + _ROWS) for top in range(0, height, _ROWS))
+
+
+def _quantised(band: ImageF, dtype: np.dtype[np.generic]) -> Image:
+    if dtype == np.uint16:
+        return np.rint(np.clip(band, 0, 1) * np.float32(65535)).astype(np.uint16)
+    return to_uint8(band)
+
+
+def _outside(seen: Image, is_grey: bool, errors: list[float]) -> list[str]:
+    """In which ways a photograph is unlike what weights are trained for, in words."""
+    found = []
+    if errors and np.mean(errors) < NEARLY_CLEAN:
+        found.append(
+            f"nearly clean (the network expects errors of {np.mean(errors):.2g} of 255 levels): little changes"
+        )
+    small = reduced(seen, 512)
+    brightness = float(unit_float(small).mean())
+    if brightness < VERY_DARK:
+        found.append(f"much darker (mean {255 * brightness:.1f} of 255) than what weights are trained for")
+    if is_grey:
+        found.append("monochrome, of which weights see little: restored as grey")
+    return found
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Turns a lack of memory, however it shows, into an error that names the way out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise
+        raise ImageError(
+            "not enough memory to restore it", expected="room for the picture and a tile", remedy="use --tile 256"
+        ) from error
