@@ -26,7 +26,7 @@ _LONGEST_SUFFIX = 16
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"}
-    | {".avif", ".jp2", ".tga"}
+    | {".avif", ".jp2", ".tga", ".pnm", ".pbm", ".apng", ".mpo"}
 )
 
 

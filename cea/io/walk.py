@@ -135,4 +135,5 @@ def _begins_as_picture(path: Path) -> bool:
             head = file.read(16)
     except OSError:
         return False
-    return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    is_webp, is_avif = head[:4] == b"RIFF" and head[8:12] == b"WEBP", head[4:12] == b"ftypavif"
+    return head.startswith(_MAGIC) or is_webp or is_avif

@@ -13,6 +13,7 @@ from PIL import ImageCms
 
 from cea.errors import DataError, ImageError
 from cea.io.photo import Photo, decode_photo
+from cea.io.walk import find_pictures
 from cea.io.writer import FORMATS, LOSSLESS_SUFFIXES, encode_photo, write_photo
 
 HEIGHT, WIDTH = 24, 32
@@ -119,3 +120,20 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path: Path):
         write_photo(tmp_path / "file/a.png", wide)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert write_photo(tmp_path / f"{'影' * 82}.png", wide) == ()
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_what_is_written_is_found_again(tmp_path: Path, suffix: str):
+    grey = Photo(np.repeat(FLAT[..., :1], 3, 2), grey=True)
+    write_photo(tmp_path / f"a{suffix}", grey)
+    assert [path.name for path in find_pictures(tmp_path).pictures] == [f"a{suffix}"]
+    (tmp_path / f"a{suffix}").rename(tmp_path / "a")
+    assert bool(find_pictures(tmp_path).pictures) == (FORMATS[suffix] != "PNM")
+
+
+def test_suffixes_that_are_looked_for_are_read():
+    bits = PilImage.fromarray(FLAT[..., 0]).convert("1")
+    file = io.BytesIO()
+    bits.save(file, "PPM")
+    assert file.getvalue()[:2] == b"P4"
+    assert np.array_equal(decode_photo(file.getvalue(), "a.pbm").rgb[..., 0] > 0, np.asarray(bits))
