@@ -16,6 +16,7 @@ from cea.models.measure.allocator import keep_freed_memory
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit
+from cea.training.lock import exclusive
 from cea.training.results import speed, write_results
 from pipeline import stage
 
@@ -30,7 +31,7 @@ def main(paths: Namespace) -> None:
     )
     seed = params["seed"] if config.seed is None else config.seed
     job = TrainingJob(train, val, output=paths.model, state=paths.state, seed=seed)
-    with tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
+    with exclusive(paths.state), tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
