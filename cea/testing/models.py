@@ -11,7 +11,7 @@ This file is for tests only: it needs pytest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -149,7 +149,7 @@ class _ComponentContract:
 
     def test_compiles_without_graph_breaks(self, compiler: None) -> None:
         component, x = awake(self.make()), feature_map()
-        compiled = torch.compile(component, backend="eager", fullgraph=True)
+        compiled: Callable[[Tensor], Tensor] = torch.compile(component, backend="eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), component(x))
         assert not torch._dynamo.utils.counters["graph_break"]
 
