@@ -150,6 +150,8 @@ def _plain(data: bytes, convert: bool) -> Photo:
     """Everything that Pillow reads, and PNG with 16 bits, which it reads for all but the pixels."""
     notes: list[str] = []
     opened = _opened(data, notes)
+    if data[:4] == b"GIF8":
+        _check_gif(data)
     deep = _deep_png(data)
     deep = _deep_jpeg2000(data, opened) if deep is None else deep
     pixels = _of_opencv(deep) if deep is not None else _of_pillow(opened)
@@ -252,6 +254,25 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
     if not stream.eof or count < _least_bytes(data):
         raise ValueError("image file is truncated")
     return chunks
+
+
+def _check_gif(data: bytes) -> None:
+    """Refuse a GIF whose first picture has no palette, or is not where the blocks before it end: Pillow looks for it.
+
+    Raises:
+        ValueError: saying which.
+    """
+    flags = data[10]
+    place = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[place] == 0x21:  # an extension: its label, then blocks up to an empty one
+        place += 2
+        while data[place]:
+            place += 1 + data[place]
+        place += 1
+    if data[place] != 0x2C:
+        raise ValueError("a damaged part of the picture")
+    if not (flags | data[place + 9]) & 0x80:
+        raise ValueError("no palette")
 
 
 def _inflated(stream: Any, packed: bytes) -> int:
