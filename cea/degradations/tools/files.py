@@ -20,7 +20,6 @@ from cea.degradations.exact.planes import as_rgb8
 from cea.errors import ImageError
 from cea.io.arrays import one_channel
 from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float, write_bytes
-from cea.io.outputs import plan_outputs
 from cea.io.photo import Photo
 from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
 from cea.rng import SampleKey
@@ -111,11 +110,6 @@ def _check_aspect(values: Map | None, clean: ImageU8, what: str) -> None:
             expected="the same aspect",
             remedy="pass the map of this photograph, not turned or cropped",
         )
-
-
-def targets(photo: Path, out: Path) -> list[tuple[Path, Path]]:
-    """Which photograph is written where, as PNG; see `cea.io.outputs.plan_outputs`."""
-    return [(job.source, job.target) for job in plan_outputs([photo], out, {".png"}).jobs]
 
 
 def read_depth(path: Path, convention: Convention, scale: float | None = None) -> Map:
