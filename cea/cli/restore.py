@@ -169,10 +169,9 @@ def _sheet_of(job: Job) -> Path:
 
 def _write_sheet(job: Job, before: Photo, after: Photo) -> None:
     from cea.cli.restoring import sheet
-    from cea.io.images import encode_png
-    from cea.io.outputs import write_whole
+    from cea.io.images import encode_png, write_bytes
 
-    write_whole(_sheet_of(job), encode_png(sheet(before, after)))
+    write_bytes(_sheet_of(job), encode_png(sheet(before, after)))
 
 
 class _Pace:
