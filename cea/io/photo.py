@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import re
 import warnings
@@ -495,7 +496,7 @@ def _tiff(data: bytes, convert: bool) -> Photo:
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
             return _plain(data, convert)
-        if not all(page.databytecounts):
+        if not all(page.databytecounts) or len(page.dataoffsets) < math.prod(page.chunked):
             raise ValueError("parts of the picture are missing")
         pixels = _full_range(page.asarray(), page)
         orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
