@@ -35,6 +35,9 @@ FOLDER = "record"
 
 _LINE = re.compile(r"cea-record-(\d+):([\w=-]+)")
 _LONGEST_LINE = 60_000
+_ENOUGH = 8
+"""Hex digits by which the line tells a changed file from an unchanged one."""
+
 _LATER = ("train", "evaluate", "report")
 _SWITCHES = re.compile(r"^(OMP|MKL|OPENBLAS|OPENCV|BLIS|NUMEXPR|KMP|GOMP|TORCH|ATEN|CUBLAS|CUDA|VECLIB)_|^CEA_WORKERS$")
 
@@ -73,7 +76,7 @@ class Record:
         weights: file name -> SHA-256.
         raw: file below data/raw that git does not hold -> MD5.
         inputs: stage -> dependency -> DVC digest.
-        code: path -> digest of each file that a stage runs; empty in a record out of a page.
+        code: path -> digest of each file that a stage runs; its first digits in a record out of a page.
         versions: package -> version, of all that was installed.
         hardware: processor and memory, in words.
         environment: variables that may change numbers.
@@ -183,7 +186,9 @@ def md5(path: Path) -> str:
 
 def installed() -> dict[str, str]:
     """Version of Python and of every package there is."""
-    found = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in distributions()}
+    found: dict[str, str] = {}
+    for one in distributions():
+        found.setdefault(one.metadata["Name"].lower().replace("_", "-"), one.version)  # the first is imported
     return versions() | dict(sorted(found.items()))
 
 
@@ -228,9 +233,10 @@ def read_record(folder: Path) -> Record:
 def to_line(record: Record) -> str:
     """The record as one line, without files that its commit holds; no uncommitted changes where they are long."""
     facts = asdict(record) | {"schema": SCHEMA}
-    names = {"params", "pipeline", "lock", "code", "inputs", "command"}
+    names = {"params", "pipeline", "lock", "inputs", "command"}
     facts = {key: value for key, value in facts.items() if key not in names}
     facts["versions"] = versions()
+    facts["code"] = {path: digest[:_ENOUGH] for path, digest in record.code.items()}
     line = _encoded(facts | {"source": _as_text(record.source)})
     return line if len(line) <= _LONGEST_LINE else _encoded(facts | {"source": _as_text(record.source, whole=False)})
 
@@ -259,7 +265,7 @@ def from_text(text: str, where: str) -> Record:
         raise
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise _damaged(where, error) from None
-    return _record({"code": {}, "inputs": {}, "command": []} | facts, where)
+    return _record({"inputs": {}, "command": []} | facts, where)
 
 
 def _as_text(source: Source, whole: bool = True) -> dict[str, Any]:

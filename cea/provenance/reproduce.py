@@ -16,7 +16,7 @@ from cea.lineage.project import Project, open_project
 from cea.lineage.record import Record, Source, code_digests, installed, raw_digests, source_now
 from cea.lineage.stored import Found
 from cea.lineage.tracking import file_sha256
-from cea.provenance.worktree import checked_out, dvc, find_raw, require_commit, restore_raw
+from cea.provenance.worktree import cache_folder, checked_out, dvc, find_raw, require_commit, restore_raw
 
 TOLERANCE_DB = 0.05
 """How far metrics of two runs on one type of processor may be apart."""
@@ -80,8 +80,9 @@ def plan(found: Found, root: Path, options: Options) -> dict[str, Any]:
     record = found.record
     source = _source(record, root, options)
     require_commit(source)
-    places = find_raw(record.raw, root, _cache(root))
+    places = find_raw(record.raw, root, cache_folder(root))
     names = _to_run(record, options)
+    outputs = sum(len(paths) for name, paths in record.stages.items() if name != "code")
     return {
         "run": f"{record.name} {record.run_id}",
         "commit": source.commit,
@@ -92,8 +93,7 @@ def plan(found: Found, root: Path, options: Options) -> dict[str, Any]:
         "other hardware": _changed(record.hardware, hardware()),
         "stages that run": names if options.data_only else [*names, "train", "evaluate", "report"],
         "seconds it took": dict(record.seconds) or "not recorded",
-        "compared": f"{sum(map(len, record.stages.values()))} outputs bit for bit"
-        + ("" if options.data_only else ", weights, metrics"),
+        "compared": f"{outputs} outputs bit for bit" + ("" if options.data_only else ", weights, metrics"),
     }
 
 
@@ -110,7 +110,7 @@ def reproduce(found: Found, root: Path, options: Options) -> Outcome:
     """
     record = found.record
     with checked_out(_source(record, root, options), options.keep) as project:
-        restore_raw(find_raw(record.raw, root, _cache(root)), project)
+        restore_raw(find_raw(record.raw, root, cache_folder(root)), project)
         _run(record, root, project, options)
         made = open_project(project)
         rows = [*_data_rows(record, made)]
@@ -125,13 +125,13 @@ def reason(record: Record, project: Path, stage: str) -> str:
     """Why a stage's output is another one, in words: what is known to differ, the closest cause first."""
     listed = _listed(project, stage)
     now = code_digests(project)
-    code = sorted(path for path in listed if record.code and record.code.get(path) != now[path])
+    code = sorted(path for path in listed if not now[path].startswith(record.code.get(path, "none")))
     raw = _changed(record.raw, raw_digests(project))
     source = source_now(project)
     found = {
         "other code": ", ".join(code),
         "other commit": f"{source.commit[:10]} instead of {record.source.commit[:10]}"
-        if source.commit != record.source.commit and not (record.code and not code)
+        if source.commit != record.source.commit and code
         else "",
         "other parameters": _other_params(record, project),
         "other data": ", ".join(raw),
@@ -151,10 +151,6 @@ def version_differences(record: Record) -> dict[str, str]:
 
 def _source(record: Record, root: Path, options: Options) -> Source:
     return source_now(root) if options.now else record.source
-
-
-def _cache(root: Path) -> Path:
-    return root / ".dvc/cache"
 
 
 def _kind(stage: str) -> int:
@@ -193,7 +189,8 @@ def _reuse(record: Record, root: Path, project: Path, names: list[str]) -> None:
     write_bytes(project / "dvc.lock", record.lock.encode())
     outputs = [path for name in names for path in record.stages[name]]
     if not (
-        dvc(project, "cache", "dir", "--local", str(_cache(root).resolve())) and dvc(project, "checkout", *outputs)
+        dvc(project, "cache", "dir", "--local", str(cache_folder(root).resolve()))
+        and dvc(project, "checkout", *outputs)
     ):
         raise DataError(
             "what the run made before is not in DVC's cache",

@@ -89,6 +89,7 @@ def sample_facts(project: Project, sample: str) -> Facts:
     record = to_record(place.record)
     recipe, split = record.recipe, record.split
     drawn = record.model_dump(mode="json")
+    judged = _judged(project, sample)
     return {
         "kind": "degraded sample",
         "sample": sample,
@@ -114,7 +115,7 @@ def sample_facts(project: Project, sample: str) -> Facts:
             "degraded pixels": place.index["degraded_sha256"],
             "clean pixels": place.index["clean_sha256"],
         },
-        **_judged(project, sample),
+        **(judged and judged | {"restored by": _run_of(project)}),
         "make it again": f"cea trace {sample} --render",
     } | _origin(project, ["ingest", f"synthesize@{recipe}", f"shard@{recipe}"])
 
@@ -312,7 +313,9 @@ def _run_of(project: Project) -> Facts:
         for path in stage.outputs:
             file = project.root / path / "best.safetensors"
             if file.is_file():
-                return {"weights": _file_sha256(file), "runs": runs_of_weights(_file_sha256(file))}
+                runs = runs_of_weights(_file_sha256(file))
+                again = {"make the run again": f"cea reproduce {runs[0]['id']}"} if runs else {}
+                return {"weights": _file_sha256(file), "runs": runs, **again}
     return {}
 
 

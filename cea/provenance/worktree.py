@@ -125,6 +125,12 @@ def dvc(project: Path, *command: str, environment: Mapping[str, str] | None = No
     return done.returncode == 0
 
 
+def cache_folder(root: Path) -> Path:
+    """DVC's cache of the project at ``root``, wherever its configuration puts it."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], cwd=root, capture_output=True, check=False)
+    return Path(os.fsdecode(done.stdout.strip())) if done.returncode == 0 else root / ".dvc/cache"
+
+
 def _apply(difference: bytes, tree: Path) -> None:
     if not difference.strip():
         return

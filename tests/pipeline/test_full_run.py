@@ -111,9 +111,8 @@ def shrink(params: dict[str, Any]) -> None:
     params["cost"]["images"] = [[32, 32], [16, 48]]
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("toy") / "project"
+def copied(folder: Path, change: Callable[[dict[str, Any]], None], photograph: bool = True) -> Project:
+    """The working tree in a repository of its own, with other parameters and, wanted, a photograph of one's own."""
     tracked = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\0")
@@ -122,14 +121,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    shutil.copy2(ROOT / "metrics/example.jpg", folder / "data/raw")  # which git ignores and DVC watches
+    if photograph:
+        shutil.copy2(ROOT / "metrics/example.jpg", folder / "data/raw")  # which git ignores and DVC watches
     project = Project(folder)
-    project.params(shrink)
+    project.params(change)
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "toy@example.org")
     project.run("git", "config", "user.name", "toy")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "toy")
+    return project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = copied(tmp_path_factory.mktemp("toy") / "project", shrink)
+    folder = project.folder
     trace = folder.parent / "trace"
     trace.mkdir()
     (trace / "sitecustomize.py").write_text(TRACE)
@@ -262,6 +269,8 @@ def test_every_result_leads_back_to_its_photograph(project: Project):
     assert facts["clean photograph"]["licence"]
     assert facts["judged"]["output_psnr"] == images["output_psnr"][0]
     assert list(facts["commands"]) == ["ingest", f"synthesize@{recipe}", f"shard@{recipe}"]
+    run_id = facts["restored by"]["runs"][0]["id"]
+    assert facts["restored by"]["make the run again"] == f"cea reproduce {run_id}"
     assert len(facts["code"]["commit"]) == 40
     shard = project.folder / facts["shard"]["tar"]
     member = f"{sample}.degraded.png"

@@ -1,0 +1,42 @@
+"""The trained restorer as a model of MLflow's, with signature and input example."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+
+CHANGES_NO_RESULT = True
+
+NAME = "restorer"
+"""Of the logged model; ``models:/<id>``, or a registered name and alias, load it."""
+
+_LOADER = "cea.provenance.served"
+
+
+def log_restorer(run_id: str, weights: Path) -> None:
+    """Log ``weights`` as a model of the run; it takes and gives (N, H, W, 3) uint8 RGB.
+
+    A store that does not take it is said and costs nothing else: the weights themselves are attached to the run.
+    """
+    import mlflow
+    import numpy as np
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    images = Schema([TensorSpec(np.dtype("uint8"), (-1, -1, -1, 3))])
+    opened = mlflow.active_run()
+    own = opened is not None and opened.info.run_id == run_id
+    try:
+        with nullcontext() if own else mlflow.start_run(run_id=run_id):
+            mlflow.pyfunc.log_model(
+                name=NAME,
+                loader_module=_LOADER,
+                data_path=str(weights),
+                signature=ModelSignature(images, images),
+                input_example=np.full((1, 64, 64, 3), 128, np.uint8),
+                pip_requirements=["cea"],
+            )
+    except (MlflowException, OSError) as error:
+        logging.getLogger(__name__).info("the model is not logged in MLflow: %s", str(error).splitlines()[0])
