@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
+
+from cea.lineage.tracking import tracking_uri
 
 CHANGES_NO_RESULT = True
 
@@ -26,10 +27,9 @@ def log_restorer(run_id: str, weights: Path) -> None:
     from mlflow.types import Schema, TensorSpec
 
     images = Schema([TensorSpec(np.dtype("uint8"), (-1, -1, -1, 3))])
-    opened = mlflow.active_run()
-    own = opened is not None and opened.info.run_id == run_id
+    mlflow.set_tracking_uri(tracking_uri())
     try:
-        with nullcontext() if own else mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id):
             mlflow.pyfunc.log_model(
                 name=NAME,
                 loader_module=_LOADER,
