@@ -47,13 +47,13 @@ def scores(path: Path, recipes: dict[str, RecipeConfig]) -> np.ndarray:
     """(11, 2) PSNR and SSIM of one photograph under every composition."""
     clean = read_rgb(path)
     digest = pixel_sha256(clean)
-    found = []
+    scores_of_types = []
     for name, recipe in recipes.items():
         key = SampleKey(0, digest, name, 0)
         record = draw(name, recipe, key, clean_id=path.stem, split="test", crop=None, nonuniform=False)
         degraded = render(record, clean).degraded
-        found.append((psnr(degraded, clean), ssim(degraded, clean)))
-    return np.array(found)
+        scores_of_types.append((psnr(degraded, clean), ssim(degraded, clean)))
+    return np.array(scores_of_types)
 
 
 def main() -> None:

@@ -49,11 +49,11 @@ def together(runs: list[list[list[Figure]]]) -> list[list[Figure]]:
                 first.task,
                 first.quantity,
                 first.network,
-                median(figure.value for figure in found),
-                median(figure.ratio for figure in found),
+                median(figure.value for figure in repeats),
+                median(figure.ratio for figure in repeats),
             )
             for first, *others in zip(*tasks, strict=True)
-            for found in [[first, *others]]
+            for repeats in [[first, *others]]
         ]
         for tasks in zip(*runs, strict=True)
     ]
@@ -61,13 +61,13 @@ def together(runs: list[list[list[Figure]]]) -> list[list[Figure]]:
 
 def verdicts(figures: list[Figure]) -> list[str]:
     """Each figure of CEA that has a target, with whether it holds."""
-    found = []
+    verdict_lines = []
     for figure in figures:
         kind = figure.quantity if figure.task == "counted" else figure.task.split()[0]
         if figure.network == "cea" and figure.quantity != "MB":
             holds = "holds" if figure.ratio <= TARGETS[kind] else "MISSED"
-            found.append(f"{holds}: {figure.task} {figure.quantity} {figure.ratio:.3f}, target {TARGETS[kind]}")
-    return found
+            verdict_lines.append(f"{holds}: {figure.task} {figure.quantity} {figure.ratio:.3f}, target {TARGETS[kind]}")
+    return verdict_lines
 
 
 def in_a_process(size: str, block: str, rounds: str) -> list[list[Figure]]:
@@ -95,7 +95,7 @@ def main(size: str = "small", block: str = "nafnet", processes: str = "5", round
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        found = one_process(sys.argv[2], sys.argv[3], int(sys.argv[4]))
-        print(json.dumps([[asdict(figure) for figure in task] for task in found]))
+        tasks = one_process(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        print(json.dumps([[asdict(figure) for figure in task] for task in tasks]))
     else:
         main(*sys.argv[1:])

@@ -55,7 +55,7 @@ def interleaved(jobs: dict[str, Callable[[], object]], rounds: int = REPEATS) ->
             start = time.process_time()
             job()
             times[name].append(time.process_time() - start)
-    return {name: 1e3 * min(found) for name, found in times.items()}
+    return {name: 1e3 * min(seconds) for name, seconds in times.items()}
 
 
 def photograph() -> np.ndarray:
@@ -110,8 +110,8 @@ def chain_times(image: np.ndarray) -> float:
             "Pillow's default PNG": lambda: pillow_png(degraded),
         }
     )
-    for name, found in times.items():
-        print(f"{name:45s} {found:8.2f} ms {found / times[FLOOR]:7.2f} x floor")
+    for name, milliseconds in times.items():
+        print(f"{name:45s} {milliseconds:8.2f} ms {milliseconds / times[FLOOR]:7.2f} x floor")
     sizes = [len(data) / len(pillow_png(degraded)) for data in opencv_and_ours(degraded)]
     print("bytes against Pillow's: ours {1:.3f}, OpenCV's {0:.3f}".format(*sizes))
     return times[FLOOR]

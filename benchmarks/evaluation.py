@@ -47,14 +47,14 @@ def write_set(folder: Path, images: int) -> None:
 
 def by_scikit_image(folder: Path) -> Scores:
     """PSNR and SSIM of each input and output, one after the other."""
-    found = []
+    scores = []
     for target in sorted((folder / "target").iterdir()):
         clean = read_rgb(target) / 255
         for name in ("input", "theirs"):
             image = read_rgb(folder / name / target.name) / 255
             similarity = structural_similarity(clean, image, channel_axis=-1, data_range=1)
-            found.append((float(peak_signal_noise_ratio(clean, image, data_range=1)), float(similarity)))
-    return found
+            scores.append((float(peak_signal_noise_ratio(clean, image, data_range=1)), float(similarity)))
+    return scores
 
 
 def by_cea(folder: Path) -> Scores:

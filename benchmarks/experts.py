@@ -37,9 +37,9 @@ def measured(model: Restorer, case: Case) -> Statistics:
     """What the adapters measure of an image, and nothing of what the blocks do."""
     adapters = {id(module) for adapter in model.backbone.adapters().values() for module in adapter.modules()}
     names = {name for name, module in model.named_modules() if id(module) in adapters}
-    with recorded(model, GlobalMeans) as found:
+    with recorded(model, GlobalMeans) as statistics:
         restore(model, case.read().degraded)
-    return {name: value for name, value in found.items() if name in names}
+    return {name: value for name, value in statistics.items() if name in names}
 
 
 def gain(model: Restorer, case: Case, statistics: Statistics) -> float:
@@ -50,7 +50,7 @@ def gain(model: Restorer, case: Case, statistics: Statistics) -> float:
         return psnr(restore(model, pixels.degraded), clean) - psnr(pixels.degraded, pixels.clean)
 
 
-def choices(cases: Sequence[Case], found: Sequence[Statistics]) -> dict[str, Choice]:
+def choices(cases: Sequence[Case], measurements: Sequence[Statistics]) -> dict[str, Choice]:
     """By name: the statistics that the image of a number gets."""
     draw = np.random.default_rng(SEED)
 
@@ -58,7 +58,7 @@ def choices(cases: Sequence[Case], found: Sequence[Statistics]) -> dict[str, Cho
         own = cases[number]
         return [
             statistics
-            for case, statistics in zip(cases, found, strict=True)
+            for case, statistics in zip(cases, measurements, strict=True)
             if case.clean_id != own.clean_id and (case.recipe == own.recipe or not recipe)
         ]
 
@@ -66,7 +66,7 @@ def choices(cases: Sequence[Case], found: Sequence[Statistics]) -> dict[str, Cho
         return candidates[draw.integers(len(candidates))]
 
     return {
-        "own": lambda number: found[number],
+        "own": lambda number: measurements[number],
         "other": lambda number: one_of(others(number, recipe=False)),
         "same recipe": lambda number: one_of(others(number, recipe=True)),
         "mean": lambda number: mean(others(number, recipe=False)),
@@ -91,10 +91,10 @@ def main(weights: Path, folders: Sequence[Path]) -> dict[str, float]:
     torch.set_num_threads(1)
     model, _ = load_weights(weights)
     cases = shard_cases(folders)
-    found = [measured(model, case) for case in cases]
+    measurements = [measured(model, case) for case in cases]
     means = {
         name: float(np.mean([gain(model, case, choose(number)) for number, case in enumerate(cases)]))
-        for name, choose in choices(cases, found).items()
+        for name, choose in choices(cases, measurements).items()
     }
     print(f"{len(cases)} images: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
     return means

@@ -98,8 +98,8 @@ def write_tiles(folder: Path, source: Path) -> None:
             rng = np.random.default_rng(len(rows))
             for _ in range(TILES):
                 top, left = (int(rng.integers(0, length - TILE + 1)) for length in clean.shape[:2])
-                place = slice(top, top + TILE), slice(left, left + TILE)
-                rows.append(_write_tile(tar, f"t{len(rows):04d}", clean[place], degraded[place]))
+                tile = slice(top, top + TILE), slice(left, left + TILE)
+                rows.append(_write_tile(tar, f"t{len(rows):04d}", clean[tile], degraded[tile]))
     write_table(folder / "index.parquet", pl.DataFrame(rows, schema=INDEX))
     tars = {"000000.tar": {"samples": len(rows), "bytes": (folder / "000000.tar").stat().st_size}}
     (folder / "index.json").write_text(json.dumps({"format": FORMAT, "samples": len(rows), "tars": tars}))
@@ -128,13 +128,13 @@ def per_second(read: Callable[[PatchSpec], object], orders: list[PatchSpec]) -> 
 def speeds(folder: Path, patches: int) -> dict[str, float]:
     """Patches per second of each way to read, ready for the network."""
     orders = PatchSequence((IMAGES * TILES,), patches, seed=0).orders(0)
-    found = {"png": per_second(FullSizePngs(folder / "png").__getitem__, orders[: max(8, patches // 4)])}
+    rates = {"png": per_second(FullSizePngs(folder / "png").__getitem__, orders[: max(8, patches // 4)])}
     for name, room in (("tiles", 0), ("cache", CACHE_BYTES)):
         dataset = PatchDataset(ShardPairs([folder / "tiles"], room), PATCH)
         for row in range(IMAGES * TILES) if room else ():
             dataset.pairs.pair(0, row)
-        found[name] = per_second(partial(_read, dataset), orders)
-    return found
+        rates[name] = per_second(partial(_read, dataset), orders)
+    return rates
 
 
 def _read(dataset: PatchDataset, order: PatchSpec) -> list[Tensor]:
@@ -169,16 +169,16 @@ def main() -> None:
     print(f"{PATCH}-pixel patches per second, one process, one thread; tiles of {TILE} pixels")
     print(f"{'photographs':20s}     png   tiles   ratio   cache   ratio   waiting: png, tiles, cache")
     for name, size in SIZES.items():
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             write_pairs(folder / "png", size)
             write_tiles(folder / "tiles", folder / "png")
-            found = speeds(folder, options.patches)
+            rates = speeds(folder, options.patches)
             tiles, cache = (PatchDataset(ShardPairs([folder / "tiles"], room), PATCH) for room in (0, CACHE_BYTES))
             shares = [waiting(dataset, options.steps)[1] for dataset in (FullSizePngs(folder / "png"), tiles, cache)]
-        ratios = [found[way] / found["png"] for way in ("tiles", "cache")]
+        ratios = [rates[way] / rates["png"] for way in ("tiles", "cache")]
         print(
-            f"{name:20s} {found['png']:7.1f} {found['tiles']:7.1f} {ratios[0]:7.1f} {found['cache']:7.1f} "
+            f"{name:20s} {rates['png']:7.1f} {rates['tiles']:7.1f} {ratios[0]:7.1f} {rates['cache']:7.1f} "
             f"{ratios[1]:7.1f}   {' '.join(f'{share:6.1%}' for share in shares)}",
             flush=True,
         )

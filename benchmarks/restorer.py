@@ -74,11 +74,11 @@ class Judged:
 
 def pairs(folder: Path, limit: int | None) -> Iterator[ImagePair]:
     """The pairs of one set, evenly spread over it where there is a limit."""
-    inputs = next(place for place in (folder / "degraded", folder / "clean") if place.is_dir())
-    found = sorted(path for path in inputs.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    step = max(1, len(found) // limit) if limit else 1
+    inputs = next(subfolder for subfolder in (folder / "degraded", folder / "clean") if subfolder.is_dir())
+    files = sorted(path for path in inputs.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    step = max(1, len(files) // limit) if limit else 1
     targets = {path.stem: path for path in (folder / "clean").iterdir()}
-    for path in found[::step][:limit]:
+    for path in files[::step][:limit]:
         scene = path.stem.partition("_")[0]  # 0012_0.8_0.2 -> 0012, as in RESIDE: several inputs share a target
         clean = read_rgb(targets.get(path.stem) or targets[scene])
         if path.parent.name == "clean":
@@ -152,7 +152,10 @@ def grid(spectra: Sequence[NDArray[np.float64]]) -> dict[int, float]:
 def _excess(power: NDArray[np.float64], bin_: int) -> float:
     lines = (power[:, 0], power[0])
     beside = [
-        line[place] for line in lines for place in (bin_ - 3, bin_ - 2, bin_ + 2, bin_ + 3) if place <= WINDOW / 2
+        line[bin_beside]
+        for line in lines
+        for bin_beside in (bin_ - 3, bin_ - 2, bin_ + 2, bin_ + 3)
+        if bin_beside <= WINDOW / 2
     ]
     return 10 * math.log10(max(fmean(line[bin_] for line in lines), 1e-12) / max(fmean(beside), 1e-12))
 
@@ -160,14 +163,14 @@ def _excess(power: NDArray[np.float64], bin_: int) -> float:
 def _spectra(image: NDArray[np.float64], clean: ImageU8) -> list[NDArray[np.float64]]:
     """Power spectra of the mean of the channels, in windows that are flat in the clean image."""
     hann = np.outer(*[np.hanning(WINDOW)] * 2)
-    found = []
+    spectra = []
     for top in range(0, image.shape[0] - WINDOW + 1, WINDOW):
         for left in range(0, image.shape[1] - WINDOW + 1, WINDOW):
-            place = slice(top, top + WINDOW), slice(left, left + WINDOW)
-            if clean[place].mean(axis=2).std() < _FLAT:
-                part = image[place].mean(axis=2)
-                found.append(np.abs(np.fft.fft2((part - part.mean()) * hann)) ** 2)
-    return found
+            window = slice(top, top + WINDOW), slice(left, left + WINDOW)
+            if clean[window].mean(axis=2).std() < _FLAT:
+                grey = image[window].mean(axis=2)
+                spectra.append(np.abs(np.fft.fft2((grey - grey.mean()) * hann)) ** 2)
+    return spectra
 
 
 def _restored(model: Restorer, image: ImageU8) -> ImageF:

@@ -94,7 +94,7 @@ def main(samples: int) -> None:
         records = make(folder, samples)
         write_shards(folder / "warm", records.head(96), folder, ShardConfig(), workers=2)  # start the pool
         rounds = [one_round(folder, records) for _ in range(ROUNDS)]
-        median = {key: float(np.median([found[key] for found in rounds])) for key in rounds[0]}
+        median = {key: float(np.median([ratios[key] for ratios in rounds])) for key in rounds[0]}
         print(f"{samples} tiles of 256x256, low_haze_rain; median of {ROUNDS} rounds")
         print(f"  1 worker   {samples / median['one']:6.1f} tiles/s")
         print(f"  2 workers  {samples / median['two']:6.1f} tiles/s  = {median['gain']:.2f} x one worker")

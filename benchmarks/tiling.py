@@ -63,8 +63,8 @@ def alone(model: Restorer, image: Image, tile: int) -> ImageF:
     restored = np.empty(image.shape, np.float32)
     for top in range(0, image.shape[0], tile):
         for left in range(0, image.shape[1], tile):
-            place = slice(top, top + tile), slice(left, left + tile)
-            restored[place] = restore(model, image[place])
+            tile_area = slice(top, top + tile), slice(left, left + tile)
+            restored[tile_area] = restore(model, image[tile_area])
     return restored
 
 
@@ -76,8 +76,11 @@ def agreement(weights: Path, images: Iterable[Path], tile: int) -> None:
     for path in images:
         image = to_uint8(read_rgb(path))
         whole = restore(model, image)
-        found = [psnr(output, whole) for output in (restore(model, image, tile=tile), alone(model, image, tile))]
-        print(f"{path.stem[:24]:24s} {image[..., 0].size / 1e6:10.2f} {found[0]:8.1f} {found[1]:5.1f}", flush=True)
+        agreements = [psnr(output, whole) for output in (restore(model, image, tile=tile), alone(model, image, tile))]
+        print(
+            f"{path.stem[:24]:24s} {image[..., 0].size / 1e6:10.2f} {agreements[0]:8.1f} {agreements[1]:5.1f}",
+            flush=True,
+        )
 
 
 def memory(megapixels: float, tile: int, size: str, block: str) -> str:
@@ -151,9 +154,9 @@ def main() -> None:
         shift(options.weights, options.files)
     else:
         for tile in [options.tile, 0] if options.whole else [options.tile]:
-            found = memory(options.megapixels, tile, options.size, options.block)
+            figures = memory(options.megapixels, tile, options.size, options.block)
             how = f"tiles of {tile}" if tile else "whole"
-            print(f"{options.megapixels:g} megapixels, {how}: {found} (GiB before, peak; s)")
+            print(f"{options.megapixels:g} megapixels, {how}: {figures} (GiB before, peak; s)")
 
 
 if __name__ == "__main__":

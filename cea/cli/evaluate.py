@@ -58,12 +58,12 @@ def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
 
     if method.restore is None:
         raise ConfigError("--no-reference with --outputs", expected="one of them", remedy="pass the outputs as --data")
-    found, table, missing = judge_photographs({"photographs": data}, method.restore)
+    scores, table, missing = judge_photographs({"photographs": data}, method.restore)
     write_table(out / "photographs.parquet", table)
-    write_bytes(out / "photographs.json", to_json({**found, "skipped": missing}))
+    write_bytes(out / "photographs.json", to_json({**scores, "skipped": missing}))
     lines = [
         f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images"
-        for score, figures in found["photographs"].items()
+        for score, figures in scores["photographs"].items()
         for name, row in [*figures["sets"].items(), ("all", figures)]
     ]
     return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
