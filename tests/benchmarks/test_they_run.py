@@ -15,7 +15,6 @@ from cea.models.measure.overhead import Figure
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 def test_cost_measures_and_judges_every_target(capsys):
     cost.main("tiny", "nafnet", "1", "1")
     out = capsys.readouterr().out
@@ -41,7 +40,6 @@ def test_the_middle_process_counts():
     assert cost.together(runs) == [[Figure("forward", "ms", "cea", 2.0, 1.0)]]
 
 
-@pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own():
     before, peak, seconds = map(float, tiling.memory(0.1, 128, "tiny", "nafnet").split())
     assert 0 < before <= peak
@@ -73,7 +71,6 @@ def test_agreement_tells_statistics_of_the_image_from_those_of_tiles(tmp_path, m
     assert float(alone) < 20
 
 
-@pytest.mark.slow
 def test_loader_compares_three_ways_on_the_same_photographs(monkeypatch, capsys):
     monkeypatch.setattr(loader, "SIZES", {"small": (288, 320)})
     monkeypatch.setattr(sys, "argv", ["loader", "--patches", "2", "--steps", "1"])
