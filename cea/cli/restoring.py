@@ -18,11 +18,12 @@ from cea.io.images import reduced, to_uint8, unit_float
 from cea.io.photo import Photo
 from cea.types import Image, ImageF, ImageU8, Map
 
-NEARLY_CLEAN = 0.5
-"""Mean error, in grey levels of 255, below which a photograph counts as nearly clean."""
+NEARLY_CLEAN = 1.0
+"""Mean error, in grey levels of 255, that the network expects of a nearly clean photograph at most. With the default
+weights 7 of 24 clean crops of 192 px lie below, and none of 18 with haze, rain or low light."""
 
-VERY_DARK = 0.02
-"""Mean brightness, of 1, below which a photograph is darker than what weights are trained for."""
+VERY_DARK = 0.01
+"""Mean brightness, of 1, of a photograph that is darker than low light: the darkest of six crops of LOL has .012."""
 
 _ROWS = 256
 """Rows that are worked on at once where a float copy of the whole photograph would cost memory."""
