@@ -47,7 +47,6 @@ def test_extreme_numbers_at_any_size(name, data, height, width, uneven):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.slow
 def test_twelve_megapixels(name):
     size = (3000, 4000)
     image = np.broadcast_to(np.linspace(0, 1, 4000, dtype=np.float32)[None, :, None], (*size, 3)).copy()

@@ -181,7 +181,6 @@ class TestCompilers:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("keys", [{}, {"key_cell": 4}, {"key_grid": 3}, {"adapter": "film-local"}])
-    @pytest.mark.slow
     def test_export_of_any_batch_and_size(self, keys: dict[str, object]) -> None:
         """One exported program for all images whose sides are multiples of the network's."""
         model = network(**keys)

@@ -84,7 +84,6 @@ def test_training_helps(undisturbed: FitResult) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [("train/loss", 5), ("train/loss", 15), ("val/gain_psnr", 20)])
-@pytest.mark.slow
 def test_killed_run_goes_on_to_the_same_weights(
     moment: tuple[str, int], shards: Path, undisturbed: FitResult, tmp_path: Path, root: Path
 ) -> None:
