@@ -112,6 +112,6 @@ def view_state() -> str:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["attributes.`Source`", "attributes.`Models`", "attributes.`Dataset`", *COLUMNS],
+        "selectedColumns": list(COLUMNS),
     }
     return json.dumps(state)

@@ -14,7 +14,7 @@ from cea.config import load, read_params
 from cea.errors import DataError
 from cea.lineage.cache import CacheEntries, of_weights
 from cea.lineage.spool import WEIGHTS_TAG, Spool
-from cea.lineage.store import failures, one_line, open_store, own_database, project_root
+from cea.lineage.store import failures, one_line, open_store, own_database, project_root, tracking_uri
 from cea.lineage.tracking import ERROR_TAG, TrackingConfig, open_runs, run_is_dead
 
 CHANGES_NO_RESULT = True
@@ -132,7 +132,7 @@ def delete_run(client: MlflowClient, run: Run, cache: CacheEntries) -> None:
         if own_database() is not None:
             from mlflow.tracking._tracking_service.utils import _get_store
 
-            _get_store()._hard_delete_run(run.info.run_id)  # type: ignore[no-untyped-call]
+            _get_store(tracking_uri())._hard_delete_run(run.info.run_id)  # type: ignore[no-untyped-call]
     place = artifact_folder(run)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)

@@ -130,7 +130,7 @@ class Tracker:
         It ends as FINISHED, as FAILED with the error as a tag, or as KILLED where it was interrupted.
         """
         self.ask(lambda client: self._close_killed_runs(client))
-        shown = shown_tags(tags) | origin_tags(tags, "python -m pipeline.train") | {PROCESS_TAG: process_mark()}
+        shown = shown_tags(tags) | origin_tags(tags, "pipeline/train.py") | {PROCESS_TAG: process_mark()}
         run_id = self._begin(name, shown, {})
         self._log_params(run_id, params)
         self.log_bytes(run_id, (json.dumps(dict(tags), indent=1) + "\n").encode(), "lineage.json")
