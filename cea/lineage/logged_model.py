@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from cea.lineage.tracking import tracking_uri
+from cea.lineage.store import failures, store_error, tracking_uri
 
 CHANGES_NO_RESULT = True
 
@@ -22,7 +22,6 @@ def log_restorer(run_id: str, weights: Path) -> None:
     """
     import mlflow
     import numpy as np
-    from mlflow.exceptions import MlflowException
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -38,5 +37,5 @@ def log_restorer(run_id: str, weights: Path) -> None:
                 input_example=np.full((1, 64, 64, 3), 128, np.uint8),
                 pip_requirements=["cea"],
             )
-    except (MlflowException, OSError) as error:
-        logging.getLogger(__name__).info("the model is not logged in MLflow: %s", str(error).splitlines()[0])
+    except failures() as error:
+        logging.getLogger(__name__).info("the model is not logged in MLflow: %s", store_error(error).what)

@@ -97,8 +97,8 @@ def description(run_id: str, params: Mapping[str, str], metrics: Mapping[str, fl
     rows = [f"| {name} | {value:+.2f} |" for name, value in ordered]
     table = ["| recipe | gain, dB |", "|---|---:|", *rows] if rows else []
     shown = [f"![degraded, restored, clean]({picture})"] if picture else []
-    again = ["Made again and compared:", "", f"    cea reproduce {shlex.quote(run_id)}"]
-    parts = [f"{head}; {model}, {budget}.", *shown, "\n".join(table), "\n".join(again)]
+    again = f"Made again and compared: `cea reproduce {shlex.quote(run_id)}`"
+    parts = [f"{head}; {model}, {budget}.", again, *shown, "\n".join(table)]
     return "\n\n".join(part for part in parts if part)
 
 

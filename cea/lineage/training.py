@@ -76,7 +76,8 @@ class TrainingRun:
         with TemporaryDirectory() as folder:
             write_record(whole, Path(folder))
             self.tracker.log_files(self.run_id, {Path(folder): FOLDER})
-        log_restorer(self.run_id, weights)
+        if self.tracker.online:
+            log_restorer(self.run_id, weights)
         self.tracker.adopt_evaluation(self.run_id, weights)
 
     def _record(self, weights: Path) -> Record:
