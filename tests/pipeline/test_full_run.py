@@ -300,6 +300,16 @@ def test_a_number_and_weights_are_traced_too(project: Project):
     assert weights["sha256"] == number["weights"]
 
 
+def test_whatever_came_of_a_run_leads_to_its_record(project: Project):
+    run_id = json.loads((project.folder / "metrics/lineage.json").read_text())["run"]["id"]
+    for target in (run_id, "metrics/report.html", "metrics/summary.json", "data/model/best.safetensors"):
+        command = (sys.executable, "-m", "cea.cli", "reproduce", target, "--dry-run", "--json")
+        plan = json.loads(project.run(*command).stdout)
+        assert run_id in plan["run"]
+        assert plan["raw input"] == {"data/raw/example.jpg": "data/raw/example.jpg"}
+        assert (plan["other versions"], plan["other hardware"]) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("target", "says"),
     [
