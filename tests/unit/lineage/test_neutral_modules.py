@@ -1,0 +1,38 @@
+"""``CHANGES_NO_RESULT`` is a promise that nothing can prove: who of the stages' code relies on it is written down here.
+
+A module that says so is in no listing, so a change in it re-runs nothing. A further file that imports one fails this
+test until somebody has looked whether a value that it takes from there can reach data, weights or scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cea.lineage import code as listings
+from pipeline import code
+
+ROOT = Path(__file__).resolve().parents[3]
+ALLOWED = {
+    "cea/training/fit.py": {"cea/training/progress.py", "cea/training/validation_pictures.py"},  # told, never asked
+    "pipeline/train.py": {"cea/lineage/training.py", "cea/models/measure/allocator.py"},  # the run's record; speed
+    "pipeline/evaluate.py": {"cea/lineage/facts.py", "cea/lineage/tracking.py"},  # after every score is written
+    "pipeline/report.py": {"cea/lineage/facts.py", "cea/lineage/tracking.py"},  # earlier runs, beside this one
+}
+
+
+def neutral_imports() -> dict[str, set[str]]:
+    """File of a stage's listing -> the modules it imports that are left out of it."""
+    stages = [f"pipeline.{name}" for name in (*code.STAGES, *code.PER_RECIPE)]
+    found: dict[str, set[str]] = {}
+    for file in listings.closure(stages, ROOT):
+        if file.suffix != ".py":
+            continue
+        for level, module in listings._facts(ROOT / file).imports:
+            for imported in listings._locate(listings._absolute(level, module, file.parent.parts), ROOT):
+                if listings._facts(imported).neutral:
+                    found.setdefault(file.as_posix(), set()).add(imported.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_no_further_file_relies_on_a_module_that_changes_no_result():
+    assert neutral_imports() == ALLOWED
