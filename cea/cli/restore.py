@@ -11,7 +11,7 @@ import typer
 
 from cea.cli.app import app
 from cea.cli.options import Tile, TrustCode, Weights
-from cea.errors import ConfigError, ImageError
+from cea.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +108,8 @@ def _model(weights: Path | None, device: str, trust_code: bool, say: Callable[[s
     if device == "gpu" and not torch.cuda.is_available():
         raise ConfigError("--device gpu", expected="a GPU that PyTorch sees", remedy="use --device cpu")
     path = weights or default_weights()
+    if path.is_dir():
+        raise DataError(f"{path}: a folder", expected="a .safetensors file", remedy="name the file in it")
     model, _ = load_weights(path, trust_code=trust_code)
     name = str(weights) if weights else "the default restorer that comes with cea"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
