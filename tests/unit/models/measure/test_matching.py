@@ -81,7 +81,7 @@ def test_an_adapters_own_keys_are_validated_by_it_and_kept_with_the_weights(tmp_
     network = build(config)
     assert {one.options.depth for name, one in network.backbone.adapters().items() if "decoder" not in name} == {3}
     save_weights(tmp_path / "a.safetensors", network, config, {})
-    assert load_weights(tmp_path / "a.safetensors")[0].config.adapter_options == {"depth": 3}
+    assert load_weights(tmp_path / "a.safetensors", trust_code=True)[0].config.adapter_options == {"depth": 3}
     with pytest.raises(ConfigError, match=r"model\.adapter_options.*depht.*depth"):
         build(config.model_copy(update={"adapter_options": {"depht": 3}}))
 
