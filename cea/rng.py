@@ -17,7 +17,7 @@ class SampleKey:
 
     Attributes:
         root_seed: the experiment's seed, ``params.yaml: seed``.
-        clean_sha256: hex digest of the clean image's decoded pixels (see ``imageio.pixel_sha256``).
+        clean_sha256: hex digest of the clean image's decoded pixels (see `cea.io.images.pixel_sha256`).
         recipe: name of the recipe.
         variant: index of this sample among those drawn from the same image and recipe, from 0.
     """

@@ -1,4 +1,4 @@
-"""leaks: refuse to train on photographs that the benchmarks of ``evaluate.testsets`` test on."""
+"""leaks: refuse to train on photographs that occur in ``evaluate.testsets``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cea.io.images import write_bytes
 from pipeline import stage
 
 VERDICT = b'{"leaks": 0}\n'
-"""Says nothing of the benchmarks, so that a further one which shares no picture re-runs no training."""
+"""Does not mention the test sets, so that a further one which shares no picture re-runs no training."""
 
 
 def main(paths: Namespace) -> None:
-    """Compare every photograph that is trained or validated on with the benchmarks' test images.
+    """Compare every photograph that is trained or validated on with the images of the test sets.
 
     Lists of sets that params.yaml names no more go first: in a clone they would not be there, and all differ.
     """

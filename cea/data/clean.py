@@ -59,7 +59,7 @@ def read_clean(folder: Path) -> pl.DataFrame:
 
 
 def load_clean(folder: Path, file: str, depth_file: str | None, sha256: str) -> CleanImage:
-    """Read one clean image and check that its pixels are those the table speaks of.
+    """Read one clean image and check its pixels against the table's digest.
 
     Raises:
         DataError: a file is missing or its pixels changed.

@@ -1,4 +1,4 @@
-"""Folder layouts of benchmark sets as their users have them, and by which rules the files of each pair."""
+"""Folder layouts of known test sets, and the rules by which the files of each pair."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGMAS = (15, 25, 50)
 
 @dataclass(frozen=True)
 class SetLayout:
-    """Where a set lies below its benchmark's folder, and how its files pair.
+    """Where a set lies below the folder of its collection, and how its files pair.
 
     Attributes:
         name: of the set.

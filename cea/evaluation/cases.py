@@ -36,7 +36,7 @@ class Case:
 
     Attributes:
         sample_id: unique within an evaluation.
-        recipe: the recipe or benchmark set it belongs to.
+        recipe: the recipe or test set it belongs to.
         clean_id: the scene.
         components: names of the degradations in their order; empty where unknown.
         uniform: whether every degradation is spatially uniform; None where unknown.
@@ -50,7 +50,7 @@ class Case:
     uniform: bool | None
     read: Callable[[], Pixels]
     seen: bool | None = None
-    """Whether the restorer was trained on this recipe; None where that is unknown (benchmarks)."""
+    """Whether the restorer was trained on this recipe; None where that is unknown (test sets on disk)."""
     output: Callable[[], Image] | None = None
     """A restoration made elsewhere, (H, W, 3), which is judged instead of a restorer's."""
 

@@ -103,7 +103,7 @@ class EvaluationConfig(Config):
 
 
 def check_folders(config: EvaluationConfig, root: Path) -> None:
-    """Refuse benchmarks and photographs whose folders are not there, before anything has run.
+    """Refuse test sets and photographs whose folders are not there, before anything has run.
 
     Raises:
         DataError: naming the first.

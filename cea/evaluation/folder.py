@@ -1,4 +1,4 @@
-"""Judging a benchmark folder from start to end: find the sets, restore or read outputs, write the tables."""
+"""Judging a folder of test sets from start to end: find the sets, restore or read outputs, write the tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FolderJob:
     """Which sets to judge, and where the results go.
 
     Attributes:
-        data: folder of the benchmark (`cea.data.testsets.find_sets`).
+        data: folder of test sets (`cea.data.testsets.find_sets`).
         out: folder for ``summary.json``, ``images.parquet`` and, until these are there, ``journal.jsonl``.
         train: images trained on, or their folder; refused where they occur in a test set. None skips the check.
         skip_missing: whether to judge sets whose targets are incomplete.

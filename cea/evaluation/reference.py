@@ -21,7 +21,7 @@ _OPTIONS: dict[SsimWindow, dict[str, Any]] = {
 
 
 def reference_score(protocol: Protocol, prediction: Image | ImageF, target: Image) -> Score:
-    """What scikit-image says of ``prediction``; arguments as in `cea.metrics.protocol.score`."""
+    """scikit-image's scores of ``prediction``; arguments as in `cea.metrics.protocol.score`."""
     predicted = as_unit(judged(protocol, prediction))
     wanted = as_unit(target if protocol.colour == "rgb" else luma(target))
     axis = -1 if predicted.ndim == 3 else None

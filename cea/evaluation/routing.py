@@ -53,7 +53,7 @@ class Moments:
         return float(np.clip(self.cross @ _solve(self.gram, self.cross) / self.energy, 0, 1))
 
     def correlation(self, weights: Array) -> float:
-        """Of the severity with a readout that was fitted elsewhere."""
+        """Correlation of the severity with the linear readout ``weights`` (r,), fitted on other images; in [-1, 1]."""
         scale = np.sqrt(max(float(weights @ self.gram @ weights), 0.0) * self.energy)
         return float(weights @ self.cross / scale) if scale > 0 else 0.0
 

@@ -32,7 +32,7 @@ class Group(_Part):
     input_lpips: float | None = None
     output_lpips: float | None = None
     harm_rate: float
-    """Share of images whose PSNR fell."""
+    """Share of images whose PSNR fell by more than .01 dB."""
     harmed_pixels: float
     """Mean share of pixels that got worse."""
     identical: int
@@ -67,7 +67,7 @@ class SeverityBin(_Part):
 
 
 class Identity(_Part):
-    """What is left of clean images."""
+    """How clean images come out of the network."""
 
     images: int
     output_psnr: float

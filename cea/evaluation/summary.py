@@ -85,7 +85,7 @@ def summarise(
 
 
 def to_json(summary: Mapping[str, Any]) -> bytes:
-    """``summary`` as indented JSON; NaN and infinity, which JSON has no words for, are refused."""
+    """``summary`` as indented JSON; NaN and infinity, which JSON cannot express, are refused."""
     return (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode()
 
 

@@ -16,7 +16,7 @@ from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
 
 TESTSET_IMAGES: dict[str, Any] = {"testset": pl.String, **IMAGES}
-"""Columns of the per-image table of all benchmarks."""
+"""Columns of the per-image table of all test sets."""
 
 KEPT = ("protocol", "images", *MEANS, *OPTIONAL_MEANS, "harm_rate", "identical", "check")
 """Keys of a summary that make sense for real pairs."""
@@ -25,7 +25,7 @@ KEPT = ("protocol", "images", *MEANS, *OPTIONAL_MEANS, "harm_rate", "identical",
 def judge_testsets(
     method: Method, config: EvaluationConfig, state: Path, log: Log
 ) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Judge ``method`` on every benchmark of ``config``.
+    """Judge ``method`` on every entry of ``config.testsets``.
 
     Rows of a killed run are kept in ``state`` under the digest of weights, protocol and files, so that it goes on where
     it was and never with rows of something else; they are removed when all is done.
@@ -34,7 +34,7 @@ def judge_testsets(
         name -> means with ``protocol`` and ``sets.<set>``; and the per-image table (`TESTSET_IMAGES`).
 
     Raises:
-        DataError: naming the benchmark; a missing folder, another layout, incomplete sets, files that do not fit.
+        DataError: naming the entry; a missing folder, another layout, incomplete sets, files that do not fit.
     """
     summaries: dict[str, Any] = {}
     tables = [pl.DataFrame(schema=TESTSET_IMAGES)]
@@ -48,7 +48,7 @@ def judge_testsets(
 
 
 def summary_of(images: pl.DataFrame) -> dict[str, Any]:
-    """Means over all images of a benchmark, and by set."""
+    """Means over all images of an entry, and by set."""
     summary = summarise(images)
     return {key: summary[key] for key in KEPT if key in summary} | {"sets": summary["recipes"]}
 

@@ -46,7 +46,7 @@ def ssim(a: Image | Map, b: Image | Map, window: SsimWindow = "uniform") -> floa
     Args:
         a: (H, W) or (H, W, C); uint8, uint16, or float with full scale 1.
         b: the same shape; its dtype may differ.
-        window: which variant, see above.
+        window: which variant; the text of this module describes the three.
 
     Raises:
         ImageError: shapes differ, a side is shorter than the window, unknown dtype, or samples not finite.

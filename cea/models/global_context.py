@@ -31,11 +31,11 @@ class GlobalContext(nn.Module):
     source: Measure | None = None
 
     def measure(self, *maps: Tensor) -> Any:
-        """What there is to see in feature maps, (B, C, H, W) each."""
+        """Compute the global statistics of feature maps, (B, C, H, W) each."""
         raise NotImplementedError
 
     def context(self, *maps: Tensor) -> Any:
-        """What the module is to go by: what it measures on ``maps``, or what was measured on the whole image."""
+        """The statistics to use: measured on ``maps``, or those of the whole image where ``source`` has them."""
         return self.measure(*maps) if self.source is None else self.source(*maps)
 
 

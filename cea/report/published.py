@@ -29,7 +29,7 @@ class PublishedRow(Config):
     method: str
     """The method's name."""
     psnr: Figure = None
-    """Mean PSNR in dB over the benchmark's sets."""
+    """Mean PSNR in dB over the sets."""
     ssim: Figure = None
     """Mean SSIM; which window was used differs between publications."""
     columns: list[float] = Field(default_factory=list)
@@ -39,7 +39,7 @@ class PublishedRow(Config):
 
 
 class PublishedTable(Config):
-    """One benchmark."""
+    """One published table."""
 
     title: str
     """What it consists of."""
@@ -76,7 +76,7 @@ class Published(Config):
 
 @dataclass(frozen=True)
 class Measured:
-    """What this run reached on a published benchmark: name of its entry, PSNR by column and their mean, if complete."""
+    """This run's result on a published table's sets: its entry's name, PSNR by column and, if complete, their mean."""
 
     name: str
     protocol: str
@@ -91,7 +91,7 @@ def load_published() -> Published:
 
 
 def measured(table: PublishedTable, benchmarks: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
-    """The benchmarks of a summary that hold sets of ``table``; CDD-11's mean is over its eleven types."""
+    """The entries of a summary's ``benchmarks`` that hold sets of ``table``; CDD-11's mean is over its eleven types."""
     rows = []
     for name, benchmark in benchmarks.items():
         sets = {key: group["output_psnr"] for key, group in benchmark["sets"].items()}

@@ -111,7 +111,7 @@ def _difference(row: Mapping[str, Any] | None) -> str:
 
 
 def is_sure(row: Mapping[str, Any]) -> bool:
-    """Whether neither interval of the difference holds zero."""
+    """Whether neither interval of the difference contains zero."""
     ends = [row[f"{over}_{end}"] for over in ("seeds", "scenes") for end in ("low", "high")]
     return None not in ends and (min(ends) > 0 or max(ends) < 0)
 

@@ -36,7 +36,7 @@ def _quantise(texture: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def _level(texture: NDArray[np.float64]) -> float:
-    """The median: unlike a mean, no sum whose rounding depends on the order of its terms."""
+    """The median. A mean would depend on the order of summation, which differs between machines."""
     return float(np.sort(texture, axis=None)[texture.size // 2])
 
 

@@ -51,7 +51,7 @@ class Scene:
         return self._light() if callable(self._light) else self._light
 
     def used(self) -> dict[str, Map]:
-        """The maps that somebody looked at, by name."""
+        """The maps that a family has read, by name."""
         return {name: values for name, values in vars(self).items() if not name.startswith("_")}
 
 

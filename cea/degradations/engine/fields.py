@@ -112,7 +112,7 @@ class Array(_Field):
 
     kind: Literal["array"] = "array"
     sha256: str
-    """Digest of the array as float32 (see ``imageio.pixel_sha256``)."""
+    """Digest of the array as float32 (see `cea.io.images.pixel_sha256`)."""
 
 
 FieldSpec: TypeAlias = Annotated[

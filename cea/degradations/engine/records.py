@@ -41,7 +41,7 @@ class Record(Config):
     clean_id: str
     """The clean image."""
     clean_sha256: str
-    """Digest of its decoded pixels (see ``imageio.pixel_sha256``)."""
+    """Digest of its decoded pixels (see `cea.io.images.pixel_sha256`)."""
     root_seed: int
     """The experiment's seed."""
     recipe: str

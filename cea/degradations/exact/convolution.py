@@ -87,7 +87,7 @@ class Tile:
 
 
 class _Kernels:
-    """Kernels with a common margin, and their spectra where somebody asks for them."""
+    """Kernels with a common margin, and their spectra, computed on first use."""
 
     def __init__(self, kernels: Sequence[Kernel], shape: tuple[int, ...]) -> None:
         self.all = kernels

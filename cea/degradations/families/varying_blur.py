@@ -54,7 +54,7 @@ class VaryingBlurParams(Params):
 
 
 class VaryingBlur(Degradation[VaryingBlurRanges, VaryingBlurParams]):
-    """Anisotropic Gaussians, each at home in its own smooth region; a strength map fades the blur in."""
+    """Anisotropic Gaussians, each applied in its own smooth region; a strength map fades the blur in."""
 
     name: ClassVar[str] = "varying_blur"
     stage: ClassVar[Stage] = "optics"

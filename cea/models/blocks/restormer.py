@@ -63,7 +63,7 @@ class TransposedAttention(GlobalMeans):
         return Moments(products, queries.square().mean(-1), keys.square().mean(-1))
 
     def attention(self, moments: Moments) -> Tensor:
-        """Of channel to channel, (B, heads, c, c)."""
+        """Attention weights between channels, (B, heads, c, c)."""
         lengths = moments.queries.sqrt()[..., :, None] * moments.keys.sqrt()[..., None, :]
         return torch.softmax(moments.products / lengths.clamp_min(1e-12) * self.temperature, dim=-1)
 
