@@ -96,8 +96,8 @@ def announce(sets: Sequence[JudgedSet], log: Log, *, skip_missing: bool = False)
     """
     if not skip_missing:
         check_complete(sets)
-    for benchmark in sets:
-        for line in describe(benchmark):
+    for test_set in sets:
+        for line in describe(test_set):
             log(line)
 
 
@@ -141,9 +141,9 @@ def _training_images(train: Path) -> dict[str, Path]:
 def digest_of(sets: Iterable[JudgedSet], method: Method, config: EvaluationConfig) -> str:
     """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
     parts = [method.digest, str(method.outputs), config.protocol, str(config.check), str(config.lpips)]
-    for benchmark in sets:
-        for pair in benchmark.pairs:
+    for test_set in sets:
+        for pair in test_set.pairs:
             for path in filter(None, (pair.degraded, pair.clean)):
                 facts = path.stat()
-                parts.append(f"{benchmark.name} {path.resolve()} {facts.st_size} {facts.st_mtime_ns}")
+                parts.append(f"{test_set.name} {path.resolve()} {facts.st_size} {facts.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()

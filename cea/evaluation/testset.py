@@ -24,15 +24,15 @@ def cases_of_sets(sets: Iterable[JudgedSet], protocol: Protocol) -> list[Case]:
     """
     return [
         Case(
-            sample_id=f"{benchmark.name}-{pair.name}",
-            recipe=benchmark.name,
+            sample_id=f"{test_set.name}-{pair.name}",
+            recipe=test_set.name,
             clean_id=printable(pair.clean.stem),
-            components=benchmark.components,
+            components=test_set.components,
             uniform=None,
             read=partial(_read, pair, protocol),
         )
-        for benchmark in sets
-        for pair in benchmark.pairs
+        for test_set in sets
+        for pair in test_set.pairs
     ]
 
 

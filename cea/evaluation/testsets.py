@@ -38,8 +38,8 @@ def judge_testsets(
     """
     summaries: dict[str, Any] = {}
     tables = [pl.DataFrame(schema=TESTSET_IMAGES)]
-    for name, benchmark in config.testsets.items():
-        images = _judge(name, benchmark, method, config, state, log)
+    for name, entry in config.testsets.items():
+        images = _judge(name, entry, method, config, state, log)
         summaries[name] = summary_of(images)
         tables.append(images.select(pl.lit(name).alias("testset"), pl.all()))
     for journal in state.glob("benchmark-*.jsonl"):
@@ -54,12 +54,12 @@ def summary_of(images: pl.DataFrame) -> dict[str, Any]:
 
 
 def _judge(
-    name: str, benchmark: JudgedSetConfig, method: Method, config: EvaluationConfig, state: Path, log: Log
+    name: str, entry: JudgedSetConfig, method: Method, config: EvaluationConfig, state: Path, log: Log
 ) -> pl.DataFrame:
-    own = config.model_copy(update={"protocol": benchmark.protocol})
+    own = config.model_copy(update={"protocol": entry.protocol})
     try:
-        sets = find_sets(Path(benchmark.path), benchmark.layout, benchmark.pairs)
-        announce(sets, log, skip_missing=benchmark.skip_missing)
+        sets = find_sets(Path(entry.path), entry.layout, entry.pairs)
+        announce(sets, log, skip_missing=entry.skip_missing)
         digest = digest_of(sets, method, own)
         return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
     except DataError as error:

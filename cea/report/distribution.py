@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from cea.evaluation.judge import HARM_DB
 from cea.report.charts import Tick, scale
 
 _MOST_DOTS = 300
@@ -49,4 +50,4 @@ def _thin(part: pl.DataFrame) -> list[dict[str, Any]]:
 
 def _dot(row: dict[str, Any], x: float) -> Dot:
     label = f"{row['sample_id']}: {row['input_psnr']:.2f} → {row['output_psnr']:.2f} dB"
-    return Dot(x, row["uniform"], row["gain_psnr"] < 0, label)
+    return Dot(x, row["uniform"], row["gain_psnr"] < -HARM_DB, label)

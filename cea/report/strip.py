@@ -50,7 +50,7 @@ def _choose(strips: list[Strip], config: StripConfig, folder: Path) -> list[Stri
     if missing:
         raise ConfigError(
             f"report.strip.recipes names {missing[0]!r}, which has no picture",
-            expected=f"of {', '.join(first)}",
+            expected=f"recipes out of {', '.join(first)}",
             remedy="change report.strip.recipes or raise evaluate.examples.per_recipe",
         )
     if config.recipes:

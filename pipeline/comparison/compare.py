@@ -149,7 +149,7 @@ def images_on_disk(params: Mapping[str, Any]) -> list[str]:
 def make_data() -> None:
     """The shards, once, before several runs need them at the same time."""
     if subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "shard"], check=False).returncode:
-        raise InputError("dvc repro shard failed", expected="data to train on", remedy="mend what it says")
+        raise InputError("dvc repro shard failed", expected="data to train on", remedy="correct what DVC reports above")
 
 
 def collect(cells: Sequence[Cell], commits: Mapping[str, str], output: Path) -> pl.DataFrame:

@@ -68,7 +68,11 @@ def git(*arguments: str) -> bytes:
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise DataError(f"git {arguments[0]}: {' '.join(reason)}", expected="a git repository", remedy="see above")
+        raise DataError(
+            f"git {arguments[0]}: {' '.join(reason)}",
+            expected="a git command that succeeds",
+            remedy="correct what git reports",
+        )
     return done.stdout
 
 
@@ -137,7 +141,9 @@ def read_output(commit: str, path: str) -> bytes:
         return bytes(dvc.api.read(path, rev=commit, mode="rb"))
     except (DvcException, OSError) as error:
         raise DataError(
-            f"{path} of {commit[:8]}: {error}", expected="DVC's cache", remedy="dvc exp remove it"
+            f"{path} of {commit[:8]}: {error}",
+            expected="a file in DVC's cache",
+            remedy="dvc pull, or dvc exp remove the experiment and run it again",
         ) from None
 
 

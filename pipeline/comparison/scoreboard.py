@@ -42,8 +42,8 @@ def page(contest: Contest) -> str:
         _budget(contest),
         f"## All images of the recipes trained on\n\n{_overall(contest)}",
         f"## By group: gain of {contest.reference}, then each rival's difference to it (dB)\n\n{_by_group(contest)}",
-        f"{SURE}: neither 95 % interval of the difference, over seeds or over photographs, holds zero. In a table with "
-        "so many cells some do so by chance. `docs/comparison.md` says how each number is made.",
+        f"{SURE}: neither 95 % interval of the difference, over seeds or over photographs, contains zero. In a table "
+        "with so many cells some do so by chance. `docs/comparison.md` says how each number is made.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -126,5 +126,7 @@ def _check(composition: str, given: dict[str, object]) -> None:
         for name in _NEEDS[part]:
             if given[name] is None:
                 raise ConfigError(
-                    f"{composition}: {name} is missing", expected=f"{name} for {part!r}", remedy="pass it"
+                    f"{composition}: {name} is missing",
+                    expected=f"{name}, which {part!r} needs",
+                    remedy=f"pass {name}=...",
                 )
