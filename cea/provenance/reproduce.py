@@ -22,7 +22,10 @@ TOLERANCE_DB = 0.05
 """How far metrics of two runs on one type of processor may be apart."""
 
 TOLERANCE_OTHER_PROCESSOR_DB = 0.2
-"""On two types of processor; 4.32 and 4.45 dB of mean gain were measured for the default run."""
+"""Of means over all images, on two types of processor: 4.32 and 4.45 dB were measured for the default run."""
+
+TOLERANCE_OTHER_PROCESSOR_RECIPE_DB = 0.6
+"""Of means over the images of one recipe: up to 0.48 dB was measured."""
 
 ORDER = ("code", "ingest", "synthesize", "shard", "dataset", "testset", "photographs", "leaks", "train")
 """The stages as they follow one another."""
@@ -223,8 +226,9 @@ def _metric_rows(found: Found, project: Path) -> Iterator[Row]:
         return
     again = json.loads((project / "metrics/summary.json").read_text(encoding="utf-8"))
     other = _changed(_processor(found.record.hardware), _processor(hardware()))
-    tolerance = TOLERANCE_OTHER_PROCESSOR_DB if other else TOLERANCE_DB
     for key, expected in _decibels(found.summary).items():
+        elsewhere = TOLERANCE_OTHER_PROCESSOR_RECIPE_DB if key.startswith("recipes.") else TOLERANCE_OTHER_PROCESSOR_DB
+        tolerance = elsewhere if other else TOLERANCE_DB
         got = _decibels(again).get(key)
         same = got is not None and abs(got - expected) <= tolerance
         yield Row("evaluate", f"{key} (within {tolerance} dB)", str(expected), str(got), same)

@@ -97,6 +97,7 @@ def project_copy(root: Path, folder: Path) -> None:
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copy(root / name, folder / name)
+    (folder / "data/raw").mkdir(parents=True)
 
 
 def test_the_file_is_listed_for_its_own_recipe_alone(root, tmp_path):
