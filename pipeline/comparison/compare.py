@@ -1,8 +1,10 @@
 """Adapters against CEA at equal parameters, steps and data: one DVC experiment per adapter and seed, then one table.
 
-What is there already is not run again, so a comparison that was killed is simply started again. Nothing is committed to
-a branch: ``comparison/comparison.md`` is to be read, ``.csv`` and ``.json`` hold every number, ``images/`` each run's
-images. See docs/comparison.md.
+What is there already is not run again, so a comparison that was killed is simply started again. Each finished run
+leaves a small record (`pipeline.comparison.records`) for git: with these a grid goes on in another clone, on another
+machine.
+``comparison/comparison.md`` is to be read, ``.csv`` and ``.json`` hold every number, ``images/`` each run's images. See
+docs/comparison.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,8 @@ from cea.models.config import ModelSection
 from cea.models.measure.cost import figures
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
-from pipeline.comparison import experiments
+from pipeline.comparison import curves, experiments, records
+from pipeline.comparison.estimate import step_seconds
 from pipeline.comparison.experiments import Experiment
 from pipeline.comparison.scoreboard import Contest, page
 
@@ -75,16 +78,18 @@ def grid(
 
     ``train.seed`` changes the initial weights and the sequence of patches; the data stay as they are.
     """
-    common = settings(options)
+    common, own = settings(options), owned(options, variants)
     return [
         Cell(
             variant,
             seed,
-            Experiment(f"{options.name}-{variant}-s{seed}", {**common, **own, "train.seed": seed}, carried),
+            Experiment(
+                f"{options.name}-{variant}-s{seed}", {**common, **changes, **own[variant], "train.seed": seed}, carried
+            ),
         )
         for seed in dict.fromkeys(options.seeds)
         for variant, model in variants.items()
-        for own in [{f"model.{key}": value for key, value in model.items()}]
+        for changes in [{f"model.{key}": value for key, value in model.items()}]
     ]
 
 
@@ -92,20 +97,35 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line changes for every run, as dotted key -> value."""
     short = {"train.max_steps": options.steps, "model.size": options.size}
     changes = {key: value for key, value in short.items() if value is not None}
-    for word in options.set:
-        key, equals, value = word.partition("=")
-        if not equals or key.partition(".")[0] not in SECTIONS or "." not in key:
+    return changes | dict(_change("--set", word) for word in options.set)
+
+
+def owned(options: argparse.Namespace, variants: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the command line changes for one variant alone (its learning rate), by variant."""
+    own: dict[str, dict[str, Any]] = {name: {} for name in variants}
+    for name, *changes in options.own:
+        if name not in own:
             raise ConfigError(
-                f"--set {word}",
-                expected=f"key=value with a key of {', '.join(SECTIONS)}; other sections change the data",
-                remedy="for example: --set train.lr=0.002",
+                f"--own {name}", expected=f"one of {', '.join(own)}", remedy="name a variant of this comparison"
             )
-        if key in OWN:
-            raise ConfigError(
-                f"--set {word}", expected="a key that the grid does not set itself", remedy=f"use {OWN[key]}"
-            )
-        changes[key] = experiments.parse_yaml(value)
-    return changes
+        own[name] |= dict(_change("--own", word) for word in changes)
+    return own
+
+
+def _change(option: str, word: str) -> tuple[str, Any]:
+    """``section.key=value`` as key and value."""
+    key, equals, value = word.partition("=")
+    if not equals or key.partition(".")[0] not in SECTIONS or "." not in key:
+        raise ConfigError(
+            f"{option} {word}",
+            expected=f"key=value with a key of {', '.join(SECTIONS)}; other sections change the data",
+            remedy=f"for example: {option} {'film ' * (option == '--own')}train.lr=0.002",
+        )
+    if key in OWN:
+        raise ConfigError(
+            f"{option} {word}", expected="a key that the grid does not set itself", remedy=f"use {OWN[key]}"
+        )
+    return key, experiments.parse_yaml(value)
 
 
 def chosen(adapters: Sequence[str], extra: Sequence[Sequence[str]]) -> dict[str, dict[str, Any]]:
@@ -152,28 +172,64 @@ def make_data() -> None:
         raise InputError("dvc repro shard failed", expected="data to train on", remedy="correct what DVC reports above")
 
 
-def collect(cells: Sequence[Cell], commits: Mapping[str, str], output: Path) -> pl.DataFrame:
-    """The images of all finished runs on top of each other; each run's own table goes to ``output/images``."""
-    tables = []
-    shutil.rmtree(output / "images", ignore_errors=True)
-    for cell in cells:
-        if commit := commits.get(cell.experiment.name):
-            images = pl.read_parquet(io.BytesIO(experiments.read_output(commit, "metrics/images.parquet")))
-            write_table(output / "images" / f"{cell.experiment.name}.parquet", images)
-            tables.append(images.with_columns(pl.lit(cell.variant).alias("variant"), pl.lit(cell.seed).alias("seed")))
-    return pl.concat(tables)
-
-
-def facts_of(cell: Cell, commit: str) -> dict[str, Any]:
-    """Budget and origin of a finished run."""
-    return {
+def keep(cell: Cell, commit: str, params: Mapping[str, Any], data: str, folder: Path) -> None:
+    """Write the record of a finished experiment."""
+    facts = {
         "variant": cell.variant,
         "seed": cell.seed,
-        "experiment": cell.experiment.name,
         "commit": commit,
         "training": json.loads(experiments.read(commit, "metrics/training.json")),
         "lineage": json.loads(experiments.read_output(commit, "metrics/lineage.json")),
     }
+    curve = pl.read_csv(io.BytesIO(experiments.read(commit, "metrics/val_gain_psnr.csv")))
+    images = pl.read_parquet(io.BytesIO(experiments.read_output(commit, "metrics/images.parquet")))
+    record = records.record_of(facts, records.key_of(params, data), curve)
+    records.write(folder, cell.experiment.name, record, images)
+
+
+def recorded(cells: Sequence[Cell], base: Mapping[str, Any], data: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """The records of these cells, by experiment; a run that was made with anything else is refused.
+
+    Those of finished experiments are written first.
+    """
+    commits = experiments.finished([cell.experiment for cell in cells], base)
+    found = {}
+    for cell in cells:
+        name, params = cell.experiment.name, cell.experiment.params(base)
+        record = records.current(folder, name, records.key_of(params, data))
+        if record is None and name in commits:
+            keep(cell, commits[name], params, data, folder)
+            record = records.read(folder, name)
+        if record is not None:
+            found[name] = record
+    return found
+
+
+def tables_of(found: Mapping[str, Mapping[str, Any]], folder: Path, output: Path) -> pl.DataFrame:
+    """The images of all records on top of each other; each run's own table goes to ``output/images``."""
+    shutil.rmtree(output / "images", ignore_errors=True)
+    tables = {name: records.images_of(folder, record) for name, record in found.items()}
+    for name, table in tables.items():
+        write_table(output / "images" / f"{name}.parquet", table.drop("variant", "seed"))
+    return pl.concat(tables.values())
+
+
+def announce(missing: Sequence[Cell], base: Mapping[str, Any], jobs: int) -> None:
+    """Say how long the trainings will take, from a few steps of each network."""
+    seconds = {}
+    for cell in missing:
+        if cell.variant not in seconds:
+            params = cell.experiment.params(base)
+            model, train = load(ModelSection, params, "model"), load(TrainConfig, params, "train")
+            seconds[cell.variant] = step_seconds(resolve(model), train) * train.max_steps
+    hours = sum(seconds[cell.variant] for cell in missing) / max(1, min(jobs, len(missing))) / 3600
+    logging.info(
+        "%d runs to make, %d at a time: about %.1f h of training on this machine as busy as it is; "
+        "validation and judging come on top",
+        len(missing),
+        jobs,
+        hours,
+    )
 
 
 def write(output: Path, contest: Contest) -> None:
@@ -182,6 +238,8 @@ def write(output: Path, contest: Contest) -> None:
     table = contest.table.with_columns(pl.selectors.float().round(4))
     write_bytes(output / "comparison.csv", table.write_csv().encode())
     write_bytes(output / "comparison.json", (json.dumps(facts | {"table": table.to_dicts()}, indent=1) + "\n").encode())
+    figure = curves.svg(curves.by_variant(contest.runs), "mean and range over seeds")
+    write_bytes(output / "curves.svg", figure)
     write_bytes(output / "comparison.md", page(contest).encode())
 
 
@@ -191,39 +249,51 @@ def main(options: argparse.Namespace) -> int:
     Returns:
         The exit status: 1 where a run failed.
     """
-    experiments.require_clean(options.output)
+    folder = options.records or Path("docs/comparison") / options.name
+    experiments.require_clean(options.output, folder)
     base = read_params()
     cells = grid(chosen(options.adapters, options.variant), options, experiments.untracked(images_on_disk(base)))
     costs = costs_of(cells, base)
-    wanted = [cell.experiment for cell in cells]
-    there = experiments.finished(wanted, base)
-    missing = [experiment for experiment in wanted if experiment.name not in there]
-    logging.info("%d of %d runs are there", len(there), len(cells))
-    failed = run_missing(missing, options) if missing else []
-    commits = experiments.finished(wanted, base)
-    done = [cell for cell in cells if cell.experiment.name in commits]
-    if not any(cell.variant == REFERENCE for cell in done):
+    make_data()
+    experiments.require_clean(options.output, folder)  # data that came out differently are to be committed first
+    data = records.data_digest()
+    found = recorded(cells, base, data, folder)
+    missing = [cell for cell in cells if cell.experiment.name not in found]
+    logging.info("%d of %d runs are there", len(found), len(cells))
+    failed: list[str] = []
+    if missing:
+        announce(missing, base, options.jobs)
+        failed = run_missing(missing, options, lambda cell: recorded([cell], base, data, folder))
+        found = recorded(cells, base, data, folder)
+    if not any(record["variant"] == REFERENCE for record in found.values()):
         logging.info("no table: %s has no finished run", REFERENCE)
         return 1
-    table = compare(collect(done, commits, options.output), REFERENCE)
-    runs = [facts_of(cell, commits[cell.experiment.name]) for cell in done]
-    reference = next(cell for cell in done if cell.variant == REFERENCE)
-    write(options.output, Contest(table, reference.experiment.params(base), costs, runs, REFERENCE))
+    table = compare(tables_of(found, folder, options.output), REFERENCE)
+    runs = [{"experiment": name, **_without_images(record)} for name, record in found.items()]
+    settings_of = next(cell for cell in cells if cell.variant == REFERENCE).experiment.params(base)
+    absent = tuple(cell.experiment.name for cell in cells if cell.experiment.name not in found)
+    there = {name: cost for name, cost in costs.items() if any(run["variant"] == name for run in runs)}
+    write(options.output, Contest(table, settings_of, there, runs, REFERENCE, absent))
     logging.info("%s", options.output / "comparison.md")
     return 1 if failed else 0
 
 
-def run_missing(missing: Sequence[Experiment], options: argparse.Namespace) -> list[str]:
-    """Run the experiments that are missing, saying which is done; the names of those that failed."""
-    make_data()
-    experiments.require_clean(options.output)  # data that came out differently are to be committed first
+def _without_images(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("images", "samples")}
+
+
+def run_missing(missing: Sequence[Cell], options: argparse.Namespace, keep: Callable[[Cell], object]) -> list[str]:
+    """Run what is missing, and keep the record of each that is done; the names of those that failed."""
+    cells = {cell.experiment.name: cell for cell in missing}
     done: list[str] = []
 
-    def log(name: str) -> None:
+    def finish(name: str) -> None:
+        keep(cells[name])
         done.append(name)
         logging.info("%d of %d: %s", len(done), len(missing), name)
 
-    return experiments.run_all(missing, options.jobs, {"CEA_COMPARISON": options.name}, log)
+    wanted = [cell.experiment for cell in missing]
+    return experiments.run_all(wanted, options.jobs, {"CEA_COMPARISON": options.name}, finish)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -249,9 +319,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="of model, train or evaluate, for all; may be repeated",
     )
+    arguments.add_argument(
+        "--own",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "KEY=VALUE"),
+        help="of model, train or evaluate, for one variant alone; may be repeated",
+    )
     arguments.add_argument("--jobs", type=int, default=1, help="runs at the same time")
     arguments.add_argument("--name", default="cmp", help="in front of the experiments' names, and a tag in MLflow")
     arguments.add_argument("--output", type=Path, default=Path("comparison"), help="where the table goes")
+    arguments.add_argument(
+        "--records", type=Path, help="where finished runs are kept for git; default: docs/comparison/NAME"
+    )
     return arguments
 
 

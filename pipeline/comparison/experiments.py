@@ -96,9 +96,13 @@ def untracked(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(path.rstrip("/") for path in listed.split("\0") if path)
 
 
-def require_clean(apart: Path) -> None:
+def require_clean(*apart: Path) -> None:
     """Every run has to be of the same code: raise a DataError where tracked files differ from the last commit."""
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{apart}").decode().splitlines()
+    changed = (
+        git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in apart))
+        .decode()
+        .splitlines()
+    )
     if changed:
         raise DataError(
             f"uncommitted changes: {', '.join(line[3:] for line in changed[:3])}",

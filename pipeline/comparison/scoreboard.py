@@ -12,6 +12,7 @@ import polars as pl
 from cea.config import load
 from cea.models.config import ModelSection
 from cea.training.config import TrainConfig
+from pipeline.comparison import curves
 
 SURE = "*"
 
@@ -24,8 +25,10 @@ class Contest:
         table: columns `cea.evaluation.comparison.COMPARISON`.
         settings: params.yaml of a run of the reference.
         costs: `cea.models.measure.cost.figures` by variant.
-        runs: ``variant``, ``seed``, ``training`` and ``lineage`` of each run.
+        runs: ``variant``, ``seed``, ``training``, ``lineage``, ``key`` and ``val_gain_psnr`` of each run, as its
+            record holds them.
         reference: the variant that the others are compared with.
+        missing: names of the runs that were asked for and are not there.
     """
 
     table: pl.DataFrame
@@ -33,19 +36,49 @@ class Contest:
     costs: Mapping[str, Mapping[str, float]]
     runs: Sequence[Mapping[str, Any]]
     reference: str
+    missing: tuple[str, ...] = ()
 
 
 def page(contest: Contest) -> str:
     """The page, with a line feed at its end."""
     parts = [
         "# Comparison",
+        *_partial(contest),
         _budget(contest),
         f"## All images of the recipes trained on\n\n{_overall(contest)}",
         f"## By group: gain of {contest.reference}, then each rival's difference to it (dB)\n\n{_by_group(contest)}",
+        f"## Gain on the validation images over steps\n\n{_curves(contest)}",
         f"{SURE}: neither 95 % interval of the difference, over seeds or over photographs, contains zero. In a table "
         "with so many cells some do so by chance. `docs/comparison.md` says how each number is made.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _partial(contest: Contest) -> list[str]:
+    """What is missing, in front of everything else."""
+    if not contest.missing:
+        return []
+    asked = len(contest.runs) + len(contest.missing)
+    return [
+        f"**Partial: {len(contest.runs)} of {asked} runs.** Missing: {', '.join(contest.missing)}. Variants may stand "
+        "on different seeds; only the paired differences compare like with like."
+    ]
+
+
+def _curves(contest: Contest, rows: int = 10) -> str:
+    """The curves as a figure, a sentence and a table of at most so many steps."""
+    found = curves.by_variant(contest.runs)
+    steps = sorted({step for curve in found.values() for step in curve})
+    every = -(-len(steps) // rows)
+    lines = [
+        [
+            str(step),
+            *("{:+.2f} ({:+.2f} to {:+.2f})".format(*curve[step]) if step in curve else "" for curve in found.values()),
+        ]
+        for step in steps[::-1][::every][::-1]
+    ]
+    table = _table(["steps", *found], lines)
+    return f"![curves](curves.svg)\n\n{curves.verdict(found)} Mean in dB (range over seeds):\n\n{table}"
 
 
 def _budget(contest: Contest) -> str:
@@ -59,7 +92,7 @@ def _budget(contest: Contest) -> str:
     return (
         f"{len(contest.runs)} runs: {len(contest.costs)} variants, seeds {_listed(seeds)}, "
         f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.batch} patches of "
-        f"{train.patch} px by {train.optimizer} (rates {_rates(train)}); network {model.size}, {model.block}; "
+        f"{train.patch} px by {train.optimizer} ({_rates(contest)}); network {model.size}, {model.block}; "
         f"CEA: {_options(model)}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
         f"{hardware.get('accelerator', hardware.get('cpu', 'unknown'))}, PyTorch {lineage['versions'].get('torch')}; "
         f"{minutes:.1f} minutes of training per run."
@@ -74,7 +107,15 @@ def _options(model: ModelSection) -> str:
     return ", ".join([*(f"{key} {getattr(model, key)}" for key in (*named, *others)), f"sites {'+'.join(model.sites)}"])
 
 
-def _rates(train: TrainConfig) -> str:
+def _rates(contest: Contest) -> str:
+    """The peak learning rates, once where all variants share them."""
+    by_variant = {run["variant"]: _rate(load(TrainConfig, run["key"], "train")) for run in contest.runs}
+    if len(set(by_variant.values())) == 1:
+        return f"rates {by_variant[contest.reference]}"
+    return "rates " + "; ".join(f"{variant} {rate}" for variant, rate in by_variant.items())
+
+
+def _rate(train: TrainConfig) -> str:
     return f"{train.muon_lr:g}, {train.lr:g}" if train.optimizer == "muon" else f"{train.lr:g}"
 
 

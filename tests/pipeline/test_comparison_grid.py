@@ -74,6 +74,12 @@ class TestGrid:
             assert (params["train"]["lr"], params["evaluate"]["check"], params["train"]["threads"]) == (0.002, False, 1)
         assert len(cells("--adapters", "film", "--seeds", "1", "1")) == 2
 
+    def test_settings_of_one_variant(self) -> None:
+        found = cells(
+            "--adapters", "film", "--seeds", "1", "--set", "train.lr=0.003", "--own", "film", "train.lr=0.002"
+        )
+        assert [cell.experiment.params(PARAMS)["train"]["lr"] for cell in found] == [0.003, 0.002]
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
@@ -86,6 +92,8 @@ class TestGrid:
             (["--set", "train.seed=5"], "use --seeds"),
             (["--set", "model.adapter=film"], "use --adapters or --variant"),
             (["--set", "recipes.noise=1"], "other sections change the data"),
+            (["--own", "fillm", "train.lr=0.002"], "--own fillm"),
+            (["--own", "film", "train.seed=5"], "use --seeds"),
             (["--steps", "0"], r"train\.max_steps = 0"),
             (["--seeds", "-1"], r"train\.seed = -1"),
         ],
@@ -261,7 +269,14 @@ def test_page() -> None:
                 rows.append(common | {"variant": variant, "sample_id": f"{scene}-noise"} | scores)
     lineage = {"git": {"commit": "0123456789"}, "hardware": {"cpu": "a processor"}, "versions": {"torch": "2.13"}}
     runs = [
-        {"variant": "cea", "seed": seed, "training": {"steps": 10, "seconds": 90}, "lineage": lineage}
+        {
+            "variant": "cea",
+            "seed": seed,
+            "training": {"steps": 10, "seconds": 90},
+            "lineage": lineage,
+            "key": {"train": {"batch": 4, "patch": 32}},
+            "val_gain_psnr": [[5, 0.5], [10, 0.5 + seed]],
+        }
         for seed in (1, 2, 3)
     ]
     costs = {name: {"parameters": 250e3, "gmacs_224": 0.4} for name in ("cea", "film", "none")}
@@ -272,8 +287,11 @@ def test_page() -> None:
             costs,
             runs,
             "cea",
+            ("cmp-none-s3",),
         )
     )
+    assert "**Partial: 3 of 4 runs.** Missing: cmp-none-s3." in text
+    assert "| 10 | +2.50 (+1.50 to +3.50) |" in text
     assert "seeds 1, 2, 3, 10 steps of 4 patches of 32 px by muon (rates 0.002, 0.001); network tiny, nafnet" in text
     assert (
         "CEA: rank 4, affinity dot, residual_scale 0.1, key_cell 1, key_grid 9, sites encoder+middle; data of seed 7; "

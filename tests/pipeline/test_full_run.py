@@ -375,6 +375,8 @@ print(json.dumps({run.info.run_name: [run.data.params["train.seed"], sorted(run.
     for _, metrics in logged.values():
         assert {"cost/parameters", "cost/gmacs_224px", "gain_psnr"} <= set(metrics)
     shutil.rmtree(project.folder / "comparison")
+    assert len(list((project.folder / "docs/comparison/cmp").glob("cmp-*-s1.json"))) == 2
+    shutil.rmtree(project.folder / "docs/comparison/cmp")
 
 
 def test_another_rank_reruns_training_and_what_follows(project: Project):
