@@ -1,7 +1,8 @@
 """What a judged image is: each of its fields once, with its type, its meaning, and how it is averaged.
 
-The per-image tables, the summary's means and the report's columns derive from this list. A new score is one entry here,
-its value in `cea.evaluation.judge`, and a place where it is shown.
+The per-image tables, the summary's means and its schema derive from this list. A new score is one entry here
+(``optional=True``, since summaries of before lack it), its value in `cea.evaluation.judge`, and a place where it is
+shown (a macro of ``cea/report/page.html``).
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@ Names are only ever added; `VERSION` rises where one changes its meaning. A test
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from cea.errors import DataError
+from cea.evaluation.columns import COLUMNS, Column, means
 
 VERSION = 1
 
@@ -18,23 +20,26 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
-class Group(_Part):
-    """Means over a group of images."""
+def means_model(columns: Iterable[Column]) -> type[BaseModel]:
+    """A field for each column whose mean is reported; those of scores that can be absent have a default."""
+    needed: dict[str, Any] = dict.fromkeys(means(columns), (float, ...))
+    absent: dict[str, Any] = dict.fromkeys(means(columns, optional=True), (float | None, None))
+    return create_model("Means", __base__=_Part, **needed, **absent)
+
+
+if TYPE_CHECKING:
+    Means = _Part
+else:
+    Means = means_model(COLUMNS)
+
+
+class Group(Means):
+    """A group of images: these fields, and the mean of each column of `cea.evaluation.columns` that reports one."""
 
     images: int
     """How many."""
-    input_psnr: float
-    output_psnr: float
-    gain_psnr: float
-    input_ssim: float
-    output_ssim: float
-    gain_ssim: float
-    input_lpips: float | None = None
-    output_lpips: float | None = None
     harm_rate: float
     """Share of images whose PSNR fell by more than .01 dB."""
-    harmed_pixels: float
-    """Mean share of pixels that got worse."""
     identical: int
     """Outputs equal to their target."""
 

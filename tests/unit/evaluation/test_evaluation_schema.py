@@ -12,7 +12,7 @@ import pytest
 from cea.errors import DataError
 from cea.evaluation import columns, summary
 from cea.evaluation.columns import BINS, IMAGES, Column
-from cea.evaluation.schema import VERSION, Group, Summary, checked
+from cea.evaluation.schema import VERSION, Summary, checked, means_model
 
 GROUP = {
     *("images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
@@ -65,15 +65,11 @@ def row(**values) -> dict:
     return dict.fromkeys(IMAGES) | {"seen": True, "uniform": True} | known | numbers | values
 
 
-def test_a_group_holds_the_mean_of_every_column_that_has_one():
-    derived = {"images", "harm_rate", "identical"}
-    assert set(Group.model_fields) - derived == set(columns.MEANS) | set(columns.OPTIONAL_MEANS)
-
-
 def test_a_further_score_is_one_entry(monkeypatch: pytest.MonkeyPatch):
-    """Its mean turns up in every group of the summary."""
+    """Its mean turns up in every group of the summary, and in the schema."""
     extra = Column("sharpness", pl.Float64, "of the restored image", decimals=2)
     images = pl.DataFrame([row()], schema=IMAGES).with_columns(pl.lit(3.14159).alias(extra.name))
     monkeypatch.setattr(summary, "MEANS", columns.means((*columns.COLUMNS, extra)))
     found = summary.summarise(images, bins=pl.DataFrame(schema=BINS))
     assert found["sharpness"] == found["recipes"]["noise"]["sharpness"] == 3.14
+    assert set(means_model((extra,)).model_fields) == {"sharpness"}
