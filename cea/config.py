@@ -67,16 +67,16 @@ def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
 def section(params: Mapping[str, Any], key: str) -> Any:
     """The value under a dotted ``key``; ConfigError where it is absent."""
     value: Any = params
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+    for word in key.split("."):
+        if not isinstance(value, Mapping) or word not in value:
             known = list(value) if isinstance(value, Mapping) else []
-            near = difflib.get_close_matches(part, known, n=1)
+            near = difflib.get_close_matches(word, known, n=1)
             raise ConfigError(
                 f"params.yaml has no {key!r}",
                 expected=f"one of {', '.join(map(str, known))}" if known else "that section",
                 remedy=f"did you mean {near[0]!r}?" if near else "add it",
             )
-        value = value[part]
+        value = value[word]
     return value
 
 
@@ -103,17 +103,17 @@ _PLACE = re.compile(r"[\w-]+(\.| =|:| is missing)")
 
 def _explain(model: type[Config], error: ValidationError, where: str) -> ConfigError:
     first = error.errors(include_url=False)[0]
-    place = [str(part) for part in first["loc"]]
+    path = [str(step) for step in first["loc"]]
     is_option = where.startswith("cea ")
-    name = f"--{'-'.join(place).replace('_', '-')}" if is_option and place else ".".join([where, *place])
+    name = f"--{'-'.join(path).replace('_', '-')}" if is_option and path else ".".join([where, *path])
     change = "correct the option" if is_option else "change it in params.yaml"
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):  # raised by a validator for something deeper, its place relative to here
         joint = "." if _PLACE.match(cause.what) else ": "
         return ConfigError(f"{name}{joint}{cause.what}", expected=cause.expected, remedy=cause.remedy)
     if first["type"] == "extra_forbidden":
-        owner = _owner(model, place[:-1])
-        return unknown_key(".".join([where, *place[:-1]]), place[-1], tuple(owner.model_fields) if owner else ())
+        owner = _owner(model, path[:-1])
+        return unknown_key(".".join([where, *path[:-1]]), path[-1], tuple(owner.model_fields) if owner else ())
     if first["type"] == "missing":
         return ConfigError(f"{name} is missing", expected="a value", remedy="add it to params.yaml")
     message = first["msg"].removeprefix("Value error, ")
@@ -130,15 +130,15 @@ def unknown_key(where: str, key: object, known: tuple[str, ...]) -> ConfigError:
     )
 
 
-def _owner(model: type[Config], place: list[str]) -> type[Config] | None:
+def _owner(model: type[Config], path: list[str]) -> type[Config] | None:
     """The config class found by walking field names, container keys and indices from ``model``."""
     annotated: Any = model
-    for part in place:
+    for step in path:
         if typing.get_origin(annotated) in (dict, list, tuple):
             annotated = _config_in(annotated)  # the part is a key or an index
         else:
             owner = _config_in(annotated)
-            field = owner.model_fields.get(part) if owner else None
+            field = owner.model_fields.get(step) if owner else None
             annotated = field.annotation if field else None
     owner = _config_in(annotated)
     return owner if isinstance(owner, type) and issubclass(owner, Config) else None
@@ -148,5 +148,5 @@ def _config_in(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (Union, types.UnionType, list, tuple, dict, typing.Annotated):
-        return next((found for arg in typing.get_args(annotation) if (found := _config_in(arg))), None)
+        return next((nested for arg in typing.get_args(annotation) if (nested := _config_in(arg))), None)
     return None

@@ -103,12 +103,12 @@ _CAUSES = {
 
 def of_system(error: OSError, kind: type[InputError] = DataError, label: str | Path | None = None) -> InputError:
     """The operating system's ``error`` as one of ours, told by its cause; ``label`` (default: its file) is named."""
-    place = label or error.filename or "input or output"
-    if isinstance(place, bytes):
-        place = os.fsdecode(place)
+    name = label or error.filename or "input or output"
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
     expected, remedy = _CAUSES.get(error.errno or 0, ("a file and a disk that work", "check the path and the disk"))
     reason = os.strerror(error.errno) if error.errno else brief(error)
-    return kind(f"{place}: {reason}", expected=expected, remedy=remedy)
+    return kind(f"{name}: {reason}", expected=expected, remedy=remedy)
 
 
 def one_line(error: BaseException) -> str:
@@ -123,9 +123,9 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
         return str(of_system(error)).replace("\n", " ")
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    origin = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return (
-        f"{type(error).__name__}{place}: {brief(error)}; expected no such error: this is a fault in the program; "
+        f"{type(error).__name__}{origin}: {brief(error)}; expected no such error: this is a fault in the program; "
         f"run again with --debug and report it"
     )
 

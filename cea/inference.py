@@ -174,8 +174,8 @@ def spans(length: int, tile: int, multiple: int) -> list[Span]:
 
 def _ramp(size: int, inner: tuple[bool, bool]) -> NDArray[np.float64]:
     """1, falling to 0 towards the ends that have a neighbour, and 0 in the last quarter of the overlap."""
-    place, far = np.arange(size) + 0.5, np.full(size, np.inf)
-    to_edge = np.minimum(place if inner[0] else far, size - place if inner[1] else far)
+    centres, far = np.arange(size) + 0.5, np.full(size, np.inf)
+    to_edge = np.minimum(centres if inner[0] else far, size - centres if inner[1] else far)
     return np.clip((to_edge - OVERLAP / 4) / (OVERLAP / 2), 0, 1)
 
 
@@ -199,8 +199,8 @@ def _restore_tiles(
     restored = np.zeros((height, width, 3), np.float32)
     for one in tiles:
         with reused(model, statistics, one.window):
-            part = _as_image(model(_on_device(model, image[one.place])))
-        restored[one.place] += one.weight * part
+            restored_tile = _as_image(model(_on_device(model, image[one.place])))
+        restored[one.place] += one.weight * restored_tile
         told.done()
     return restored
 
@@ -249,7 +249,7 @@ def _measured_in_parts(model: nn.Module, image: Image, side: int) -> Statistics:
         starts.append(np.linspace(0, max(0, length - side), count).astype(int))
     places = [(slice(top, top + side), slice(left, left + side)) for top in starts[0] for left in starts[1]]
     with recorded(model, GlobalMeans) as statistics:
-        model(torch.cat([_on_device(model, image[place]) for place in places]))
+        model(torch.cat([_on_device(model, image[window]) for window in places]))
     return averaged(statistics)
 
 

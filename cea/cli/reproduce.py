@@ -36,15 +36,15 @@ def reproduce_run(
     from cea.lineage.stored import find_record
     from cea.provenance.reproduce import Options, plan, reproduce
 
-    found = find_record(target)
+    recorded = find_record(target)
     options = Options(start, data, now, keep)
-    facts = plan(found, Path(), options)
+    facts = plan(recorded, Path(), options)
     if dry_run:
         typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts)))
         return
     if not as_json:
         typer.echo("\n".join(lines(facts)))
-    outcome = reproduce(found, Path(), options)
+    outcome = reproduce(recorded, Path(), options)
     verdict = {"identical": outcome.identical, "first_difference": _first(outcome), "why": outcome.why}
     if as_json:
         rows = [asdict(row) for row in outcome.rows]

@@ -87,10 +87,10 @@ def _plan(photos: list[Path], out: Path, suffix: str, compare: bool) -> Plan:
     named: list[Path] = []
     for photo in photos:
         if set(str(photo)) & set("*?[") and not photo.exists():
-            found = sorted(Path(photo.anchor).glob(str(photo.relative_to(photo.anchor))))
-            if not found:
+            matches = sorted(Path(photo.anchor).glob(str(photo.relative_to(photo.anchor))))
+            if not matches:
                 raise ImageError(f"{photo}: matches nothing", expected="photographs", remedy="check the pattern")
-            named += found
+            named += matches
         else:
             named.append(photo)
     return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=compare)

@@ -136,18 +136,18 @@ def _quantised(band: ImageF, dtype: np.dtype[np.generic]) -> Image:
 
 def _outside(seen: Image, is_grey: bool, errors: list[float]) -> list[str]:
     """In which ways a photograph is unlike what weights are trained for, in words."""
-    found = []
+    notes = []
     if errors and np.mean(errors) < NEARLY_CLEAN:
-        found.append(
+        notes.append(
             f"nearly clean (the network expects errors of {np.mean(errors):.2g} of 255 levels): little changes"
         )
     small = reduced(seen, 512)
     brightness = float(unit_float(small).mean())
     if brightness < VERY_DARK:
-        found.append(f"much darker (mean {255 * brightness:.1f} of 255) than what weights are trained for")
+        notes.append(f"much darker (mean {255 * brightness:.1f} of 255) than what weights are trained for")
     if is_grey:
-        found.append("monochrome, of which weights see little: restored as grey")
-    return found
+        notes.append("monochrome, of which weights see little: restored as grey")
+    return notes
 
 
 @contextmanager

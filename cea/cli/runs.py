@@ -58,8 +58,8 @@ def _delete(wanted: str, yes: bool) -> None:
     from cea.lineage.runs import artifact_folder, cache_of, delete_run, find_run
 
     client, run = find_run(wanted)
-    cache, place = cache_of(client, run), artifact_folder(run)
-    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) if place else 0
+    cache, artifacts = cache_of(client, run), artifact_folder(run)
+    size = sum(path.stat().st_size for path in artifacts.rglob("*") if path.is_file()) if artifacts else 0
     began = datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M")
     typer.echo(
         f"{run.info.run_name} ({run.info.run_id}, {began}): artifacts {size / 2**20:.1f} MB, "

@@ -52,10 +52,10 @@ class JudgedSet:
 
 def plain_sets(folder: Path, rules: tuple[Rule, ...]) -> Iterator[JudgedSet]:
     """Sets of two folders with the names of `PLAIN`, in ``folder`` itself and in the folders in it."""
-    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        names = next((names for names in PLAIN if all(child(place, name).is_dir() for name in names)), None)
+    for candidate in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        names = next((names for names in PLAIN if all(child(candidate, name).is_dir() for name in names)), None)
         if names is not None:
-            yield from read_set(place, "plain", SetLayout(place.resolve().name, *names, (), rules))
+            yield from read_set(candidate, "plain", SetLayout(candidate.resolve().name, *names, (), rules))
 
 
 def read_set(root: Path, layout: str, rule: SetLayout) -> Iterator[JudgedSet]:
@@ -84,8 +84,8 @@ def paired(layout: str, rule: SetLayout, folders: Sequence[Path]) -> JudgedSet:
     """
     inputs, targets = map(images_in, folders)
     left_out = tuple(each for folder in folders for each in _left_out(folder))
-    for folder, found in zip(folders, (inputs, targets), strict=True):
-        if not found and not left_out:
+    for folder, files in zip(folders, (inputs, targets), strict=True):
+        if not files and not left_out:
             raise DataError(
                 f"{folder}: no images in it", expected="images of a test set", remedy="complete the set or remove it"
             )
@@ -97,10 +97,12 @@ def paired(layout: str, rule: SetLayout, folders: Sequence[Path]) -> JudgedSet:
 
 def child(folder: Path, name: str) -> Path:
     """``name`` below ``folder``, each part as it is or, where there is none, in another case."""
-    for part in filter(None, name.split("/")):
-        here = folder / part
+    for component in filter(None, name.split("/")):
+        here = folder / component
         if not here.exists() and folder.is_dir():
-            here = next((each for each in sorted(folder.iterdir()) if each.name.casefold() == part.casefold()), here)
+            here = next(
+                (each for each in sorted(folder.iterdir()) if each.name.casefold() == component.casefold()), here
+            )
         folder = here
     return folder
 
@@ -122,4 +124,4 @@ def printable(name: str) -> str:
 
 def _natural(path: Path) -> list[str | int]:
     """``a12b`` -> ``["a", 12, "b"]``: text and numbers always alternate, so that keys compare."""
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"([0-9]+)", path.name))]
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", path.name))]

@@ -132,8 +132,8 @@ class PatchSequence:
 
     def order(self, position: int) -> PatchSpec:
         """The patch at ``position`` of the sequence that all ranks share."""
-        turn, place = divmod(position, len(self.sizes))
-        group = int(_shuffled(len(self.sizes), stream(self.seed, "round", turn))[place])
+        turn, index = divmod(position, len(self.sizes))
+        group = int(_shuffled(len(self.sizes), stream(self.seed, "round", turn))[index])
         deck, card = divmod(turn, self.sizes[group])
         row = int(_shuffled(self.sizes[group], stream(self.seed, "deck", group, deck))[card])
         top, left, *flips = (float(draw) for draw in generator(stream(self.seed, "crop", position)).random(5))

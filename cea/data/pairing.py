@@ -48,10 +48,10 @@ def without_word(stem: str, words: str) -> str:
 
     ``low00690``, ``0001_gt`` and ``rain-012`` lose it; ``lowell`` and ``rainbow`` are other words.
     """
-    found = re.fullmatch(rf"(?:{words})(?:[-_ .]+|(?=\d))(.*)", stem) or re.fullmatch(
+    match = re.fullmatch(rf"(?:{words})(?:[-_ .]+|(?=\d))(.*)", stem) or re.fullmatch(
         rf"(.*?)(?:[-_ .]+|(?<=\d))(?:{words})", stem
     )
-    return found[1] if found else "" if re.fullmatch(words, stem) else stem
+    return match[1] if match else "" if re.fullmatch(words, stem) else stem
 
 
 def before_variant(stem: str) -> str | None:
@@ -59,8 +59,8 @@ def before_variant(stem: str) -> str | None:
 
     ``img_2`` is no variant of ``img``: it may as well be another picture.
     """
-    found = re.fullmatch(r"(\d+)(?:_\d+(?:\.\d+)?)*", stem) or re.fullmatch(r"(.+?)_kernel_?\d+(?:_img)?", stem)
-    return found[1] if found else None
+    match = re.fullmatch(r"(\d+)(?:_\d+(?:\.\d+)?)*", stem) or re.fullmatch(r"(.+?)_kernel_?\d+(?:_img)?", stem)
+    return match[1] if match else None
 
 
 def _of_degraded(stem: str) -> str:
@@ -98,7 +98,7 @@ def match(inputs: Sequence[Path], targets: Sequence[Path], rules: Iterable[Rule]
     """
     for files in (inputs, targets):
         _refuse_twins(files)
-    return min((_by_rule(inputs, targets, rule) for rule in rules), key=lambda found: len(found.without_target))
+    return min((_by_rule(inputs, targets, rule) for rule in rules), key=lambda pairing: len(pairing.without_target))
 
 
 def _by_rule(inputs: Sequence[Path], targets: Sequence[Path], rule: Rule) -> Matched:
@@ -111,11 +111,11 @@ def _by_rule(inputs: Sequence[Path], targets: Sequence[Path], rule: Rule) -> Mat
 
 def _unique(keyed: Iterable[tuple[str | None, Path]]) -> dict[str, Path]:
     """Key -> file, of keys that only one file has."""
-    found: dict[str, list[Path]] = {}
+    paths_by_key: dict[str, list[Path]] = {}
     for key, path in keyed:
         if key is not None:
-            found.setdefault(key, []).append(path)
-    return {key: paths[0] for key, paths in found.items() if len(paths) == 1}
+            paths_by_key.setdefault(key, []).append(path)
+    return {key: paths[0] for key, paths in paths_by_key.items() if len(paths) == 1}
 
 
 def _matched(inputs: Sequence[Path], targets: Sequence[Path], pairs: Sequence[tuple[Path, Path]]) -> Matched:
@@ -156,8 +156,8 @@ class StatedRule:
 
     def key(self, name: str) -> str | None:
         """The target's name; None for what is no input."""
-        found = self.pattern.fullmatch(composed(name))
-        return None if found is None else found.expand(self.target)
+        match = self.pattern.fullmatch(composed(name))
+        return None if match is None else match.expand(self.target)
 
     def as_rule(self) -> Rule:
         """The same, to match files of two folders."""
@@ -178,7 +178,7 @@ def parse_rule(text: str) -> StatedRule:
     Raises:
         ConfigError: no arrow, a broken regular expression, or a group that it lacks.
     """
-    left, _, right = (part.strip() for part in text.partition("->"))
+    left, _, right = (side.strip() for side in text.partition("->"))
     expected, remedy = f"INPUT -> TARGET, as in {EXAMPLE}", "correct the rule for pairs"
     if not left or not right:
         raise ConfigError(f"pairs {text!r}", expected=expected, remedy=remedy)

@@ -66,7 +66,7 @@ def _deflated(data: NDArray[np.uint8]) -> bytes:
     if sum(int(count @ size) for count, size in zip(counts, sizes, strict=True)) < _FLAT * len(data):
         flat = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
         return flat.compress(data.data) + flat.flush()
-    parts = [part for k, block in enumerate(blocks) for part in _block(block, sizes[k], last=k + 1 == len(blocks))]
+    parts = [piece for k, block in enumerate(blocks) for piece in _block(block, sizes[k], last=k + 1 == len(blocks))]
     values, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
     return b"\x78\x01" + _packed(values, lengths) + struct.pack(">I", zlib.adler32(data.data))
 
@@ -108,8 +108,8 @@ def _packed(values: _Bits, lengths: _Bits) -> bytes:
     ends = np.cumsum(lengths)
     words = np.zeros(int(ends[-1]) // 64 + 2, np.uint64)
     for begin in range(0, len(values), _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        _pack(words, values[part], ends[part] - lengths[part])
+        chunk = slice(begin, begin + _CHUNK)
+        _pack(words, values[chunk], ends[chunk] - lengths[chunk])
     return words.astype("<u8").tobytes()[: -(-int(ends[-1]) // 8)]
 
 

@@ -46,8 +46,8 @@ def assign(groups: Collection[str], config: SplitConfig, *, filled: Collection[S
     Raises:
         DataError: fewer groups than splits to fill.
     """
-    place = {group: stream("split", config.salt, group) / 2**64 for group in groups}
-    chosen = {group: _split(place[group], config) for group in sorted(groups)}
+    position = {group: stream("split", config.salt, group) / 2**64 for group in groups}
+    chosen = {group: _split(position[group], config) for group in sorted(groups)}
     needed = [split for split in _bounds(config) if split not in filled]
     if len(chosen) < len(needed):
         raise DataError(
@@ -57,7 +57,7 @@ def assign(groups: Collection[str], config: SplitConfig, *, filled: Collection[S
         )
     for split in needed:
         if split not in chosen.values():
-            chosen[_nearest(split, chosen, place, needed, config)] = split
+            chosen[_nearest(split, chosen, position, needed, config)] = split
     return chosen
 
 
@@ -71,14 +71,14 @@ def _bounds(config: SplitConfig) -> dict[Split, tuple[float, float]]:
     return {split: ends for split, ends in bounds.items() if ends[0] < ends[1]}
 
 
-def _split(place: float, config: SplitConfig) -> Split:
-    return next(split for split, (low, high) in _bounds(config).items() if low <= place < high)
+def _split(position: float, config: SplitConfig) -> Split:
+    return next(split for split, (low, high) in _bounds(config).items() if low <= position < high)
 
 
 def _nearest(
     split: Split,
     chosen: Mapping[str, Split],
-    place: Mapping[str, float],
+    position: Mapping[str, float],
     needed: Collection[Split],
     config: SplitConfig,
 ) -> str:
@@ -86,4 +86,4 @@ def _nearest(
     low, high = _bounds(config)[split]
     held = list(chosen.values())
     spare = [group for group, own in chosen.items() if own not in needed or held.count(own) > 1]
-    return min(spare, key=lambda group: max(low - place[group], place[group] - high))
+    return min(spare, key=lambda group: max(low - position[group], position[group] - high))

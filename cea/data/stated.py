@@ -42,15 +42,15 @@ def _of_two_folders(folder: Path, rule: StatedRule) -> JudgedSet:
     places = list(itertools.permutations(below)) if len(below) == 2 else []
     places += [(folder, folder)] if images_in(folder) else []
     layout = SetLayout(folder.resolve().name, "", "", (), (rule.as_rule(),))
-    found = [paired("stated", layout, place) for place in places]
-    if not found:
+    paired_sets = [paired("stated", layout, place) for place in places]
+    if not paired_sets:
         names = ", ".join(path.name for path in below) or "none"
         raise DataError(
             f"{folder}: the folders with images in it are {names}",
             expected="two, or known names such as input/ and target/",
             remedy=r"state the rule with its folders: --pairs 'dark/(.*) -> bright/\1'",
         )
-    return max(found, key=lambda one: len(one.pairs))
+    return max(paired_sets, key=lambda one: len(one.pairs))
 
 
 def _of_paths(folder: Path, rule: StatedRule) -> JudgedSet:

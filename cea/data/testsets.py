@@ -107,9 +107,9 @@ def check_complete(sets: Iterable[JudgedSet]) -> None:
             )
         if benchmark.pairs and not benchmark.without_target:
             continue
-        found = [f"{len(files)} {what}: {_names(files, 3)}" for files, what in _alone(benchmark) if files]
+        unpaired = [f"{len(files)} {what}: {_names(files, 3)}" for files, what in _alone(benchmark) if files]
         raise DataError(
-            f"{' and '.join(map(str, benchmark.folders))}: {', '.join([f'{len(benchmark.pairs)} pairs', *found])}",
+            f"{' and '.join(map(str, benchmark.folders))}: {', '.join([f'{len(benchmark.pairs)} pairs', *unpaired])}",
             expected="a target for every input, named as in a known set",
             remedy=f"complete the set, {_OPTION}" + (", or judge the rest: --skip-missing" if benchmark.pairs else ""),
         )

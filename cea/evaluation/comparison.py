@@ -66,10 +66,10 @@ def compare(images: pl.DataFrame, reference: str) -> pl.DataFrame:
             remedy="add it to the comparison",
         )
     rows = [
-        {"by": by, "group": name, "variant": variant, **_facts(part, variant, reference, (by, name))}
-        for by, name, part in groups(images)
+        {"by": by, "group": name, "variant": variant, **_facts(subset, variant, reference, (by, name))}
+        for by, name, subset in groups(images)
         for variant in images["variant"].unique(maintain_order=True)
-        if variant in part["variant"]
+        if variant in subset["variant"]
     ]
     return pl.DataFrame(rows, schema=COMPARISON)
 
@@ -94,13 +94,13 @@ def groups(images: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
     wanted += [("composed field", "uneven", trained & composed & ~pl.col("uniform"))]
     wanted += [("composition", "seen", trained & composed), ("composition", "unseen", ~trained)]
     for by, name, which in wanted:
-        part = images.filter(which)
-        if len(part):
-            yield by, name, part
+        subset = images.filter(which)
+        if len(subset):
+            yield by, name, subset
 
 
-def _facts(part: pl.DataFrame, variant: str, reference: str, path: tuple[str, ...]) -> dict[str, Any]:
-    own = part.filter(pl.col("variant") == variant)
+def _facts(subset: pl.DataFrame, variant: str, reference: str, path: tuple[str, ...]) -> dict[str, Any]:
+    own = subset.filter(pl.col("variant") == variant)
     by_seed = own.group_by("seed").agg(pl.col("gain_psnr").mean())["gain_psnr"]
     return {
         "seeds": own["seed"].n_unique(),
@@ -111,7 +111,7 @@ def _facts(part: pl.DataFrame, variant: str, reference: str, path: tuple[str, ..
         "output_psnr": own["output_psnr"].mean(),
         "output_ssim": own["output_ssim"].mean(),
         "harm_rate": (own["gain_psnr"] < -HARM_DB).mean(),
-        **({} if variant == reference else _paired(own, part.filter(pl.col("variant") == reference), path)),
+        **({} if variant == reference else _paired(own, subset.filter(pl.col("variant") == reference), path)),
     }
 
 

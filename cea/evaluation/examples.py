@@ -34,13 +34,13 @@ def choose(images: pl.DataFrame, config: ExamplesConfig) -> list[tuple[str, bool
     shown: Counter[str] = Counter()
     chosen: list[tuple[str, bool]] = []
     for _ in range(config.per_recipe):
-        for part in images.partition_by("recipe", maintain_order=True):
-            left = part.filter(~pl.col("sample_id").is_in([sample_id for sample_id, _ in chosen]))
+        for group in images.partition_by("recipe", maintain_order=True):
+            left = group.filter(~pl.col("sample_id").is_in([sample_id for sample_id, _ in chosen]))
             if len(left):
-                pick = _typical(left, shown, float(np.median(part["input_psnr"].to_numpy())))
+                pick = _typical(left, shown, float(np.median(group["input_psnr"].to_numpy())))
                 shown[pick["clean_id"]] += 1
                 chosen.append((pick["sample_id"], False))
-    by_recipe = {recipe: place for place, recipe in enumerate(images["recipe"].unique(maintain_order=True))}
+    by_recipe = {recipe: index for index, recipe in enumerate(images["recipe"].unique(maintain_order=True))}
     recipe_of = dict(images.select("sample_id", "recipe").iter_rows())
     chosen.sort(key=lambda entry: by_recipe[recipe_of[entry[0]]])
     return chosen + [(sample_id, True) for sample_id in _worst(images, chosen, config.worst)]
@@ -70,8 +70,8 @@ def write_pictures(
     return pictures
 
 
-def _typical(part: pl.DataFrame, shown: Counter[str], middle: float) -> dict[str, Any]:
-    rows = list(part.iter_rows(named=True))
+def _typical(candidates: pl.DataFrame, shown: Counter[str], middle: float) -> dict[str, Any]:
+    rows = list(candidates.iter_rows(named=True))
     return min(rows, key=lambda row: (shown[row["clean_id"]], abs(row["input_psnr"] - middle), row["sample_id"]))
 
 
@@ -82,7 +82,7 @@ def _worst(images: pl.DataFrame, chosen: Sequence[tuple[str, bool]], count: int)
 
 def _spread(total: int, count: int) -> set[int]:
     """``count`` places spread over ``total``."""
-    return {int(place) for place in np.linspace(0, total - 1, min(count, total)).round()}
+    return {int(index) for index in np.linspace(0, total - 1, min(count, total)).round()}
 
 
 def _write(folder: Path, case: Case, config: ExamplesConfig, restore: Restore, affinity: Affinity | None) -> bool:

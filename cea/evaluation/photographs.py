@@ -56,12 +56,12 @@ def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReferenc
     Raises:
         DataError: no such folder, no image in it, or one that cannot be read (naming it).
     """
-    found = find_pictures(folder)
-    if found.left_out or not found.pictures:
-        first = next((f"{shown(each.path)}: {each.reason}" for each in found.left_out), f"{folder}: no image in it")
+    listing = find_pictures(folder)
+    if listing.left_out or not listing.pictures:
+        first = next((f"{shown(each.path)}: {each.reason}" for each in listing.left_out), f"{folder}: no image in it")
         raise DataError(first, expected="a folder of photographs", remedy="every one in it must be readable")
     rows = []
-    for path in tqdm(found.pictures, unit="image", disable=None):
+    for path in tqdm(listing.pictures, unit="image", disable=None):
         try:
             image = to_uint8(read_rgb(path))
             output = restore(image)
@@ -84,9 +84,9 @@ def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReferenc
 def summarise_photographs(table: pl.DataFrame) -> dict[str, Any]:
     """``<score>``: ``images``, ``input``, ``output`` (means) and the same by ``sets.<set>``."""
     summary: dict[str, Any] = {}
-    for (score,), part in table.partition_by("score", as_dict=True, maintain_order=True).items():
-        sets = part.partition_by("set", as_dict=True, maintain_order=True)
-        summary[str(score)] = _means(part) | {"sets": {str(key[0]): _means(rows) for key, rows in sets.items()}}
+    for (score,), group in table.partition_by("score", as_dict=True, maintain_order=True).items():
+        sets = group.partition_by("set", as_dict=True, maintain_order=True)
+        summary[str(score)] = _means(group) | {"sets": {str(key[0]): _means(rows) for key, rows in sets.items()}}
     return summary
 
 
@@ -95,6 +95,6 @@ def _set(path: Path, folder: Path) -> str:
     return "/".join(parts) or folder.resolve().name
 
 
-def _means(part: pl.DataFrame) -> dict[str, Any]:
-    values = {name: round(float(part[name].to_numpy().mean()), 4) for name in ("input", "output")}
-    return {"images": len(part), **values}
+def _means(group: pl.DataFrame) -> dict[str, Any]:
+    values = {name: round(float(group[name].to_numpy().mean()), 4) for name in ("input", "output")}
+    return {"images": len(group), **values}

@@ -89,7 +89,9 @@ def measure_routing(cases: Sequence[Case], affinity: Affinity, config: RoutingCo
         if thumbs[number]:
             others = {name: _other(thumbs, number, name) for name in thumbs[number]}
             readings += _read(case, affinity(case.read().degraded), others, config.least_std)
-    counted = [name for case, found in zip(chosen, thumbs, strict=True) for name in set(case.components) - set(found)]
+    counted = [
+        name for case, labelled in zip(chosen, thumbs, strict=True) for name in set(case.components) - set(labelled)
+    ]
     return Routing(readings, {name: counted.count(name) for name in sorted(set(counted))})
 
 
@@ -136,10 +138,10 @@ def _summary(routing: Routing) -> dict[str, dict[str, dict[str, Any]]]:
 def _figures(readings: Sequence[Reading], even: int) -> dict[str, Any]:
     own, others = [reading.own for reading in readings], [reading.other for reading in readings if reading.other]
     ranks = _mean_pearson(own)
-    figures = {"images": len(own), "even": even, "pearson": ranks.max(), "r2": np.mean([part.r2() for part in own])}
+    figures = {"images": len(own), "even": even, "pearson": ranks.max(), "r2": np.mean([moment.r2() for moment in own])}
     if others:
         figures["pearson_chance"] = _mean_pearson(others).max()
-        figures["r2_chance"] = np.mean([part.r2() for part in others])
+        figures["r2_chance"] = np.mean([moment.r2() for moment in others])
     if len({reading.clean_id for reading in readings}) > 1:
         figures["transfer"] = np.mean(
             [reading.own.correlation(_fit_without(readings, reading)) for reading in readings]
@@ -149,14 +151,14 @@ def _figures(readings: Sequence[Reading], even: int) -> dict[str, Any]:
 
 
 def _mean_pearson(moments: Sequence[Moments]) -> Array:
-    return np.asarray(np.mean([np.abs(part.pearson()) for part in moments], axis=0))
+    return np.asarray(np.mean([np.abs(moment.pearson()) for moment in moments], axis=0))
 
 
 def _fit_without(readings: Sequence[Reading], left_out: Reading) -> Array:
     """The readout (r,) that is best over the other scenes, every image counting alike."""
     rest = [reading.own for reading in readings if reading.clean_id != left_out.clean_id]
-    gram = np.sum([part.gram / part.energy for part in rest], axis=0)
-    return _solve(gram, np.sum([part.cross / part.energy for part in rest], axis=0))
+    gram = np.sum([moment.gram / moment.energy for moment in rest], axis=0)
+    return _solve(gram, np.sum([moment.cross / moment.energy for moment in rest], axis=0))
 
 
 def _solve(gram: Array, cross: Array) -> Array:
@@ -222,4 +224,4 @@ def _thumb(band: NDArray[np.float32]) -> NDArray[np.float32]:
 def _other(thumbs: Sequence[Mapping[str, NDArray[np.float32]]], number: int, name: str) -> NDArray[np.float32] | None:
     """The same component's severity in the next image that has one, going round."""
     order = [*range(number + 1, len(thumbs)), *range(number)]
-    return next((thumbs[place][name] for place in order if name in thumbs[place]), None)
+    return next((thumbs[index][name] for index in order if name in thumbs[index]), None)

@@ -133,8 +133,8 @@ def checked(summary: dict[str, Any], where: str = "summary") -> dict[str, Any]:
         Summary.model_validate(summary)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        path = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{where}: {place}: {first['msg'].lower()}", expected="what evaluate writes", remedy="run evaluate again"
+            f"{where}: {path}: {first['msg'].lower()}", expected="what evaluate writes", remedy="run evaluate again"
         ) from None
     return summary

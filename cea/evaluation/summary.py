@@ -155,16 +155,16 @@ def _compositions(images: pl.DataFrame) -> dict[str, Any]:
     seen = pl.col("seen")
     parts = {"seen": seen, "seen_composed": seen & (pl.col("n_components") > 1), "unseen": ~seen}
     groups = {name: images.filter(wanted) for name, wanted in parts.items()}
-    return {name: _group(part) for name, part in groups.items() if len(part)}
+    return {name: _group(subset) for name, subset in groups.items() if len(subset)}
 
 
 def _spatial(images: pl.DataFrame) -> dict[str, Any]:
     names = {"uniform": True, "nonuniform": False}
     groups: dict[str, Any] = {}
     for name, value in names.items():
-        part = images.filter(pl.col("uniform") == value)
-        if len(part):
-            groups[name] = _group(part)
+        subset = images.filter(pl.col("uniform") == value)
+        if len(subset):
+            groups[name] = _group(subset)
     gap = spatial_gap(images)
     return groups | ({} if gap is None else {"gap_db": round(gap, 4)})
 
@@ -172,8 +172,8 @@ def _spatial(images: pl.DataFrame) -> dict[str, Any]:
 def _severity(bins: pl.DataFrame) -> dict[str, Any]:
     """Means over images of the PSNR within each bin of local severity."""
     summary = {}
-    for (low, high), part in sorted(bins.partition_by("low", "high", as_dict=True).items()):
-        enough = part.filter(pl.col("pixels") >= _LEAST_PIXELS)
+    for (low, high), subset in sorted(bins.partition_by("low", "high", as_dict=True).items()):
+        enough = subset.filter(pl.col("pixels") >= _LEAST_PIXELS)
         if len(enough):
             before, after = (
                 [min(psnr_of(mse), PSNR_CAP) for mse in enough[f"{name}_mse"]] for name in ("input", "output")

@@ -107,7 +107,7 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
             expected="a folder",
             remedy="change --out",
         )
-    found: list[tuple[Path, Path]] = []
+    entries: list[tuple[Path, Path]] = []
     left_out: list[LeftOut] = []
     others: list[Path] = []
     for path in inputs:
@@ -119,21 +119,21 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
                     remedy="change --out",
                 )
             inside = find_pictures(path, without=out)
-            found += [(source, source.relative_to(path)) for source in inside.pictures]
+            entries += [(source, source.relative_to(path)) for source in inside.pictures]
             left_out += inside.left_out
             others += inside.others
         elif path.exists():
-            found.append((path, Path(path.name)))
+            entries.append((path, Path(path.name)))
         else:
             left_out.append(LeftOut(path, "no such file; check the path"))
-    if not found and not left_out:
+    if not entries and not left_out:
         raise ImageError(
             f"{', '.join(map(str, inputs))}: no images" + (f" among {len(others)} other files" if others else ""),
             expected="PNG, JPEG, TIFF, ...",
             remedy="check the folder",
         )
     jobs = []
-    for (source, _), name in zip(found, _distinct([name for _, name in found], default, beside), strict=True):
+    for (source, _), name in zip(entries, _distinct([name for _, name in entries], default, beside), strict=True):
         target = out / name
         reason = _cannot_be_named(target)
         if reason:
@@ -205,7 +205,7 @@ def _longest_name(folder: Path) -> int:
 
 def _standing(path: Path) -> Path:
     """``path``, or the nearest one above it that exists."""
-    return next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    return next(ancestor for ancestor in (path, *path.absolute().parents) if os.path.lexists(ancestor))
 
 
 def check_place(path: Path, *, is_folder: bool) -> None:

@@ -197,25 +197,25 @@ def _without_metadata(data: bytes) -> bytes | None:
 
 
 def _bare_jpeg(data: bytes) -> bytes:
-    kept, place = [data[:2]], 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+    kept, offset = [data[:2]], 2
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker, length = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
         if marker == 0xDA:
             break
         is_metadata = (0xE1 <= marker <= 0xEF and marker != 0xEE) or marker in (0xE0, 0xFE)
-        kept += [] if is_metadata else [data[place : place + 2 + length]]
-        place += 2 + length
-    return b"".join([*kept, data[place:]])
+        kept += [] if is_metadata else [data[offset : offset + 2 + length]]
+        offset += 2 + length
+    return b"".join([*kept, data[offset:]])
 
 
 def _bare_png(data: bytes) -> bytes:
-    kept, place = [data[:8]], 8
-    while place + 12 <= len(data):
-        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        chunk = data[place : place + 12 + length]
+    kept, offset = [data[:8]], 8
+    while offset + 12 <= len(data):
+        length, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
+        chunk = data[offset : offset + 12 + length]
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM"):
             kept.append(chunk)
-        place += 12 + length
+        offset += 12 + length
     return b"".join(kept)
 
 
@@ -264,15 +264,15 @@ def _check_gif(data: bytes) -> None:
         ValueError: saying which.
     """
     flags = data[10]
-    place = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    while data[place] == 0x21:  # an extension: its label, then blocks up to an empty one
-        place += 2
-        while data[place]:
-            place += 1 + data[place]
-        place += 1
-    if data[place] != 0x2C:
+    offset = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while data[offset] == 0x21:  # an extension: its label, then blocks up to an empty one
+        offset += 2
+        while data[offset]:
+            offset += 1 + data[offset]
+        offset += 1
+    if data[offset] != 0x2C:
         raise ValueError("a damaged part of the picture")
-    if not (flags | data[place + 9]) & 0x80:
+    if not (flags | data[offset + 9]) & 0x80:
         raise ValueError("no palette")
 
 
@@ -313,11 +313,11 @@ def _deep_jpeg2000(data: bytes, opened: PilImage.Image) -> NDArray[Any] | None:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 8
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        yield data[place + 4 : place + 8], data[place + 8 : place + 12 + length]
-        place += 12 + length
+    offset = 8
+    while offset + 12 <= len(data):
+        length = int.from_bytes(data[offset : offset + 4], "big")
+        yield data[offset + 4 : offset + 8], data[offset + 8 : offset + 12 + length]
+        offset += 12 + length
 
 
 def _of_opencv(pixels: NDArray[Any]) -> Photo:

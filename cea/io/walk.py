@@ -63,7 +63,7 @@ def find_pictures(folder: Path, *, without: Path | None = None) -> Found:
             expected="a folder of photographs",
             remedy="check the path",
         )
-    found = Found()
+    listing = Found()
     own = _identity(without) if without is not None and without.is_dir() else None
     try:
         entries = sorted(folder.iterdir())
@@ -72,56 +72,56 @@ def find_pictures(folder: Path, *, without: Path | None = None) -> Found:
             f"{shown(folder)}: {error.strerror}", expected="a folder that may be opened", remedy="allow reading it"
         ) from None
     for entry in entries:
-        _look(entry, found, (_identity(folder),), own)
-    found.pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return found
+        _look(entry, listing, (_identity(folder),), own)
+    listing.pictures.sort(key=lambda path: path.relative_to(folder).as_posix())
+    return listing
 
 
-def _look(path: Path, found: Found, above: tuple[tuple[int, int], ...], own: tuple[int, int] | None) -> None:
+def _look(path: Path, listing: Found, above: tuple[tuple[int, int], ...], own: tuple[int, int] | None) -> None:
     if path.name.startswith(".") or path.name.lower() in _NOT_THE_USERS:
         return
     try:
         path.name.encode()
     except UnicodeEncodeError:
-        found.left_out.append(LeftOut(path, "its name is not UTF-8; rename it"))
+        listing.left_out.append(LeftOut(path, "its name is not UTF-8; rename it"))
         return
     try:
         if path.is_dir():
-            _enter(path, found, above, own)
+            _enter(path, listing, above, own)
             return
         is_file, exists = path.is_file(), path.exists()
     except OSError as error:  # a link to itself, a path too long
-        found.left_out.append(LeftOut(path, f"{error.strerror}; remove it"))
+        listing.left_out.append(LeftOut(path, f"{error.strerror}; remove it"))
         return
     suffix = path.suffix.lower()
     if not is_file:
         if suffix in IMAGE_SUFFIXES | UNREAD_SUFFIXES or path.is_symlink():
             reason = "not a regular file" if exists else "a link that leads nowhere"
-            found.left_out.append(LeftOut(path, f"{reason}; remove it"))
+            listing.left_out.append(LeftOut(path, f"{reason}; remove it"))
         else:
-            found.others.append(path)
+            listing.others.append(path)
     elif suffix in UNREAD_SUFFIXES:
-        found.left_out.append(LeftOut(path, f"{suffix[1:].upper()} is not read here; convert it to PNG or TIFF"))
+        listing.left_out.append(LeftOut(path, f"{suffix[1:].upper()} is not read here; convert it to PNG or TIFF"))
     elif suffix in IMAGE_SUFFIXES or _begins_as_picture(path):
-        found.pictures.append(path)
+        listing.pictures.append(path)
     else:
-        found.others.append(path)
+        listing.others.append(path)
 
 
-def _enter(path: Path, found: Found, above: tuple[tuple[int, int], ...], own: tuple[int, int] | None) -> None:
+def _enter(path: Path, listing: Found, above: tuple[tuple[int, int], ...], own: tuple[int, int] | None) -> None:
     here = _identity(path)
     if here == own:
         return
     if here in above:
-        found.left_out.append(LeftOut(path, "a link to a folder that it lies in; remove it"))
+        listing.left_out.append(LeftOut(path, "a link to a folder that it lies in; remove it"))
         return
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
-        found.left_out.append(LeftOut(path, f"{error.strerror}; allow reading the folder"))
+        listing.left_out.append(LeftOut(path, f"{error.strerror}; allow reading the folder"))
         return
     for entry in entries:
-        _look(entry, found, (*above, here), own)
+        _look(entry, listing, (*above, here), own)
 
 
 def _identity(path: Path) -> tuple[int, int]:

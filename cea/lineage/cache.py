@@ -71,10 +71,10 @@ def _object(cache: Path, name: str) -> Path:
 
 
 def _folders(cache: Path) -> dict[str, set[str]]:
-    found = {}
+    digests = {}
     for path in cache.glob("files/md5/*/*.dir"):
-        found[path.parent.name + path.name] = {entry["md5"] for entry in json.loads(path.read_bytes())}
-    return found
+        digests[path.parent.name + path.name] = {entry["md5"] for entry in json.loads(path.read_bytes())}
+    return digests
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def closure(modules: Iterable[str], root: Path, chosen: Mapping[str, Iterable[st
         package = file.relative_to(root).parent.parts
         imported = [_absolute(level, module, package) for level, module in facts.imports]
         imported += chosen.get(".".join((*package, file.stem)), ())
-        waiting += [found for module in imported for found in _locate(module, root)]
+        waiting += [path for module in imported for path in _locate(module, root)]
     return {file.relative_to(root) for file in seen if file.stat().st_size}
 
 
@@ -165,7 +165,7 @@ def _locate(module: str, root: Path) -> Iterator[Path]:
     """The files that run when a module of the project is imported, plug-ins included; none for foreign modules."""
     names = module.split(".") if module else []
     for depth in range(1, len(names) + 1):
-        place = root.joinpath(*names[:depth])
-        for file in (place / "__init__.py", place.with_suffix(".py")):
+        package = root.joinpath(*names[:depth])
+        for file in (package / "__init__.py", package.with_suffix(".py")):
             if file.is_file() and (depth == len(names) or file.name == "__init__.py"):
                 yield file

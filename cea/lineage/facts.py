@@ -55,10 +55,10 @@ def untracked_inputs(folder: Path | None = None) -> list[str] | None:
     root = folder or Path()
     listings = (root / "data/code").rglob("*.txt")
     listed = {line.partition("  ")[2] for file in listings for line in file.read_text().splitlines()}
-    found = git("ls-files", "--others", "-z", "--", *_INPUTS, *sorted(listed), folder=folder)
-    if found is None:
+    untracked = git("ls-files", "--others", "-z", "--", *_INPUTS, *sorted(listed), folder=folder)
+    if untracked is None:
         return None
-    paths = map(os.fsdecode, filter(None, found.split(b"\0")))
+    paths = map(os.fsdecode, filter(None, untracked.split(b"\0")))
     return sorted({path for path in paths if "__pycache__" not in Path(path).parts})
 
 

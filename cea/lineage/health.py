@@ -90,12 +90,12 @@ def versions(root: Path) -> Iterator[Finding]:
     missing, other = [], []
     for name, wanted in locked.items():
         try:
-            found = version(name)
+            installed = version(name)
         except PackageNotFoundError:
             missing.append(name)
             continue
-        if found.split("+")[0] != wanted.split(";")[0].strip().split("+")[0]:
-            other.append(f"{name} {found} for {wanted}")
+        if installed.split("+")[0] != wanted.split(";")[0].strip().split("+")[0]:
+            other.append(f"{name} {installed} for {wanted}")
     for what, names in (("differ from requirements.lock", other), ("of requirements.lock are missing", missing)):
         if names:
             remedy = "rm .venv/.ready && make setup"
@@ -112,9 +112,9 @@ def _commands() -> Iterator[Finding]:
     if first.startswith("#!/") and " " not in first and not interpreter.exists():
         text = f"{script} starts with {interpreter}, which is not there: the environment was moved"
         yield Finding("versions", text, True, "rm -r .venv && make setup")
-    found = shutil.which("dvc")
-    if found is None or Path(found).resolve().parent != script.resolve().parent:
-        text = f"dvc on the PATH is {found or 'none'}: queued experiments would stay queued or run elsewhere"
+    on_path = shutil.which("dvc")
+    if on_path is None or Path(on_path).resolve().parent != script.resolve().parent:
+        text = f"dvc on the PATH is {on_path or 'none'}: queued experiments would stay queued or run elsewhere"
         yield Finding("versions", text, script.is_file(), f"export PATH={script.parent}:$PATH, or use make")
 
 
@@ -142,11 +142,11 @@ def lock_files(root: Path) -> Iterator[Finding]:
 
 
 def _holders(lock: dict[str, dict[str, Any]]) -> set[int]:
-    found = set()
+    holders = set()
     for entry in lock.values():
         for holder in entry.values():
-            found |= {int(one["pid"]) for one in (holder if isinstance(holder, list) else [holder]) if one}
-    return found
+            holders |= {int(one["pid"]) for one in (holder if isinstance(holder, list) else [holder]) if one}
+    return holders
 
 
 def _replace_lock(root: Path, whole: bytes | None) -> None:
@@ -193,9 +193,9 @@ def disk(root: Path) -> Iterator[Finding]:
         (root / ".dvc" / "tmp" / "exps", "dvc queue remove --all; dvc exp clean"),
         (root / "comparison", "rm -r comparison"),
     )
-    for place, remedy in growing:
-        if place.is_dir():
-            yield Finding("disk", f"{place.relative_to(root)}: {_size(place) / 1e9:.2f} GB", False, remedy)
+    for path, remedy in growing:
+        if path.is_dir():
+            yield Finding("disk", f"{path.relative_to(root)}: {_size(path) / 1e9:.2f} GB", False, remedy)
 
 
 def gpu() -> Finding:
@@ -229,8 +229,8 @@ def _hidden(entry: str) -> str:
     return f"{name}=..." if "@" in value else entry
 
 
-def _size(place: Path) -> int:
-    return sum(path.lstat().st_size for path in place.rglob("*") if path.is_file())
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _few(names: list[str]) -> str:

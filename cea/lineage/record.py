@@ -186,10 +186,10 @@ def md5(path: Path) -> str:
 
 def installed() -> dict[str, str]:
     """Version of Python and of every package there is."""
-    found: dict[str, str] = {}
+    installed: dict[str, str] = {}
     for one in distributions():
-        found.setdefault(one.metadata["Name"].lower().replace("_", "-"), one.version)  # the first is imported
-    return versions() | dict(sorted(found.items()))
+        installed.setdefault(one.metadata["Name"].lower().replace("_", "-"), one.version)  # the first is imported
+    return versions() | dict(sorted(installed.items()))
 
 
 def switches() -> dict[str, str]:

@@ -93,12 +93,12 @@ def find_run(wanted: str) -> tuple[MlflowClient, Run]:
     client, experiment = open_store(experiment_name(), create=False)
     with one_line():
         runs = client.search_runs([experiment], max_results=5000)
-    found = [run for run in runs if run.info.run_name == wanted or run.info.run_id.startswith(wanted)]
-    if len(found) == 1 and wanted:
-        return client, found[0]
-    which = ", ".join(f"{run.info.run_id[:8]} ({run.info.run_name})" for run in found[:5])
+    matching = [run for run in runs if run.info.run_name == wanted or run.info.run_id.startswith(wanted)]
+    if len(matching) == 1 and wanted:
+        return client, matching[0]
+    which = ", ".join(f"{run.info.run_id[:8]} ({run.info.run_name})" for run in matching[:5])
     raise DataError(
-        f"{wanted!r}: {'several runs: ' + which if found else 'no such run'}",
+        f"{wanted!r}: {'several runs: ' + which if matching else 'no such run'}",
         expected="the id, its beginning, or the name of one run",
         remedy="cea runs lists them",
     )
@@ -133,9 +133,9 @@ def delete_run(client: MlflowClient, run: Run, cache: CacheEntries) -> None:
             from mlflow.tracking._tracking_service.utils import _get_store
 
             _get_store(tracking_uri())._hard_delete_run(run.info.run_id)  # type: ignore[no-untyped-call]
-    place = artifact_folder(run)
-    if place is not None:
-        shutil.rmtree(place, ignore_errors=True)
+    artifacts = artifact_folder(run)
+    if artifacts is not None:
+        shutil.rmtree(artifacts, ignore_errors=True)
     cache.remove()
 
 

@@ -103,12 +103,12 @@ class Spool:
 
     def keep(self, run_id: str, operation: Operation) -> None:
         """Write down one operation behind those that are there; its files are copied."""
-        place = self.folder / run_id
-        place.mkdir(parents=True, exist_ok=True)
+        run_folder = self.folder / run_id
+        run_folder.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}"
         copied = []
         for number, path in enumerate(operation.files):
-            target = place / name / str(number)
+            target = run_folder / name / str(number)
             target.mkdir(parents=True)
             if path.is_dir():
                 shutil.copytree(path, target, dirs_exist_ok=True)
@@ -116,7 +116,7 @@ class Spool:
                 shutil.copy2(path, target)
             copied.append(f"{name}/{number}")
         entry = {"kind": operation.kind, "values": dict(operation.values), "files": copied}
-        write_bytes(place / f"{name}.json", json.dumps(entry).encode())
+        write_bytes(run_folder / f"{name}.json", json.dumps(entry).encode())
 
     def runs(self) -> list[str]:
         """The runs that have something to send, those that began last in front."""
@@ -167,17 +167,17 @@ class Spool:
         own = [f"tags.`{OFFLINE_TAG}` = '{run_id}'"]
         same = [f"tags.`{WEIGHTS_TAG}` = '{start['weights']}'"] if start.get("weights") else []
         for query in own + same:
-            found = client.search_runs(experiments, query, order_by=["attributes.start_time DESC"])
-            if found:
-                return str(found[0].info.run_id)
+            runs = client.search_runs(experiments, query, order_by=["attributes.start_time DESC"])
+            if runs:
+                return str(runs[0].info.run_id)
         experiment = client.get_experiment_by_name(start["experiment"])
-        place = experiment.experiment_id if experiment else client.create_experiment(start["experiment"])
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(start["experiment"])
         tags = start["tags"] | {OFFLINE_TAG: run_id}
-        run = client.create_run(place, start_time=start["time"], tags=tags, run_name=start["name"])
+        run = client.create_run(experiment_id, start_time=start["time"], tags=tags, run_name=start["name"])
         return str(run.info.run_id)
 
     def _waiting(self, run_id: str) -> Iterator[tuple[Path, Operation]]:
-        place = self.folder / run_id
-        for path in sorted(place.glob("[0-9]*.json")):
+        run_folder = self.folder / run_id
+        for path in sorted(run_folder.glob("[0-9]*.json")):
             entry = json.loads(path.read_bytes())
-            yield path, Operation(entry["kind"], entry["values"], tuple(place / name for name in entry["files"]))
+            yield path, Operation(entry["kind"], entry["values"], tuple(run_folder / name for name in entry["files"]))

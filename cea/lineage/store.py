@@ -114,11 +114,13 @@ def store_error(error: Exception) -> DataError:
         if own_database() is not None
         else "start the server, or unset MLFLOW_TRACKING_URI to use the project's own SQLite file"
     )
-    found = (remedy.format(uri=_without_password(tracking_uri())) for word, remedy in _REMEDIES if word in str(error))
+    remedies = (
+        remedy.format(uri=_without_password(tracking_uri())) for word, remedy in _REMEDIES if word in str(error)
+    )
     return DataError(
         f"tracking store {_without_password(tracking_uri())}: {text.split('. ')[0][:300]}",
         expected="an MLflow store that answers",
-        remedy=next(found, default),
+        remedy=next(remedies, default),
     )
 
 
@@ -145,9 +147,9 @@ def open_store(experiment: str, *, create: bool = True) -> tuple[MlflowClient, s
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri())
-        found = _experiment_id(client, experiment, create)
+        experiment_id = _experiment_id(client, experiment, create)
         _follow_the_folder()
-        return client, found
+        return client, experiment_id
 
 
 def _expect_store() -> None:

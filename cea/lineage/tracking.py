@@ -246,8 +246,8 @@ class Tracker:
 
         A run without one, or whose artifacts are out of reach, is passed over: a comparison must not stop a report.
         """
-        found: list[OtherRun] = self.ask(lambda client: self._others(client, run_id, count, folder), [])
-        return found
+        others: list[OtherRun] = self.ask(lambda client: self._others(client, run_id, count, folder), [])
+        return others
 
     def _others(self, client: MlflowClient, run_id: str, count: int, folder: Path) -> list[OtherRun]:
         own = client.get_run(run_id)
@@ -258,10 +258,10 @@ class Tracker:
         ):
             if len(others) == count or run.data.tags.get(WEIGHTS_TAG) in weights:
                 continue
-            place = folder / run.info.run_id
-            place.mkdir(parents=True, exist_ok=True)
+            run_folder = folder / run.info.run_id
+            run_folder.mkdir(parents=True, exist_ok=True)
             try:
-                summary = Path(client.download_artifacts(run.info.run_id, "summary.json", str(place)))
+                summary = Path(client.download_artifacts(run.info.run_id, "summary.json", str(run_folder)))
             except failures():
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))

@@ -114,11 +114,11 @@ _CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}
 def named_datasets(digests: Mapping[str, str]) -> list[NamedData]:
     """The splits whose lists are among a stage's dependencies (path -> DVC digest), and the others beside them."""
     lists = [Path(path) for path in digests if Path(path).stem in _CONTEXTS and Path(path).suffix == ".json"]
-    found = []
+    data_sets = []
     for name, context in _CONTEXTS.items():
         for path in sorted({one.with_name(f"{name}.json") for one in lists}):
             if path.is_file():
                 counts = {recipe: one["samples"] for recipe, one in json.loads(path.read_bytes())["recipes"].items()}
                 digest = digests.get(str(path)) or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-                found.append(NamedData(name, digest, str(path), sum(counts.values()), counts, context))
-    return found
+                data_sets.append(NamedData(name, digest, str(path), sum(counts.values()), counts, context))
+    return data_sets

@@ -120,8 +120,8 @@ def score(protocol: Protocol, prediction: Image | ImageF, target: Image) -> Scor
         ImageError: shapes differ, the image is smaller than the SSIM window, or samples are not finite.
     """
     check_pair(prediction, target)
-    found, wanted = judged(protocol, prediction), target if protocol.colour == "rgb" else luma(target)
-    return Score(psnr(found, wanted), ssim(found, wanted, protocol.window))
+    predicted, wanted = judged(protocol, prediction), target if protocol.colour == "rgb" else luma(target)
+    return Score(psnr(predicted, wanted), ssim(predicted, wanted, protocol.window))
 
 
 def judged(protocol: Protocol, prediction: Image | ImageF) -> Image | Map:

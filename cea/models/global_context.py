@@ -133,9 +133,9 @@ Gathered = dict[str, tuple[Any, Tensor]]
 
 @contextmanager
 def gathered(
-    model: nn.Module, statistics: Statistics, window: TileWindow, inside: Inside, found: Gathered
+    model: nn.Module, statistics: Statistics, window: TileWindow, inside: Inside, gathered: Gathered
 ) -> Iterator[None]:
-    """As ``reused``, while ``found`` takes up what the modules would measure on the ``inside`` of this part."""
+    """As ``reused``, while ``gathered`` takes up what the modules would measure on the ``inside`` of this part."""
     fresh: Gathered = {}
 
     def gathering(name: str, module: GlobalMeans) -> Measure:
@@ -154,32 +154,32 @@ def gathered(
     with _sources(model, source):
         yield
     for name, (value, mass) in fresh.items():
-        if name in found:
-            _accumulate(found[name], (value, mass))
+        if name in gathered:
+            _accumulate(gathered[name], (value, mass))
         else:
-            found[name] = _copied(value), mass.clone()
+            gathered[name] = _copied(value), mass.clone()
 
 
-def merged(found: Gathered) -> Statistics:
+def merged(gathered: Gathered) -> Statistics:
     """What the modules measure on an image all of whose parts were gathered."""
-    return {name: value for name, (value, _) in found.items()}
+    return {name: value for name, (value, _) in gathered.items()}
 
 
-def _accumulate(mean: tuple[Any, Tensor], part: tuple[Any, Tensor]) -> None:
+def _accumulate(mean: tuple[Any, Tensor], addend: tuple[Any, Tensor]) -> None:
     """In place: what is kept from tile to tile would lie scattered among large maps, and hold their memory."""
-    total = torch.logaddexp(mean[1], part[1])
-    _blend(mean[0], part[0], (mean[1] - total).exp(), (part[1] - total).exp())
+    total = torch.logaddexp(mean[1], addend[1])
+    _blend(mean[0], addend[0], (mean[1] - total).exp(), (addend[1] - total).exp())
     mean[1].copy_(total)
 
 
-def _blend(mean: Any, part: Any, share: Tensor, other: Tensor) -> None:
-    """``mean`` times ``share`` plus ``part`` times ``other``, which count for all dimensions that they lack."""
+def _blend(mean: Any, addend: Any, share: Tensor, other: Tensor) -> None:
+    """``mean`` times ``share`` plus ``addend`` times ``other``, which count for all dimensions that they lack."""
     if isinstance(mean, tuple):
-        for own, new in zip(mean, part, strict=True):
+        for own, new in zip(mean, addend, strict=True):
             _blend(own, new, share, other)
     else:
         share, other = (one.reshape(one.shape + (1,) * (mean.ndim - one.ndim)) for one in (share, other))
-        mean.mul_(share).add_(part * other)
+        mean.mul_(share).add_(addend * other)
 
 
 def _copied(value: Any) -> Any:

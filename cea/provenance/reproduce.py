@@ -74,13 +74,13 @@ class Outcome:
         return self.first is None
 
 
-def plan(found: Found, root: Path, options: Options) -> dict[str, Any]:
+def plan(recorded: Found, root: Path, options: Options) -> dict[str, Any]:
     """What would be done, and what already differs here, as plain values in the order in which one reads them.
 
     Raises:
         DataError: the code is not to be had, or a stage has another name.
     """
-    record = found.record
+    record = recorded.record
     source = _source(record, root, options)
     require_commit(source)
     places = find_raw(record.raw, root, cache_folder(root))
@@ -100,25 +100,25 @@ def plan(found: Found, root: Path, options: Options) -> dict[str, Any]:
     }
 
 
-def reproduce(found: Found, root: Path, options: Options) -> Outcome:
+def reproduce(recorded: Found, root: Path, options: Options) -> Outcome:
     """Make a run again in a temporary worktree, and compare.
 
     Args:
-        found: its record and its figures.
+        recorded: its record and its figures.
         root: the project in whose repository the commit is.
         options: what to make again.
 
     Raises:
         DataError: it could not be made again.
     """
-    record = found.record
+    record = recorded.record
     with checked_out(_source(record, root, options), options.keep) as project:
         restore_raw(find_raw(record.raw, root, cache_folder(root)), project)
         _run(record, root, project, options)
         made = open_project(project)
         rows = [*_data_rows(record, made)]
         if not options.data_only:
-            rows += [*_weight_rows(record, project), *_metric_rows(found, project)]
+            rows += [*_weight_rows(record, project), *_metric_rows(recorded, project)]
         first = next((row for row in rows if row.same is False), None)
         why = "" if first is None else reason(record, project, first.stage)
         return Outcome(rows, first, why, project if options.keep else None)
@@ -131,7 +131,7 @@ def reason(record: Record, project: Path, stage: str) -> str:
     code = sorted(path for path in listed if not now[path].startswith(record.code.get(path, "none")))
     raw = _changed(record.raw, raw_digests(project))
     source = source_now(project)
-    found = {
+    causes = {
         "other code": ", ".join(code),
         "other commit": f"{source.commit[:10]} instead of {record.source.commit[:10]}"
         if source.commit != record.source.commit and code
@@ -141,7 +141,7 @@ def reason(record: Record, project: Path, stage: str) -> str:
         "other versions": _spelled(version_differences(record)),
         "other hardware": _spelled(_changed(record.hardware, hardware())),
     }
-    known = "; ".join(f"{what}: {details}" for what, details in found.items() if details)
+    known = "; ".join(f"{what}: {details}" for what, details in causes.items() if details)
     return known or "code, data, versions and hardware are those of the record; chance must have come in"
 
 
@@ -221,12 +221,12 @@ def _weight_rows(record: Record, project: Path) -> Iterator[Row]:
         yield Row("train", f"data/model/{name}", expected, got, same if same or promised else None)
 
 
-def _metric_rows(found: Found, project: Path) -> Iterator[Row]:
-    if found.summary is None:
+def _metric_rows(recorded: Found, project: Path) -> Iterator[Row]:
+    if recorded.summary is None:
         return
     again = json.loads((project / "metrics/summary.json").read_text(encoding="utf-8"))
-    other = _changed(_processor(found.record.hardware), _processor(hardware()))
-    for key, expected in _decibels(found.summary).items():
+    other = _changed(_processor(recorded.record.hardware), _processor(hardware()))
+    for key, expected in _decibels(recorded.summary).items():
         elsewhere = TOLERANCE_OTHER_PROCESSOR_RECIPE_DB if key.startswith("recipes.") else TOLERANCE_OTHER_PROCESSOR_DB
         tolerance = elsewhere if other else TOLERANCE_DB
         got = _decibels(again).get(key)

@@ -85,15 +85,15 @@ def sample_id(project: Project, target: str) -> str:
 
 def sample_facts(project: Project, sample: str) -> Facts:
     """Everything about one degraded sample; see `trace`."""
-    place = find_sample(project, sample)
-    record = to_record(place.record)
+    located = find_sample(project, sample)
+    record = to_record(located.record)
     recipe, split = record.recipe, record.split
     drawn = record.model_dump(mode="json")
     judged = _judged(project, sample)
     return {
         "kind": "degraded sample",
         "sample": sample,
-        "clean photograph": _clean_facts(place.clean),
+        "clean photograph": _clean_facts(located.clean),
         "recipe": recipe,
         "variant": record.variant,
         "split": split,
@@ -104,16 +104,16 @@ def sample_facts(project: Project, sample: str) -> Facts:
         "degradations": {node["label"]: _node_facts(node) for node in drawn["nodes"]},
         "scene": drawn["scene"],
         "shard": {
-            "tar": _shown(project, place.shard / place.index["tar"]),
+            "tar": _shown(project, located.shard / located.index["tar"]),
             "members": {
                 f"{sample}.{part}.{suffix}": {
-                    "offset": place.index[f"{part}_offset"],
-                    "bytes": place.index[f"{part}_size"],
+                    "offset": located.index[f"{part}_offset"],
+                    "bytes": located.index[f"{part}_size"],
                 }
                 for part, suffix in PARTS.items()
             },
-            "degraded pixels": place.index["degraded_sha256"],
-            "clean pixels": place.index["clean_sha256"],
+            "degraded pixels": located.index["degraded_sha256"],
+            "clean pixels": located.index["clean_sha256"],
         },
         **(judged and judged | {"restored by": _run_of(project)}),
         "make it again": f"cea trace {sample} --render",

@@ -80,10 +80,10 @@ def find_raw(raw: Mapping[str, str], root: Path, cache: Path) -> dict[str, Path 
     others: dict[str, Path] = {}
     for path, digest in raw.items():
         here, cached = root / path, cache / "files/md5" / digest[:2] / digest[2:]
-        found = next((one for one in (here, cached) if one.is_file() and md5(one) == digest), None)
-        if found is None and not others:
+        source = next((one for one in (here, cached) if one.is_file() and md5(one) == digest), None)
+        if source is None and not others:
             others = {md5(one): one for one in sorted((root / "data/raw").rglob("*")) if one.is_file()}
-        places[path] = found or others.get(digest)
+        places[path] = source or others.get(digest)
     return places
 
 
@@ -93,17 +93,17 @@ def restore_raw(places: Mapping[str, Path | None], project: Path) -> None:
     Raises:
         DataError: one was not found.
     """
-    missing = [path for path, place in places.items() if place is None]
+    missing = [path for path, source in places.items() if source is None]
     if missing:
         raise DataError(
             f"{len(missing)} files of the raw input are nowhere here, {missing[0]} first",
             expected="each below data/raw under any name, or in DVC's cache",
             remedy="copy them into data/raw, or dvc pull",
         )
-    for path, place in places.items():
-        if place is not None:
+    for path, source in places.items():
+        if source is not None:
             _inside(project, path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(place, _inside(project, path))
+            shutil.copyfile(source, _inside(project, path))
 
 
 def dvc(project: Path, *command: str, environment: Mapping[str, str] | None = None) -> bool:

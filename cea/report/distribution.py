@@ -39,12 +39,12 @@ def gain_rows(images: pl.DataFrame | None) -> GainRows | None:
         return None
     axis = scale([0.0, *images["gain_psnr"].to_list()], 0, 100)
     parts = images.partition_by("recipe", as_dict=True, maintain_order=True)
-    rows = {str(key[0]): [_dot(row, axis(row["gain_psnr"])) for row in _thin(part)] for key, part in parts.items()}
+    rows = {str(key[0]): [_dot(row, axis(row["gain_psnr"])) for row in _thin(group)] for key, group in parts.items()}
     return GainRows(rows, axis.ticks, axis(0.0))
 
 
-def _thin(part: pl.DataFrame) -> list[dict[str, Any]]:
-    ordered = part.sort("gain_psnr", "sample_id")
+def _thin(images: pl.DataFrame) -> list[dict[str, Any]]:
+    ordered = images.sort("gain_psnr", "sample_id")
     return list(ordered.gather_every(-(-len(ordered) // _MOST_DOTS)).iter_rows(named=True))
 
 

@@ -113,7 +113,7 @@ def _read_strip(folder: Path, picture: Picture) -> Strip:
 def _read_curves(path: Path) -> dict[str, Curve]:
     table = pl.read_parquet(path, columns=["curve", "step", "value"])
     parts = table.partition_by("curve", as_dict=True, maintain_order=True)
-    return {str(key[0]): list(part.select("step", "value").iter_rows()) for key, part in parts.items()}
+    return {str(key[0]): list(curve.select("step", "value").iter_rows()) for key, curve in parts.items()}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

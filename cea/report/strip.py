@@ -56,7 +56,7 @@ def _choose(strips: list[Strip], config: StripConfig, folder: Path) -> list[Stri
     if config.recipes:
         return [first[recipe] for recipe in config.recipes]
     places = np.linspace(0, len(first) - 1, min(config.rows, len(first))).round().astype(int)
-    return [list(first.values())[place] for place in places]
+    return [list(first.values())[index] for index in places]
 
 
 def _paint(rows: list[Strip], config: StripConfig) -> PilImage.Image:

@@ -135,9 +135,9 @@ class _ComponentContract:
         with torch.no_grad(), recorded(network) as statistics:
             whole = network(image)
         with torch.no_grad(), reused(network, statistics, TileWindow(24 / 128, 104 / 128, 16 / 136, 120 / 136)):
-            part = network(image[..., 24:, 16:])
+            shifted = network(image[..., 24:, 16:])
         inner = slice(72, None)
-        difference = (part[..., inner, inner] - whole[..., 24:, 16:][..., inner, inner]).abs().max()
+        difference = (shifted[..., inner, inner] - whole[..., 24:, 16:][..., inner, inner]).abs().max()
         changed = (whole - image).abs().mean()
         assert difference < 1e-4 * changed, f"a part differs from the whole by {difference:.2g}"
 

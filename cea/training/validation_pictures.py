@@ -58,5 +58,5 @@ def _square(image: Tensor) -> Tensor:
     """Its middle at full resolution, black around images that are smaller; (1, 3, SIDE, SIDE)."""
     height, width = image.shape[-2:]
     top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
-    part = image[..., top : top + SIDE, left : left + SIDE]
-    return F.pad(part, (0, SIDE - part.shape[-1], 0, SIDE - part.shape[-2]))
+    crop = image[..., top : top + SIDE, left : left + SIDE]
+    return F.pad(crop, (0, SIDE - crop.shape[-1], 0, SIDE - crop.shape[-2]))

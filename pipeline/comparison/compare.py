@@ -193,7 +193,7 @@ def recorded(cells: Sequence[Cell], base: Mapping[str, Any], data: str, folder: 
     Those of finished experiments are written first.
     """
     commits = experiments.finished([cell.experiment for cell in cells], base)
-    found = {}
+    finished = {}
     for cell in cells:
         name, params = cell.experiment.name, cell.experiment.params(base)
         record = records.current(folder, name, records.key_of(params, data))
@@ -201,14 +201,14 @@ def recorded(cells: Sequence[Cell], base: Mapping[str, Any], data: str, folder: 
             keep(cell, commits[name], params, data, folder)
             record = records.read(folder, name)
         if record is not None:
-            found[name] = record
-    return found
+            finished[name] = record
+    return finished
 
 
-def tables_of(found: Mapping[str, Mapping[str, Any]], folder: Path, output: Path) -> pl.DataFrame:
+def tables_of(finished: Mapping[str, Mapping[str, Any]], folder: Path, output: Path) -> pl.DataFrame:
     """The images of all records on top of each other; each run's own table goes to ``output/images``."""
     shutil.rmtree(output / "images", ignore_errors=True)
-    tables = {name: records.images_of(folder, record) for name, record in found.items()}
+    tables = {name: records.images_of(folder, record) for name, record in finished.items()}
     for name, table in tables.items():
         write_table(output / "images" / f"{name}.parquet", table.drop("variant", "seed"))
     return pl.concat(tables.values())
@@ -257,21 +257,21 @@ def main(options: argparse.Namespace) -> int:
     make_data()
     experiments.require_clean(options.output, folder)  # data that came out differently are to be committed first
     data = records.data_digest()
-    found = recorded(cells, base, data, folder)
-    missing = [cell for cell in cells if cell.experiment.name not in found]
-    logging.info("%d of %d runs are there", len(found), len(cells))
+    finished = recorded(cells, base, data, folder)
+    missing = [cell for cell in cells if cell.experiment.name not in finished]
+    logging.info("%d of %d runs are there", len(finished), len(cells))
     failed: list[str] = []
     if missing:
         announce(missing, base, options.jobs)
         failed = run_missing(missing, options, lambda cell: recorded([cell], base, data, folder))
-        found = recorded(cells, base, data, folder)
-    if not any(record["variant"] == REFERENCE for record in found.values()):
+        finished = recorded(cells, base, data, folder)
+    if not any(record["variant"] == REFERENCE for record in finished.values()):
         logging.info("no table: %s has no finished run", REFERENCE)
         return 1
-    table = compare(tables_of(found, folder, options.output), REFERENCE)
-    runs = [{"experiment": name, **_without_images(record)} for name, record in found.items()]
+    table = compare(tables_of(finished, folder, options.output), REFERENCE)
+    runs = [{"experiment": name, **_without_images(record)} for name, record in finished.items()]
     settings_of = next(cell for cell in cells if cell.variant == REFERENCE).experiment.params(base)
-    absent = tuple(cell.experiment.name for cell in cells if cell.experiment.name not in found)
+    absent = tuple(cell.experiment.name for cell in cells if cell.experiment.name not in finished)
     there = {name: cost for name, cost in costs.items() if any(run["variant"] == name for run in runs)}
     write(options.output, Contest(table, settings_of, there, runs, REFERENCE, absent))
     logging.info("%s", options.output / "comparison.md")

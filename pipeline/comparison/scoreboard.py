@@ -67,18 +67,18 @@ def _partial(contest: Contest) -> list[str]:
 
 def _curves(contest: Contest, rows: int = 10) -> str:
     """The curves as a figure, a sentence and a table of at most so many steps."""
-    found = curves.by_variant(contest.runs)
-    steps = sorted({step for curve in found.values() for step in curve})
+    gains = curves.by_variant(contest.runs)
+    steps = sorted({step for curve in gains.values() for step in curve})
     every = -(-len(steps) // rows)
     lines = [
         [
             str(step),
-            *("{:+.2f} ({:+.2f} to {:+.2f})".format(*curve[step]) if step in curve else "" for curve in found.values()),
+            *("{:+.2f} ({:+.2f} to {:+.2f})".format(*curve[step]) if step in curve else "" for curve in gains.values()),
         ]
         for step in steps[::-1][::every][::-1]
     ]
-    table = _table(["steps", *found], lines)
-    return f"![curves](curves.svg)\n\n{curves.verdict(found)} Mean in dB (range over seeds):\n\n{table}"
+    table = _table(["steps", *gains], lines)
+    return f"![curves](curves.svg)\n\n{curves.verdict(gains)} Mean in dB (range over seeds):\n\n{table}"
 
 
 def _budget(contest: Contest) -> str:

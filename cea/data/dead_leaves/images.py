@@ -139,10 +139,10 @@ def _exposure(rng: np.random.Generator) -> NDArray[np.uint8]:
 def _palette(rng: np.random.Generator) -> NDArray[np.float64]:
     """(12, 3) colours in [0, 1] that an image's leaves share: few hues, mostly muted, all brightnesses."""
     count = 12
-    kind, place = rng.random(count), rng.random(count)
+    kind, position = rng.random(count), rng.random(count)
     hue = np.zeros(count)
     for low, high, weight in reversed(_HUES):
-        hue = np.where(kind < weight, low + (high - low) * place, hue)
+        hue = np.where(kind < weight, low + (high - low) * position, hue)
     saturation = 0.08 + 0.9 * np.maximum(rng.random(count) * rng.random(count), 0.1)
     brightness = 0.06 + 0.94 * (np.arange(count) + rng.random(count)) / count
     wheel = np.clip(np.abs((hue[:, None] * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
@@ -219,9 +219,9 @@ def _mapping(rng: np.random.Generator, count: int) -> NDArray[np.int32]:
     direction = rng.random((count, 2)) * 2 - 1
     scale = (0.5 + 2.0 * rng.random(count)) / np.maximum(np.sqrt((direction * direction).sum(axis=1)), 0.1)
     turn = direction * scale[:, None] * 256
-    place = rng.random((count, 2)) * SIDE * 256
+    position = rng.random((count, 2)) * SIDE * 256
     kind = np.floor(rng.random((count, 1)) * len(atlas()))
-    return _fixed(np.concatenate([turn, place, kind], axis=1), 1)
+    return _fixed(np.concatenate([turn, position, kind], axis=1), 1)
 
 
 def _fixed(values: NDArray[np.float64], scale: float) -> NDArray[np.int32]:

@@ -67,16 +67,19 @@ class Folder(Source[FolderConfig]):
                 expected="a folder of photographs",
                 remedy="set ingest.sources.folder.path, or ingest.source to bundled",
             )
-        found = find_pictures(folder)
-        if not found.pictures and not found.left_out:
+        listing = find_pictures(folder)
+        if not listing.pictures and not listing.left_out:
             raise DataError(
                 f"{folder}: no image files",
                 expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, at any depth",
                 remedy="put photographs there or set ingest.sources.folder.path",
             )
         licence = self.config.licence
-        pictures = ((path.relative_to(folder).as_posix(), path) for path in found.pictures)
+        pictures = ((path.relative_to(folder).as_posix(), path) for path in listing.pictures)
         return [
             *(File(name, "folder", licence, path) for name, path in pictures),
-            *(Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason) for each in found.left_out),
+            *(
+                Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason)
+                for each in listing.left_out
+            ),
         ]

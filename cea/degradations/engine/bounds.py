@@ -45,17 +45,17 @@ def within_bounds(
             expected="the clean image",
             remedy="call draw(..., clean=lambda: image), or remove input_psnr",
         )
-    pixels, found = clean(), []
+    pixels, psnrs = clean(), []
     for attempt in range(ATTEMPTS):
         retry = Retry(key.root_seed, key.clean_sha256, key.recipe, key.variant, attempt)
         record = draw(retry if attempt else key)
         scene = record.scene.model_copy(update={"depth_given": False, "depth_sha256": None, "light_sha256": None})
         rendered = render(record.model_copy(update={"scene": scene}), pixels)
-        found.append(input_psnr(rendered.degraded, rendered.clean))
-        if bounds[0] <= found[-1] <= bounds[1]:
+        psnrs.append(input_psnr(rendered.degraded, rendered.clean))
+        if bounds[0] <= psnrs[-1] <= bounds[1]:
             return record
     raise ConfigError(
-        f"recipe {key.recipe!r}: {ATTEMPTS} draws had an input PSNR of {min(found):.1f} to {max(found):.1f} dB",
+        f"recipe {key.recipe!r}: {ATTEMPTS} draws had an input PSNR of {min(psnrs):.1f} to {max(psnrs):.1f} dB",
         expected=f"{bounds[0]:g} to {bounds[1]:g} dB",
         remedy="widen input_psnr or change the ranges",
     )

@@ -237,9 +237,9 @@ def _check_field(where: str, kind: str, settings: dict[str, Any]) -> None:
         draw_field(kind, np.random.default_rng(0), settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join([where, *(str(part) for part in first["loc"][1:])])
+        path = ".".join([where, *(str(part) for part in first["loc"][1:])])
         raise ConfigError(
-            f"{place} = {first['input']!r}", expected=first["msg"].lower(), remedy=f"see the field kind {kind!r}"
+            f"{path} = {first['input']!r}", expected=first["msg"].lower(), remedy=f"see the field kind {kind!r}"
         ) from None
 
 

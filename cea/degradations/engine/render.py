@@ -185,8 +185,8 @@ def _own(
     values = own_map(given, what, drawn_for)
     frame = resized(values, (window.height, window.width))
     rows, columns = tile.shape[:2]
-    part = np.ascontiguousarray(frame[window.top : window.top + rows, window.left : window.left + columns])
-    return lambda: part
+    crop = np.ascontiguousarray(frame[window.top : window.top + rows, window.left : window.left + columns])
+    return lambda: crop
 
 
 def _missing(what: str) -> RecordError:

@@ -112,7 +112,7 @@ def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
     Its means are taken at quarter resolution, on ``small`` (He and Sun 2015): the coefficients are smooth anyway.
     """
     side = 2 * max(1, radius_px * small.shape[0] // brightness.shape[0]) + 1
-    slope, offset = (resized(part, brightness.shape) for part in _self_guided(small, side))
+    slope, offset = (resized(coefficient, brightness.shape) for coefficient in _self_guided(small, side))
     light = slope * brightness
     light += offset
     return np.clip(light, 1e-3, 1, out=light)
@@ -227,7 +227,7 @@ def sign_warning(inverse_depth: Map) -> str | None:
     otherwise usually holds distances where inverse depth was declared.
     """
     third = max(1, inverse_depth.shape[0] // 3)
-    top, bottom = (float(cv2.mean(part)[0]) for part in (inverse_depth[:third], inverse_depth[-third:]))
+    top, bottom = (float(cv2.mean(band)[0]) for band in (inverse_depth[:third], inverse_depth[-third:]))
     if bottom >= top - 0.1:
         return None
     return (

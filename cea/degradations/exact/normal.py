@@ -25,10 +25,10 @@ def random_bits(stream: int, count: int, start: int = 0) -> NDArray[np.uint16]:
     first = start // 4
     words = np.empty((start + count + 3) // 4 - first, np.uint64)
     for begin in range(0, len(words), _CHUNK):
-        part = words[begin : begin + _CHUNK]
+        chunk = words[begin : begin + _CHUNK]
         offset = (stream + _GOLDEN * (first + begin)) % (1 << 64)
-        np.add(_counters()[: len(part)], np.uint64(offset), out=part)
-        _mix(part)
+        np.add(_counters()[: len(chunk)], np.uint64(offset), out=chunk)
+        _mix(chunk)
     return words.view(np.uint16)[start - 4 * first :][:count]
 
 
@@ -90,8 +90,8 @@ def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None,
             bits = random_bits(stream, (rows.stop - rows.start) * width, begin)
             noise = gather(normal_table(), bits).reshape(-1, width)
             noise *= sigma[rows]
-            part = noisy[rows, :, channel]
-            np.add(image[rows, :, channel], noise, out=part)
+            band = noisy[rows, :, channel]
+            np.add(image[rows, :, channel], noise, out=band)
             if clip:
-                np.clip(part, 0, 1, out=part)
+                np.clip(band, 0, 1, out=band)
     return noisy

@@ -34,9 +34,9 @@ def veil(image: Image, transmission: Map, airlight: np.ndarray | float) -> Image
     hazy = np.empty_like(image)
     for rows in strips(image.shape):
         for channel, level in enumerate(np.broadcast_to(light, 3)):
-            part = image[rows, :, channel] - level
-            part *= transmission[rows]
-            np.add(part, level, out=hazy[rows, :, channel])
+            band = image[rows, :, channel] - level
+            band *= transmission[rows]
+            np.add(band, level, out=hazy[rows, :, channel])
     return hazy
 
 

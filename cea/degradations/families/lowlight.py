@@ -25,8 +25,8 @@ def illumination(light: Map, luma: Map) -> Map:
     height = light.shape[0]
     for rows in strips(light.shape):
         top, bottom = max(0, rows.start - 2), min(height, rows.stop + 2)  # two boxes of radius 1
-        part = _guided(light[top:bottom], luma[top:bottom])
-        result[rows] = part[rows.start - top : rows.stop - top]
+        filtered = _guided(light[top:bottom], luma[top:bottom])
+        result[rows] = filtered[rows.start - top : rows.stop - top]
     return result
 
 

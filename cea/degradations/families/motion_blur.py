@@ -105,10 +105,10 @@ def _unevenly(image: ImageF, path: NDArray[np.complex128], share: Map) -> ImageF
     blurred = np.empty((image.shape[2], *image.shape[:2]), np.float32).transpose(1, 2, 0)
     kernels = [psf.trace(path * (level / LEVELS)) for level in range(1, LEVELS + 1)]
     for tile in tiles(transfer.linear_codes(image), kernels):
-        place = tile.rows, tile.columns
-        levels: list[Callable[[], ImageF]] = [partial(image.__getitem__, place)]
+        window = tile.rows, tile.columns
+        levels: list[Callable[[], ImageF]] = [partial(image.__getitem__, window)]
         levels += [partial(_seen, tile, index) for index in range(LEVELS)]
-        blurred[place] = strength.between(levels, share[place] * np.float32(LEVELS))
+        blurred[window] = strength.between(levels, share[window] * np.float32(LEVELS))
     return blurred
 
 

@@ -80,7 +80,7 @@ class Resize(Degradation[ResizeRanges, ResizeParams]):
         share = strength.constant(context.strength)
         if context.strength is None or share is not None:
             return Applied(_resized(image, params, params.factor ** (1.0 if share is None else share)), severity)
-        levels = [partial(_resized, image, params, params.factor**part) for part in (0.0, 1 / 3, 2 / 3, 1.0)]
+        levels = [partial(_resized, image, params, params.factor**step) for step in (0.0, 1 / 3, 2 / 3, 1.0)]
         return Applied(strength.between(levels, context.strength * np.float32(3)), severity)
 
 

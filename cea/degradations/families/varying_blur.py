@@ -88,9 +88,9 @@ def _blurred(image: ImageF, kernels: list[psf.Kernel], masks: list[Map]) -> Imag
     """sum_k m_k (h_k * image), summed in linear light."""
     blurred = np.empty((image.shape[2], *image.shape[:2]), np.float32).transpose(1, 2, 0)
     for tile in tiles(transfer.linear_codes(image), kernels):
-        place = tile.rows, tile.columns
-        parts = [mask[place][..., None] * tile.through(index) for index, mask in enumerate(masks)]
-        blurred[place] = transfer.encoded_codes((np.float32(0.5) + reduce(np.add, parts)).astype(np.uint16))
+        window = tile.rows, tile.columns
+        parts = [mask[window][..., None] * tile.through(index) for index, mask in enumerate(masks)]
+        blurred[window] = transfer.encoded_codes((np.float32(0.5) + reduce(np.add, parts)).astype(np.uint16))
     return blurred
 
 

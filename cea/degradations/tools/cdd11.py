@@ -122,11 +122,11 @@ def _check(composition: str, given: dict[str, object]) -> None:
         raise ConfigError(
             f"composition {composition!r}", expected=f"one of {', '.join(COMPOSITIONS)}", remedy="choose one of them"
         )
-    for part in composition.split("_"):
-        for name in _NEEDS[part]:
+    for component in composition.split("_"):
+        for name in _NEEDS[component]:
             if given[name] is None:
                 raise ConfigError(
                     f"{composition}: {name} is missing",
-                    expected=f"{name}, which {part!r} needs",
+                    expected=f"{name}, which {component!r} needs",
                     remedy=f"pass {name}=...",
                 )

@@ -82,8 +82,8 @@ def against_none(reference: ModelConfig, adapters: Sequence[str], *, matched: bo
 def count(configs: Mapping[str, ModelConfig]) -> list[Figure]:
     """Parameters, and multiply-accumulates at 3 x 224 x 224, of each network; the first is what they stand against."""
     costs = {name: cost(config) for name, config in configs.items()}
-    parameters = {name: float(found.parameters) for name, found in costs.items()}
-    macs = {name: found.macs / 1e9 for name, found in costs.items()}
+    parameters = {name: float(each.parameters) for name, each in costs.items()}
+    macs = {name: each.macs / 1e9 for name, each in costs.items()}
     return [*_against_first("counted", "parameters", parameters), *_against_first("counted", f"GMACs@{SIDE}", macs)]
 
 
