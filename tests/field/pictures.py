@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -25,6 +26,18 @@ def scene(dtype: type = np.uint8) -> np.ndarray:
 DEEP, FLAT = scene(np.uint16), scene(np.uint8)
 GREY, GREY8 = DEEP[..., 0], FLAT[..., 0]
 BLACK_WHITE = GREY8 > 100
+
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.rot90(x.swapaxes(0, 1), 2),
+    8: lambda x: np.rot90(x, 1),
+}
+"""What each EXIF orientation asks of the stored picture."""
 
 
 def pillow(image: np.ndarray | PilImage.Image, kind: str, **options: object) -> bytes:

@@ -3,60 +3,29 @@
 from __future__ import annotations
 
 import io
-import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image as PilImage
 from PIL import ImageCms
 
 from cea.errors import ImageError
 from cea.io.photo import decode_photo
-
-HEIGHT, WIDTH = 24, 32
-
-
-def scene(dtype=np.uint16) -> np.ndarray:
-    """A smooth picture that no flip or turn leaves as it is, (24, 32, 3)."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(float)
-    unit = np.stack([rows / HEIGHT, columns / WIDTH, (rows + 2 * columns) / (HEIGHT + 2 * WIDTH)], -1)
-    return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
-
-
-DEEP, FLAT = scene(np.uint16), scene(np.uint8)
-GREY = DEEP[..., 0]
-
-
-def tiff(values: np.ndarray, **options) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, values, **options)
-    return file.getvalue()
-
-
-def pillow(values: np.ndarray, kind: str, **options) -> bytes:
-    file = io.BytesIO()
-    PilImage.fromarray(values).save(file, kind, **options)
-    return file.getvalue()
-
-
-def deep_png(values: np.ndarray) -> bytes:
-    order = values if values.ndim == 2 else values[..., [2, 1, 0, 3][: values.shape[2]]]
-    return cv2.imencode(".png", order)[1].tobytes()
-
-
-def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
-    """A PNG with a further chunk behind its header."""
-    chunk = len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
-    return data[:33] + chunk + data[33:]
-
-
-def exif(orientation: int) -> bytes:
-    tags = PilImage.Exif()
-    tags[0x0112] = orientation
-    return tags.tobytes()
+from tests.field.pictures import (
+    DEEP,
+    FLAT,
+    GREY,
+    HEIGHT,
+    UPRIGHT,
+    WIDTH,
+    deep_png,
+    exif,
+    pillow,
+    profile,
+    tiff,
+    with_chunk,
+)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -94,18 +63,6 @@ def test_the_greatest_value_of_a_netpbm_is_white(magic: bytes, top: int):
     assert np.abs(photo.rgb / full - values / top).max() <= 0.5 / full + 1e-9
     with pytest.raises(ImageError, match="truncated"):
         decode_photo(header + body[: len(body) // 2], "a.pnm")
-
-
-UPRIGHT = {
-    1: lambda x: x,
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: np.rot90(x, -1),
-    7: lambda x: np.rot90(x.swapaxes(0, 1), 2),
-    8: lambda x: np.rot90(x, 1),
-}
 
 
 @pytest.mark.parametrize("number", UPRIGHT)
@@ -147,10 +104,6 @@ def test_the_first_of_several_pictures_is_taken_and_said():
     photo = decode_photo(data, "a.tif")
     assert np.array_equal(photo.rgb[..., 0], GREY)
     assert photo.notes == ("the first of its 2 pictures",)
-
-
-def profile(kind: str) -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(kind)).tobytes()
 
 
 def test_profiles_srgb_is_left_alone_a_damaged_one_is_said():
