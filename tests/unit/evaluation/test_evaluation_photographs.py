@@ -113,7 +113,7 @@ def test_lpips_where_it_is_there_stands_in_table_and_summary(monkeypatch):
 
 
 def test_cea_eval_scores_photographs_without_targets(folder: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("cea.cli.evaluate._restorer", lambda weights, tile: Method("digest", blur))
+    monkeypatch.setattr("cea.cli.evaluate._restorer", lambda weights, tile, trust_code: Method("digest", blur))
     arguments = ["eval", "--data", str(folder), "--no-reference", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
