@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro compare test test-fast lint setup lock ui
+.PHONY: help repro compare test test-fast lint setup lock ui docs
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,9 @@ setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTo
 
 ui: $(VENV)/.ready  ## the list of training runs in the browser, best first
 	@python -m cea.cli ui
+
+docs: $(VENV)/.ready  ## write the documentation as a site: docs/_build/index.html
+	sphinx-build -q --fail-on-warning --keep-going docs docs/_build
 
 lock: $(VENV)/.ready  ## write requirements.lock from what is installed
 	@{ head -1 requirements.lock; \

@@ -1,4 +1,4 @@
-"""Recipes as params.yaml writes them: which degradations, from which ranges, in which order.
+"""Recipes as params.yaml writes them: which degradations, from which ranges, in which order::
 
     low_haze:
       order: cdd11
