@@ -34,13 +34,15 @@ from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs,
 from cea.data.png import encode as encode_png
 from cea.data.shards import FORMAT, INDEX, PARTS
 from cea.data.sources.bundled import Bundled, BundledConfig
-from cea.io.images import pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.images import pixel_sha256, read_rgb, write_image
 from cea.io.tables import write_table
+from cea.levels import to_uint8
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
 from cea.training.data import TimedLoader
-from cea.training.module import RestorationModule, as_unit
+from cea.training.module import RestorationModule
 
 SIZES = {"481x321 (BSD)": (321, 481), "1080x720 (CDD-11)": (720, 1080), "2040x1356 (DIV2K)": (1356, 2040)}
 """(height, width) of the photographs of well-known training sets."""
@@ -138,7 +140,7 @@ def speeds(folder: Path, patches: int) -> dict[str, float]:
 
 
 def _read(dataset: PatchDataset, order: PatchSpec) -> list[Tensor]:
-    return [as_unit(image[None]) for image in dataset[order]]
+    return [unit_batch(image[None]) for image in dataset[order]]
 
 
 def waiting(dataset: Dataset[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
@@ -150,7 +152,7 @@ def waiting(dataset: Dataset[tuple[Tensor, Tensor]], steps: int) -> tuple[float,
     for number, batch in enumerate(loader):
         if number == 5:  # the decoding process has started
             start, before = time.perf_counter(), loader.waited
-        degraded, clean = (image if image.is_floating_point() else as_unit(image) for image in batch)
+        degraded, clean = (image if image.is_floating_point() else unit_batch(image) for image in batch)
         module.loss(module.network(degraded), clean).backward()
         optimizer.step()
         optimizer.zero_grad()

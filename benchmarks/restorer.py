@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from cea.data.loaders import greyed
 from cea.inference import restore, tile_for
-from cea.io.images import IMAGE_SUFFIXES, read_rgb, to_uint8
+from cea.io.images import IMAGE_SUFFIXES, read_rgb
+from cea.levels import to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
 from cea.models.network import ERROR_UNIT, Restorer

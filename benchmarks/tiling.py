@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from cea.evaluation.cases import shard_cases
 from cea.inference import restore
-from cea.io.images import read_rgb, to_uint8
+from cea.io.images import read_rgb
+from cea.levels import to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
 from cea.models.global_context import recorded, reused

@@ -14,8 +14,9 @@ from torch import nn
 from cea.errors import ConfigError, ImageError
 from cea.inference import expected_errors, restore, tile_for
 from cea.io.arrays import one_channel
-from cea.io.images import reduced, to_uint8, unit_float
+from cea.io.images import reduced
 from cea.io.photo import Photo
+from cea.levels import to_uint8, unit_float
 from cea.types import Image, ImageF, ImageU8, Map
 
 NEARLY_CLEAN = 1.0

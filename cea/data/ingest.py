@@ -25,8 +25,9 @@ from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig, assign
 from cea.errors import DataError, ImageError, InputError
 from cea.io.folders import atomic_folder
-from cea.io.images import pixel_sha256, reduced, to_uint8, write_bytes, write_image
+from cea.io.images import pixel_sha256, reduced, write_bytes, write_image
 from cea.io.tables import write_table
+from cea.levels import to_uint8
 from cea.types import Split
 
 _LONGEST_STEM = 32

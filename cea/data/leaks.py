@@ -12,7 +12,8 @@ from pathlib import Path
 from cea.data.duplicates import groups, thumbnail
 from cea.data.judged import JudgedSet
 from cea.errors import DataError
-from cea.io.images import read_rgb, to_uint8
+from cea.io.images import read_rgb
+from cea.levels import to_uint8
 
 
 @dataclass(frozen=True)

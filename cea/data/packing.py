@@ -27,6 +27,7 @@ from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256, write_bytes
 from cea.io.tables import write_table
+from cea.levels import to_codes
 
 
 class ShardConfig(Config):
@@ -153,7 +154,7 @@ def _render_sample(clean_folder: Path, row: Mapping[str, Any]) -> _Packed:
 
 
 def _encode(record: Record, rendered: Rendered) -> Iterable[bytes]:
-    bands = np.rint(rendered.severity * np.float32(255)).astype(np.uint8)
+    bands = to_codes(rendered.severity)
     yield png.encode(rendered.clean)
     yield png.encode(rendered.degraded)
     # A recipe whose nodes all sat out has no bands, but a PNG needs a row: one band of zeros stands in.

@@ -18,7 +18,8 @@ from cea.evaluation.cases import Case
 from cea.evaluation.config import ExamplesConfig
 from cea.evaluation.pictures import INDEX, Picture
 from cea.evaluation.table import Restore
-from cea.io.images import reduced, to_uint8, write_bytes, write_image
+from cea.io.images import reduced, write_bytes, write_image
+from cea.levels import to_uint8
 from cea.types import Image, ImageU8
 
 Affinity = Callable[[ImageU8], Mapping[str, NDArray[Any]]]

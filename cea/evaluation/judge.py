@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cea.errors import ConfigError, DataError, ImageError, InputError
 from cea.evaluation.cases import Case, Pixels
 from cea.evaluation.config import EvaluationConfig
-from cea.metrics.inputs import as_unit, check_pair
+from cea.levels import LEVEL, UNIT_OF_LEVEL, as_unit, from_codes
+from cea.metrics.inputs import check_pair
 from cea.metrics.perceptual import Lpips
 from cea.metrics.protocol import Protocol, Score, centre_crop, judged, luma, score
 from cea.types import Image, ImageF, Map
@@ -26,7 +27,7 @@ them. It is above what any 8-bit pair can otherwise reach on fewer than 1.5e5 sa
 HARM_DB = 0.01
 """An image counts as made worse where its PSNR fell by more than this: less is rounding."""
 
-HARM_STEP = 1 / 255
+HARM_STEP = LEVEL
 """A pixel counts as harmed where its RMS error over the channels grows by more than this: one grey level."""
 
 
@@ -142,7 +143,7 @@ def _squared_error(protocol: Protocol, image: Image | ImageF, clean: Image) -> N
 
 def _single(image: Image | ImageF | Map) -> NDArray[np.float32]:
     if image.dtype == np.uint8:
-        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)
+        return from_codes(image)
     return as_unit(image).astype(np.float32) if image.dtype.kind == "u" else image.astype(np.float32)
 
 
@@ -152,10 +153,9 @@ def _bins(job: JudgeJob, errors: Sequence[NDArray[np.float32]], edges: Sequence[
         return
     local = job.pixels.severity.max(axis=0)
     # Bin of each of the 256 grey levels; the last bin holds its upper edge, levels outside all bins get -1.
-    grey = np.arange(256) / 255
-    bin_of = np.searchsorted(edges, grey, side="right") - 1
-    bin_of[grey == edges[-1]] = len(edges) - 2
-    bin_of[grey > edges[-1]] = -1
+    bin_of = np.searchsorted(edges, UNIT_OF_LEVEL, side="right") - 1
+    bin_of[edges[-1] == UNIT_OF_LEVEL] = len(edges) - 2
+    bin_of[edges[-1] < UNIT_OF_LEVEL] = -1
     which = bin_of[local]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
         inside = which == number

@@ -14,8 +14,9 @@ from tqdm import tqdm
 from cea.errors import DataError, ImageError
 from cea.evaluation.table import Restore
 from cea.io.faults import shown
-from cea.io.images import read_rgb, to_uint8
+from cea.io.images import read_rgb
 from cea.io.walk import find_pictures
+from cea.levels import to_uint8
 from cea.metrics.no_reference import NoReference, load_scores
 
 _OF_INPUTS = frozenset({"input", "degraded", "lq", "rainy", "hazy", "noisy", "blur"})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from cea.metrics.inputs import as_unit
+from cea.levels import as_unit
 from cea.metrics.protocol import Protocol, Score, judged, luma
 from cea.metrics.ssim import SsimWindow
 from cea.types import Image, ImageF

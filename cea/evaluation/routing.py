@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cea.evaluation.cases import Case
 from cea.evaluation.config import RoutingConfig
 from cea.evaluation.examples import Affinity
+from cea.levels import unit_float
 
 Array = NDArray[np.float64]
 
@@ -211,7 +212,7 @@ def _bands(case: Case, least_std: float) -> dict[str, NDArray[np.float32]]:
     severity = case.read().severity
     bands: dict[str, NDArray[np.float32]] = {}
     for name, band in zip(case.components, [] if severity is None else severity, strict=False):
-        unit = band.astype(np.float32) / np.float32(255)
+        unit = unit_float(band)
         if name not in bands and unit.std() >= least_std:
             bands[name] = unit
     return bands

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cea.decibels import psnr_of
 from cea.errors import DataError
 from cea.evaluation.columns import MEANS, OPTIONAL_MEANS
 from cea.evaluation.judge import HARM_DB, PSNR_CAP
 from cea.evaluation.schema import VERSION
-from cea.metrics.psnr import psnr_of
 
 _GAINS = ("input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim")
 """Columns of the bars that ``dvc plots`` draws."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from cea.data.judged import JudgedPair, JudgedSet, images_in, printable
 from cea.errors import DataError
 from cea.evaluation.cases import Case, Pixels
-from cea.io.images import pixel_sha256, read_rgb, to_uint8
+from cea.io.images import pixel_sha256, read_rgb
+from cea.levels import to_uint8
 from cea.metrics.protocol import Protocol, noisy
 from cea.rng import generator, stream
 from cea.types import ImageU8

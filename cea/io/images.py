@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cea.errors import ImageError
 from cea.io.faults import explained
 from cea.io.photo import Photo, decode_photo
-from cea.types import Image, ImageU8, Map
+from cea.types import Image, Map
 
 _DEEP_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 """For 16 bits. No compression level on purpose: setting any drops OpenCV's fast path and more than doubles the time."""
@@ -66,31 +66,6 @@ def reduced(image: NDArray[Any], max_side: int) -> NDArray[Any]:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-
-
-def unit_float(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Unsigned integers over their full range, or floats as they are, as float32 with full scale 1; any shape."""
-    top = np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
-    return image.astype(np.float32) / np.float32(top)
-
-
-def to_uint8(image: Image) -> ImageU8:
-    """Quantise to uint8: uint16 by full range, float from [0, 1], half to even, saturated.
-
-    Raises:
-        ImageError: another dtype, or NaN.
-    """
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype == np.uint16:
-        return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if not np.issubdtype(image.dtype, np.floating) or np.isnan(image).any():
-        raise ImageError(
-            f"an image of dtype {image.dtype}" + (" with NaN" if np.issubdtype(image.dtype, np.floating) else ""),
-            expected="uint8, uint16, or float in [0, 1]",
-            remedy="convert it first",
-        )
-    return np.rint(np.clip(image.astype(np.float64), 0, 1) * 255).astype(np.uint8)
 
 
 def pixel_sha256(image: Image) -> str:

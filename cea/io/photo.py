@@ -27,6 +27,7 @@ from PIL import Image as PilImage
 from PIL import ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from cea.errors import ImageError
+from cea.levels import to_uint16
 
 _EXPECTED = "a complete PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, GIF, BMP, TGA, PNM"
 _LARGEST_MEGAPIXELS = 250
@@ -535,7 +536,7 @@ def _full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:
                 f"float values from {values.min():g} to {values.max():g}, and nothing says which is white",
                 "scale it to [0, 1], or convert it to 16 bits",
             )
-        return np.rint(values.astype(np.float64) * 65535).astype(np.uint16)
+        return to_uint16(values)
     raise _RefusedError(f"samples of type {values.dtype}, and nothing says which is white", "convert it to 16 bits")
 
 

@@ -22,8 +22,9 @@ from PIL import ImageCms
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from cea.errors import ImageError
-from cea.io.images import encode_png, to_uint8, write_bytes
+from cea.io.images import encode_png, write_bytes
 from cea.io.photo import Photo
+from cea.levels import to_uint8
 
 FORMATS = {
     **dict.fromkeys((".png",), "PNG"),

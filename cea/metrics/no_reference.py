@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from cea.metrics.inputs import as_unit
+from cea.levels import as_unit
 from cea.metrics.perceptual import Absent, missing_weights
 from cea.types import Image, ImageF
 

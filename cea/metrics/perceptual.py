@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cea.metrics.inputs import as_unit
+from cea.levels import as_unit
 from cea.types import Image, ImageF
 
 LPIPS_SIDE = 64

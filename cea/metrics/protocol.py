@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from cea.errors import ConfigError
-from cea.io.images import to_uint8
-from cea.metrics.inputs import as_unit, check_pair
+from cea.levels import as_unit, to_uint8
+from cea.metrics.inputs import check_pair
 from cea.metrics.psnr import psnr
 from cea.metrics.ssim import SsimWindow, ssim
 from cea.types import Image, ImageF, ImageU8, Map

@@ -7,8 +7,10 @@ import math
 import cv2
 import numpy as np
 
+from cea.decibels import psnr_of
 from cea.errors import ImageError
-from cea.metrics.inputs import as_unit, check_pair
+from cea.levels import as_unit
+from cea.metrics.inputs import check_pair
 from cea.types import Image, Map
 
 _ROWS = 64
@@ -47,8 +49,3 @@ def psnr(a: Image | Map, b: Image | Map) -> float:
     Arguments and errors as in ``mean_squared_error``.
     """
     return psnr_of(mean_squared_error(a, b))
-
-
-def psnr_of(error: float) -> float:
-    """PSNR in dB of a mean squared error in units of full scale squared; ``inf`` for 0."""
-    return math.inf if error == 0 else -10 * math.log10(error)

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from cea.errors import ImageError
-from cea.metrics.inputs import UnitArray, as_unit, check_pair
+from cea.levels import UnitArray, as_unit
+from cea.metrics.inputs import check_pair
 from cea.types import Image, Map
 
 SsimWindow = Literal["uniform", "gaussian", "gaussian-sample"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cea.levels import LEVEL
 from cea.models.backbone import Backbone
 from cea.models.blocks.nafnet import gate
 from cea.models.config import ModelConfig
@@ -28,7 +29,7 @@ class Judged(NamedTuple):
     log_error: Tensor | None
 
 
-ERROR_UNIT = 1 / 255
+ERROR_UNIT = LEVEL
 """The mean absolute error of an input (full scale 1) at which half of the correction passes the gate."""
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cea.errors import ImageError
-from cea.io.images import unit_float
+from cea.levels import unit_float
 from cea.types import Image, ImageF
 
 
@@ -19,6 +19,11 @@ def image_tensor(image: Image) -> Tensor:
     """
     check_shape(image)
     return torch.from_numpy(_as_unit(image)).permute(2, 0, 1)[None]
+
+
+def unit_batch(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 to float32 in [0, 1], channels_last, on the device where it is."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def check_shape(image: Image) -> None:

@@ -34,7 +34,7 @@ class ServedRestorer:
             The same shape and type.
         """
         from cea.inference import restore, tile_for
-        from cea.io.images import to_uint8
+        from cea.levels import to_uint8
 
         restored = (restore(self._model, image, tile=tile_for(image, None)) for image in images)
         return np.stack([to_uint8(image) for image in restored])

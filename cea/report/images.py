@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cea.io.images import reduced
+from cea.levels import to_codes
 from cea.types import ImageU8
 
 _WARM = (217, 98, 43)
@@ -44,7 +45,7 @@ def affinity_colours(stack: NDArray[Any], max_side: int) -> list[Rgba]:
     values = np.asarray(stack, dtype=np.float32)
     scale = float(np.percentile(np.abs(values), 99)) or 1.0
     planes = [reduced(np.ascontiguousarray(plane), max_side) for plane in np.clip(values / scale, -1, 1)]
-    return [_tint((plane < 0).astype(np.uint8), np.rint(np.abs(plane) * 255).astype(np.uint8)) for plane in planes]
+    return [_tint((plane < 0).astype(np.uint8), to_codes(np.abs(plane))) for plane in planes]
 
 
 def _tint(which: NDArray[np.uint8], opacity: NDArray[np.uint8]) -> Rgba:

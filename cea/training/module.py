@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cea.decibels import psnr_of
 from cea.losses import RestorationLoss, log_error_l1
 from cea.models.network import ERROR_UNIT, Restorer
+from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
@@ -73,7 +75,7 @@ class RestorationModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        degraded, clean = (as_unit(images) for images in batch)
+        degraded, clean = (unit_batch(images) for images in batch)
         if self._shares:
             return self._shares.loss(self._loss, list(self.network.parameters()), degraded, clean)
         return self._loss(degraded, clean)
@@ -93,7 +95,7 @@ class RestorationModule(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, int], batch_idx: int) -> None:
         """Note the gain in PSNR (dB) of some images of one recipe over their input."""
-        degraded, clean = (as_unit(images) for images in batch[:2])
+        degraded, clean = (unit_batch(images) for images in batch[:2])
         restored = self.network(degraded).float().clamp(0, 1)
         gains = psnr(restored, clean) - psnr(degraded, clean)
         self.gains[self.recipes[batch[2]]] += gains.tolist()
@@ -113,15 +115,10 @@ class RestorationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def as_unit(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 to float32 in [0, 1], channels_last."""
-    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
-
-
 def psnr(restored: Tensor, clean: Tensor) -> Tensor:
     """Per-image PSNR in dB of (B, 3, H, W) in [0, 1], (B,); at most 100.
 
-    `cea.metrics.psnr` on tensors: validation stays on the device.
+    Unlike `cea.metrics.psnr` in single precision: validation stays on the device.
     """
     error = (restored - clean).square().mean(dim=(1, 2, 3)).clamp_min(SMALLEST_MSE)
-    return -10 * error.log10()
+    return psnr_of(error)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
+from cea.levels import to_uint8
+from cea.models.tensors import unit_batch
 from cea.training.data import ValidationImages
-from cea.training.module import RestorationModule, as_unit
+from cea.training.module import RestorationModule
 from cea.types import ImageU8
 
 CHANGES_NO_RESULT = True
@@ -48,10 +49,10 @@ def picture(module: RestorationModule, images: ValidationImages) -> ImageU8:
     first = {group: number for number, (group, _) in reversed(list(enumerate(images.places)))}
     rows = []
     for _, number in sorted(first.items()):
-        degraded, clean = (as_unit(image).to(module.device) for image in images[number][:2])
+        degraded, clean = (unit_batch(image).to(module.device) for image in images[number][:2])
         rows.append(torch.cat([_square(image) for image in (degraded, module.network(degraded), clean)], dim=3))
     whole = torch.cat(rows, dim=2)[0].clamp(0, 1).float().cpu()
-    return (whole * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().astype(np.uint8)
+    return to_uint8(whole.permute(1, 2, 0).numpy())
 
 
 def _square(image: Tensor) -> Tensor:

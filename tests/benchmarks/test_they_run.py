@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from benchmarks import cost, loader, tiling
-from cea.io.images import to_uint8, write_image
+from cea.io.images import write_image
+from cea.levels import to_uint8
 from cea.models.global_context import GlobalMeans
 from cea.models.measure.overhead import Figure
 

@@ -13,6 +13,7 @@ from cea.degradations.engine.render import render
 from cea.degradations.engine.scene import SceneParams
 from cea.degradations.tools import cdd11
 from cea.errors import ConfigError
+from cea.levels import to_uint8
 
 COMPOSITIONS = ("low", "haze", "rain", "snow", "low_haze", "low_snow", "haze_rain", "low_haze_rain")
 
@@ -55,7 +56,7 @@ def test_formation_equals_the_published_code(
     formed = cdd11.form(clear / 255.0 if as_float else clear, composition, **_inputs(reference, composition))
     assert formed.dtype == np.float64
     np.testing.assert_allclose(formed, _rgb(reference[f"{composition}/f64"]), rtol=0, atol=1e-9)
-    off = np.abs(cdd11.to_uint8(formed).astype(int) - _rgb(reference[f"{composition}/u8"]).astype(int))
+    off = np.abs(to_uint8(formed).astype(int) - _rgb(reference[f"{composition}/u8"]).astype(int))
     assert off.max() <= 1
     assert (off > 0).mean() < (2e-3 if "snow" in composition else 5e-5)
 
@@ -87,7 +88,7 @@ def test_rendering_forms_as_the_reference_does(reference: dict[str, np.ndarray])
     depth, light = inputs["inverse_depth"][..., 0] / 255.0, inputs["light"] / 255.0
     rendered = render(_record(nodes), clear, inverse_depth=depth, light=light)
     exact = cdd11.form(clear, "low_haze", **{**inputs, "noise": None})
-    off = np.abs(rendered.degraded.astype(int) - cdd11.to_uint8(exact).astype(int))
+    off = np.abs(rendered.degraded.astype(int) - to_uint8(exact).astype(int))
     assert off.max() <= 1
     assert (off > 0).mean() < 0.02
 

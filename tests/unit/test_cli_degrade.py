@@ -15,9 +15,10 @@ from cea.cli.main import app
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.errors import RecordError
-from cea.io.images import read_rgb, to_uint8, write_image
+from cea.io.images import read_rgb, write_image
 from cea.io.photo import Photo
 from cea.io.writer import write_photo
+from cea.levels import to_uint8
 from cea.testing.degradations import picture
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PilImage
 
 from cea.errors import ConfigError, DataError, ImageError, InputError
-from cea.io.images import atomic_path, decode_png, encode_png, pixel_sha256, read_rgb, to_uint8, write_bytes
+from cea.io.images import atomic_path, decode_png, encode_png, pixel_sha256, read_rgb, write_bytes
+from cea.levels import as_unit, from_codes, to_codes, to_uint8, to_uint16, unit_float
 from cea.registry import Registry
 from cea.rng import SampleKey, generator, stream
 
@@ -126,3 +128,24 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
         fill_the_disk()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_psnr_is_one_formula_for_numbers_and_tensors():
+    from cea.decibels import psnr_of
+
+    errors = [1.0, 0.25, 1e-4, 3e-7]
+    assert [psnr_of(error) for error in errors] == pytest.approx([10 * np.log10(1 / error) for error in errors])
+    batch = psnr_of(torch.tensor([errors, errors], dtype=torch.float64))
+    assert batch.tolist() == [pytest.approx([psnr_of(error) for error in errors])] * 2
+    assert psnr_of(0.0) == float("inf") == psnr_of(torch.zeros(1)).item()
+
+
+def test_the_two_ways_to_single_precision_are_within_a_bit_and_come_back():
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    divided, multiplied = unit_float(codes), from_codes(codes)
+    assert divided.dtype == multiplied.dtype == np.float32
+    np.testing.assert_array_max_ulp(divided, multiplied, 1)
+    for unit in (divided, multiplied, as_unit(codes)):
+        np.testing.assert_array_equal(to_uint8(unit), codes)
+        np.testing.assert_array_equal(to_uint16(unit), codes.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(to_codes(multiplied), codes)

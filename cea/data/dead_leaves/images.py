@@ -22,6 +22,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.data.dead_leaves.shapes import outlines
 from cea.data.dead_leaves.textures import SIDE, atlas, soften
+from cea.levels import UNIT_OF_LEVEL, to_uint8
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
@@ -132,7 +133,7 @@ def _exposure(rng: np.random.Generator) -> NDArray[np.uint8]:
     key = 0.62 * (rng.random() + rng.random() - 1)
     gain = (1 + key) / (1 - key)
     low, high = 0.16 * rng.random() ** 2, 1 - 0.3 * rng.random() ** 2
-    x = np.arange(256) / 255
+    x = UNIT_OF_LEVEL
     return np.rint(255 * (low + (high - low) * gain * x / (1 + (gain - 1) * x))).astype(np.uint8)
 
 
@@ -167,7 +168,7 @@ def _background(
     )
     rgb = np.clip((top * (1 - ramp) + bottom * ramp) * (1 + cloud), 0, 1)
     depth = np.rint(65535 * (0.02 + 0.06 * ramp[:, :, 0])).astype(np.uint16)
-    return np.rint(rgb * 255).astype(np.uint8), np.repeat(depth, size, axis=1)
+    return to_uint8(rgb), np.repeat(depth, size, axis=1)
 
 
 def _drop(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.levels import LEVEL
 from cea.types import ImageF, Map
 
 
@@ -24,7 +25,7 @@ def severity_map(image: ImageF, severity: float, strength: Map | None) -> Map:
 
 
 _NEAR_PX = 17
-_HALF_LEVEL = 0.5 / 255
+_HALF_LEVEL = 0.5 * LEVEL
 
 
 def touched(image: ImageF, degraded: ImageF) -> Map:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from cea.decibels import psnr_of
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.errors import ConfigError
@@ -68,4 +68,4 @@ def input_psnr(degraded: ImageU8, clean: ImageU8) -> float:
     """
     difference = np.subtract(degraded, clean, dtype=np.int32)
     squares = int((difference * difference).sum(dtype=np.int64))
-    return math.inf if squares == 0 else 10 * math.log10(255**2 * clean.size / squares)
+    return psnr_of(squares / (255**2 * clean.size))

@@ -18,7 +18,8 @@ from cea.degradations.exact.elementary import cos_sin
 from cea.degradations.exact.fractal import Shape, fractal
 from cea.degradations.exact.maps import resized
 from cea.errors import RecordError
-from cea.io.images import pixel_sha256, read_rgb, unit_float
+from cea.io.images import pixel_sha256, read_rgb
+from cea.levels import unit_float
 from cea.types import Map
 
 

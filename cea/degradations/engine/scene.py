@@ -17,7 +17,8 @@ from cea.config import Config
 from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, resized
 from cea.errors import ImageError, RecordError
-from cea.io.images import pixel_sha256, unit_float
+from cea.io.images import pixel_sha256
+from cea.levels import unit_float
 from cea.types import ImageF, Map
 
 Convention = Literal["inverse", "metric"]

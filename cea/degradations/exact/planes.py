@@ -10,7 +10,7 @@ import numpy as np
 
 from cea.degradations.exact.maps import strips
 from cea.errors import ImageError
-from cea.io.images import to_uint8
+from cea.levels import LEVEL_F32, to_uint8
 from cea.types import Image, ImageF, ImageU8, Map
 
 
@@ -19,7 +19,7 @@ def to_planes(image: ImageU8) -> ImageF:
     planes = np.empty((3, *image.shape[:2]), np.float32)
     for rows in strips(image.shape):
         for plane, channel in zip(planes, cv2.split(image[rows]), strict=True):
-            np.multiply(channel.reshape(-1, image.shape[1]), np.float32(1 / 255), out=plane[rows])
+            np.multiply(channel.reshape(-1, image.shape[1]), LEVEL_F32, out=plane[rows])
     return planes.transpose(1, 2, 0)
 
 
@@ -65,8 +65,3 @@ def as_rgb8(image: Image) -> ImageU8:
             remedy="drop the alpha channel or read it with cea.io.images.read_rgb",
         )
     return np.ascontiguousarray(to_uint8(array))
-
-
-def from_codes(image: ImageU8) -> ImageF:
-    """8-bit codes as float32 in [0, 1], (H, W, 3): times 1/255, as `to_planes` does it."""
-    return image.astype(np.float32) * np.float32(1 / 255)

@@ -18,9 +18,8 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, uniform
-from cea.degradations.exact.planes import from_codes
 from cea.errors import ConfigError
-from cea.io.images import to_uint8
+from cea.levels import from_codes, to_uint8
 from cea.types import ImageF, ImageU8
 
 

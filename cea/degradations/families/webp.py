@@ -13,9 +13,8 @@ from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, uniform
-from cea.degradations.exact.planes import from_codes
 from cea.errors import ImageError
-from cea.io.images import to_uint8
+from cea.levels import from_codes, to_uint8
 from cea.types import ImageF, ImageU8
 
 WORST = 1

@@ -20,8 +20,8 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import NodeOrder, RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
-from cea.degradations.exact.planes import from_codes
 from cea.degradations.families.albumentations import library
+from cea.levels import from_codes
 from cea.rng import SampleKey
 from cea.types import Image
 

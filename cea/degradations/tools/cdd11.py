@@ -19,6 +19,7 @@ from cea.degradations.families.lowlight import illumination, relight
 from cea.degradations.families.rain import add_rain
 from cea.degradations.families.snow import cover
 from cea.errors import ConfigError, ImageError
+from cea.levels import as_unit
 from cea.types import Image, Map
 
 _NEEDS = {
@@ -86,11 +87,6 @@ def form(  # the published inputs, by name
     return x
 
 
-def to_uint8(x: F64) -> NDArray[np.uint8]:
-    """round-half-even(255 x), saturated."""
-    return np.clip(np.rint(x * 255), 0, 255).astype(np.uint8)
-
-
 def _low(x: F64, light: F64, gamma: float, noise: F64 | float) -> F64:
     level = illumination(np.ascontiguousarray(_one_channel(light)), grey(x))
     return np.clip(relight(x, elementary.power(level, gamma - 1)) + noise, 0, 1)
@@ -104,9 +100,7 @@ def _noise(noise: Image | None, sigma: float | None, shape: tuple[int, ...]) -> 
 
 def _unit(values: Image | Map | None) -> F64:
     array = np.asarray(values)
-    if array.dtype.kind == "u":
-        return array.astype(np.float64) / np.iinfo(array.dtype).max
-    return array.astype(np.float64)
+    return as_unit(array) if array.dtype.kind == "u" else array.astype(np.float64)
 
 
 def _one_channel(values: F64) -> F64:

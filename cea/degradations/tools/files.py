@@ -19,9 +19,10 @@ from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
 from cea.errors import ImageError
 from cea.io.arrays import one_channel
-from cea.io.images import encode_png, pixel_sha256, read_photo, unit_float, write_bytes
+from cea.io.images import encode_png, pixel_sha256, read_photo, write_bytes
 from cea.io.photo import Photo
 from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
+from cea.levels import to_uint16, unit_float
 from cea.rng import SampleKey
 from cea.types import ImageU8, Map
 
@@ -160,7 +161,7 @@ def write(target: Path, made: Degraded, *, with_maps: bool, with_record: bool) -
         What the picture's format could not hold.
     """
     for name, values in _maps(made.record, made.rendered) if with_maps else ():
-        deep = np.rint(np.clip(values.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
+        deep = to_uint16(values)
         beside = target.with_suffix(f".{name.replace('/', '.')}.png")
         write_bytes(beside, encode_png(np.ascontiguousarray(deep)))
     if with_record:

@@ -24,7 +24,8 @@ from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.registry import SOURCES
 from cea.data.splits import SplitConfig
 from cea.errors import ConfigError, DataError
-from cea.io.images import pixel_sha256, read_rgb, to_uint8, write_image
+from cea.io.images import pixel_sha256, read_rgb, write_image
+from cea.levels import to_uint8
 
 
 def _picture(index: int, size: int = 96) -> np.ndarray:

@@ -16,7 +16,7 @@ from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.degradations.families.albumentations import Albumentations, AlbumentationsRanges, library
 from cea.errors import ConfigError
-from cea.io.images import to_uint8
+from cea.levels import to_uint8
 from cea.rng import SampleKey
 from cea.testing.degradations import DegradationContract, context, picture, scene_maps
 

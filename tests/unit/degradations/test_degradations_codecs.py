@@ -9,7 +9,7 @@ from cea.degradations.contract.base import Context
 from cea.degradations.families import jpeg, webp
 from cea.degradations.families.resize import Resize, ResizeParams, ResizeRanges
 from cea.errors import ImageError
-from cea.io.images import to_uint8
+from cea.levels import to_uint8
 from cea.testing.degradations import context, picture, scene_maps
 
 QUALITIES = (10, 20, 35, 50, 65, 80, 95)

@@ -9,7 +9,7 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.render import render
 from cea.degradations.engine.shipped import find, settings
 from cea.errors import ConfigError
-from cea.io.images import to_uint8
+from cea.levels import to_uint8
 from cea.rng import SampleKey
 from cea.testing.degradations import picture
 

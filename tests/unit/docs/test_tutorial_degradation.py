@@ -16,7 +16,8 @@ from PIL import Image as PilImage
 from ruamel.yaml import YAML
 
 from cea.degradations.engine.records import Record
-from cea.io.images import read_rgb, to_uint8
+from cea.io.images import read_rgb
+from cea.levels import to_uint8
 from cea.testing.degradations import picture
 
 pytestmark = pytest.mark.slow

@@ -12,9 +12,10 @@ from cea.config import parse
 from cea.errors import ConfigError
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.models.tensors import unit_batch
 from cea.training import module as training_module
 from cea.training.config import TrainConfig
-from cea.training.module import RestorationModule, as_unit, psnr
+from cea.training.module import RestorationModule, psnr
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_psnr_by_hand() -> None:
 
 def test_unit_range() -> None:
     images = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
-    assert as_unit(images).flatten().tolist() == pytest.approx([0, 0.2, 1])
+    assert unit_batch(images).flatten().tolist() == pytest.approx([0, 0.2, 1])
     assert images.flatten().tolist() == [0, 51, 255]
 
 
