@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from cea.config import load, read_params
+from cea.errors import DataError
+from cea.evaluation.pictures import read_pictures
 from cea.io.images import write_bytes
 from cea.lineage.facts import as_tags
+from cea.lineage.project import open_project
 from cea.lineage.tracking import Tracker, TrackingConfig
+from cea.provenance.samples import drawn_facts
 from cea.report.config import ReportConfig
 from cea.report.inputs import ReportFiles
 from cea.report.page import build_report
@@ -38,9 +44,21 @@ def main(paths: Namespace) -> None:
             others={other.name: other.summary for other in others},
             repeats=frozenset(other.name for other in others if other.repeat),
         )
-        write_bytes(page, build_report(files, facts | {"command": "dvc repro"}, config).encode())
+        shown = facts | {"command": "cea reproduce report.html" if "record" in facts.get("run", {}) else "dvc repro"}
+        write_bytes(page, build_report(files, shown, config, traces(pictures)).encode())
     example_strip(pictures, paths.metrics / "example.jpg", config.strip)
     tracker.log_files(run_id, {page: "", paths.metrics / "example.jpg": ""})
+
+
+def traces(pictures: Path) -> dict[str, dict[str, Any]]:
+    """Sample id -> where it came from, of each picture; one whose records or shards are not here goes without."""
+    project, found = open_project(Path()), {}
+    for picture in read_pictures(pictures):
+        try:
+            found[picture.sample_id] = drawn_facts(project, picture.sample_id)
+        except DataError as error:
+            logging.info("no trace of %s in the report: %s", picture.sample_id, error.what)
+    return found
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,14 @@ import polars as pl
 
 from cea.data.clean import load_clean, read_clean
 from cea.data.records import to_record
-from cea.data.shards import PARTS, read_index, read_sample
+from cea.data.shards import read_sample
 from cea.degradations.engine.render import render
 from cea.errors import DataError
 from cea.io.images import pixel_sha256
 from cea.lineage.facts import git_state
 from cea.lineage.project import LockedStage, Project
-from cea.types import SPLITS, ImageU8
-
-Facts = dict[str, Any]
-"""A trace: nested plain values that JSON can hold, in the order in which one reads them."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a sample lies.
-
-    Attributes:
-        record: its row of the records table.
-        clean: the row of its clean image.
-        shard: the folder of its shards.
-        index: its row of that folder's index.
-    """
-
-    record: Mapping[str, Any]
-    clean: Mapping[str, Any]
-    shard: Path
-    index: Mapping[str, Any]
+from cea.provenance.samples import Facts, clean_facts, drawn_facts, find_sample, first_row, output_of
+from cea.types import ImageU8
 
 
 def trace(project: Project, target: str) -> Facts:
@@ -61,7 +41,7 @@ def trace(project: Project, target: str) -> Facts:
         return number_facts(project, path, inside)
     clean = _clean_of(project, path) if path.suffix == ".png" and path.is_file() else None
     if clean is not None:
-        return {"kind": "clean photograph", **_clean_facts(clean)} | _origin(project, ["ingest"])
+        return {"kind": "clean photograph", **clean_facts(clean)} | _origin(project, ["ingest"])
     return sample_facts(project, sample_id(project, target))
 
 
@@ -85,39 +65,13 @@ def sample_id(project: Project, target: str) -> str:
 
 def sample_facts(project: Project, sample: str) -> Facts:
     """Everything about one degraded sample; see `trace`."""
-    located = find_sample(project, sample)
-    record = to_record(located.record)
-    recipe, split = record.recipe, record.split
-    drawn = record.model_dump(mode="json")
+    facts = drawn_facts(project, sample)
     judged = _judged(project, sample)
     return {
-        "kind": "degraded sample",
-        "sample": sample,
-        "clean photograph": _clean_facts(located.clean),
-        "recipe": recipe,
-        "variant": record.variant,
-        "split": split,
-        "crop": drawn["crop"],
-        "even": record.uniform,
-        "order": record.order,
-        "engine": record.engine_version,
-        "degradations": {node["label"]: _node_facts(node) for node in drawn["nodes"]},
-        "scene": drawn["scene"],
-        "shard": {
-            "tar": _shown(project, located.shard / located.index["tar"]),
-            "members": {
-                f"{sample}.{part}.{suffix}": {
-                    "offset": located.index[f"{part}_offset"],
-                    "bytes": located.index[f"{part}_size"],
-                }
-                for part, suffix in PARTS.items()
-            },
-            "degraded pixels": located.index["degraded_sha256"],
-            "clean pixels": located.index["clean_sha256"],
-        },
+        **facts,
         **(judged and judged | {"restored by": _run_of(project)}),
         "make it again": f"cea trace {sample} --render",
-    } | _origin(project, ["ingest", f"synthesize@{recipe}", f"shard@{recipe}"])
+    } | _origin(project, ["ingest", f"synthesize@{facts['recipe']}", f"shard@{facts['recipe']}"])
 
 
 def render_again(project: Project, sample: str) -> tuple[ImageU8, bool]:
@@ -127,29 +81,11 @@ def render_again(project: Project, sample: str) -> tuple[ImageU8, bool]:
         (H, W, 3) uint8, and True where every pixel equals the stored one.
     """
     place = find_sample(project, sample)
-    folder = project.root / _output(project, "ingest")
+    folder = project.root / output_of(project, "ingest")
     clean = load_clean(folder, place.clean["file"], place.clean["depth_file"], place.clean["sha256"])
     made = render(to_record(place.record), clean.rgb, inverse_depth=clean.inverse_depth).degraded
     stored = read_sample(place.shard, place.index).degraded
     return made, pixel_sha256(made) == pixel_sha256(stored) == place.index["degraded_sha256"]
-
-
-def find_sample(project: Project, sample: str) -> Place:
-    """The record, clean image and shard of a sample.
-
-    Raises:
-        DataError: no record has that id, or it was rendered into no shard.
-    """
-    for stage in project.instances("synthesize"):
-        for path in stage.outputs:
-            row = _first(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
-            if row is not None:
-                return _place(project, row)
-    raise DataError(
-        f"no sample is called {sample!r}",
-        expected="an id of data/records, such as astronaut-low_haze-0001",
-        remedy="copy it from metrics/images.parquet or from the report",
-    )
 
 
 def weights_facts(project: Project, path: Path) -> Facts:
@@ -168,7 +104,7 @@ def weights_facts(project: Project, path: Path) -> Facts:
 def number_facts(project: Project, path: Path, key: str) -> Facts:
     """What a number of ``summary.json`` is the mean of, and where the images are from."""
     value = _lookup(path, key)
-    images = _output(project, "evaluate", "images.parquet")
+    images = output_of(project, "evaluate", "images.parquet")
     table = pl.read_parquet(project.root / images)
     rows, what = _behind(table, key)
     facts: Facts = {"kind": "number", "file": str(path), "key": key, "value": value, "is": what, "table": images}
@@ -241,60 +177,21 @@ def _unknown(target: str) -> DataError:
     )
 
 
-def _place(project: Project, record: Mapping[str, Any]) -> Place:
-    clean = read_clean(project.root / _output(project, "ingest")).filter(id=record["clean_id"])
-    for path in project.stages[f"shard@{record['recipe']}"].outputs:
-        folder = project.root / path
-        if record["split"] in Path(path).parts:
-            index = read_index(folder).filter(sample_id=record["sample_id"])
-            if not clean.is_empty() and not index.is_empty():
-                return Place(record, clean.row(0, named=True), folder, index.row(0, named=True))
-    raise DataError(
-        f"sample {record['sample_id']} was drawn and not rendered here",
-        expected=f"it in the shards of {', '.join(SPLITS)}",
-        remedy="run dvc repro, or dvc pull",
-    )
-
-
-def _first(table: pl.LazyFrame, wanted: pl.Expr) -> dict[str, Any] | None:
-    rows = table.filter(wanted).collect()
-    return None if rows.is_empty() else rows.row(0, named=True)
-
-
 def _clean_of(project: Project, path: Path) -> Mapping[str, Any] | None:
-    folder = (project.root / _output(project, "ingest")).resolve()
+    folder = (project.root / output_of(project, "ingest")).resolve()
     if not path.resolve().is_relative_to(folder):
         return None
-    return _first(read_clean(folder).lazy(), pl.col("file") == path.resolve().relative_to(folder).as_posix())
-
-
-def _clean_facts(row: Mapping[str, Any]) -> Facts:
-    names = ("id", "source", "licence", "sha256", "split", "height", "width", "kind", "group")
-    return {name: row[name] for name in names} | {"depth map": row["depth_file"] or "procedural"}
-
-
-def _node_facts(node: Mapping[str, Any]) -> Facts:
-    return {key: value for key, value in node.items() if key != "label"}
+    return first_row(read_clean(folder).lazy(), pl.col("file") == path.resolve().relative_to(folder).as_posix())
 
 
 def _judged(project: Project, sample: str) -> Facts:
     for stage in project.instances("evaluate"):
         for path in stage.outputs:
             if Path(path).name == "images.parquet" and (project.root / path).is_file():
-                row = _first(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
+                row = first_row(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
                 scores = ("input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim")
                 return {} if row is None else {"judged": {name: row[name] for name in scores}}
     return {}
-
-
-def _output(project: Project, stage: str, name: str = "") -> str:
-    for one in project.instances(stage):
-        for path in one.outputs:
-            if not name or Path(path).name == name:
-                return path
-    raise DataError(
-        f"{project.root / 'dvc.lock'}: stage {stage} has not run", expected="a finished pipeline", remedy="dvc repro"
-    )
 
 
 def _origin(project: Project, stages: list[str]) -> Facts:
@@ -323,7 +220,3 @@ def _file_sha256(path: Path) -> str:
     from cea.lineage.tracking import file_sha256
 
     return file_sha256(path)
-
-
-def _shown(project: Project, path: Path) -> str:
-    return path.resolve().relative_to(project.root.resolve()).as_posix()

@@ -61,11 +61,11 @@
     show();
   }
 
-  const copy = document.getElementById("copy");
-  if (copy && navigator.clipboard) {
+  // Every command has a button that copies it.
+  for (const copy of navigator.clipboard ? all(".copy") : []) {
     copy.hidden = false;
     copy.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(document.querySelector(".command code").textContent);
+      await navigator.clipboard.writeText(copy.parentElement.querySelector("code").textContent);
       copy.textContent = "copied";
     });
   }

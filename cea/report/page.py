@@ -20,6 +20,7 @@ from cea.report.images import affinity_colours, data_uri, severity_colours
 from cea.report.inputs import Content, ReportFiles, Strip, read_content
 from cea.report.published import figure, load_published, measured
 from cea.report.spread import gain_spread, recipe_spreads
+from cea.report.traces import Trace, embedded, example_trace
 
 _HERE = Path(__file__).parent
 
@@ -42,6 +43,8 @@ class Example:
     clean: str
     severity: list[tuple[str, str]]
     """(component, data URI)."""
+    trace: Trace | None
+    """Where it came from; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,28 @@ class Routing:
     """(site, data URIs of its r maps)."""
 
 
-def build_report(files: ReportFiles, lineage: Mapping[str, Any], config: ReportConfig) -> str:
+def build_report(
+    files: ReportFiles,
+    lineage: Mapping[str, Any],
+    config: ReportConfig,
+    traces: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
     """The page as HTML.
 
     Args:
         files: what it is made from; parts whose files are missing are left out.
         lineage: where the result is from, as nested mappings of printable values. Shown as it is, but for ``command``
-            (how to make it again, set as code) and ``git.commit``, which also stands in the heading.
+            (how to make it again, set as code), ``git.commit``, which also stands in the heading, and ``run.record``
+            and ``seconds``, which are for programs: they go into a script element of type ``application/json``.
         config: title and limits.
+        traces: sample id -> what ``cea trace`` says of an example; those without one stand there without.
 
     Raises:
         DataError: no summary, a damaged file, or no way to stay below ``config.max_bytes``.
     """
     content = read_content(files)
     for share in (1.0, 0.85, 0.7, 0.55, 0.4, 0.25):
-        page = _render(content, lineage, config, share)
+        page = _render(content, lineage, config, traces or {}, share)
         if len(page.encode()) <= config.max_bytes:
             return page
     raise DataError(
@@ -78,9 +88,16 @@ def build_report(files: ReportFiles, lineage: Mapping[str, Any], config: ReportC
     )
 
 
-def _render(content: Content, lineage: Mapping[str, Any], config: ReportConfig, share: float) -> str:
+def _render(
+    content: Content,
+    lineage: Mapping[str, Any],
+    config: ReportConfig,
+    traces: Mapping[str, Mapping[str, Any]],
+    share: float,
+) -> str:
     side, quality = max(64, round(config.max_side * share)), max(40, round(config.quality * (0.6 + 0.4 * share)))
-    examples = [_example(strip, side, quality) for strip in content.strips]
+    ways = {sample: example_trace(facts, lineage) for sample, facts in traces.items()}
+    examples = [_example(strip, side, quality, ways.get(strip.picture.sample_id)) for strip in content.strips]
     published, benchmarks = load_published(), content.summary.get("benchmarks", {})
     repeats = [content.summary, *(content.others[name] for name in sorted(content.repeats))]
     return (
@@ -106,7 +123,8 @@ def _render(content: Content, lineage: Mapping[str, Any], config: ReportConfig, 
             charts=training_charts(content.curves),
             training=content.training,
             cost=content.cost,
-            lineage=lineage,
+            lineage=_readable(lineage),
+            record=_record(lineage),
             quality=quality,
         )
     )
@@ -124,7 +142,24 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _example(strip: Strip, side: int, quality: int) -> Example:
+def _record(lineage: Mapping[str, Any]) -> Markup | None:
+    """The part of ``lineage`` that programs read, as JSON; None where there is none."""
+    record = lineage.get("run", {}).get("record")
+    return embedded({"record": record, "seconds": lineage.get("seconds", {})}) if record else None
+
+
+def _readable(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that people read, without headings over nothing."""
+    run = {key: value for key, value in lineage.get("run", {}).items() if key != "record"}
+    shown = {key: value for key, value in lineage.items() if key != "seconds"} | {"run": run}
+    return {
+        key: value
+        for key, value in shown.items()
+        if not isinstance(value, Mapping) or any(part not in ("", None, {}) for part in value.values())
+    }
+
+
+def _example(strip: Strip, side: int, quality: int, trace: Trace | None) -> Example:
     before, after, clean = (reduced(image, side) for image in (strip.input, strip.restored, strip.clean))
     bands = [data_uri(severity_colours(reduced(band, _THUMB)), 75) for band in strip.severity]
     return Example(
@@ -135,6 +170,7 @@ def _example(strip: Strip, side: int, quality: int) -> Example:
         restored=data_uri(after, quality),
         clean=data_uri(clean, quality),
         severity=list(zip(strip.picture.components, bands, strict=False)),
+        trace=trace,
     )
 
 

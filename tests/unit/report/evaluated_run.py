@@ -131,3 +131,25 @@ LINEAGE = {
     "versions": {"python": "3.11.9", "torch": "2.13.0", "polars": "2.0"},
     "data": {"data/shards/train/haze": "d41d8cd98f00b204e9800998ecf8427e.dir"},
 }
+
+RECORD = "cea-record-1:eJyrVg=="
+"""Not a whole one: the page does not look into it."""
+
+
+def facts_of(sample: str) -> dict:
+    """What `cea.provenance.samples.drawn_facts` says of a sample."""
+    members = {
+        f"{sample}.{part}.png": {"offset": at, "bytes": 900} for part, at in (("clean", 512), ("degraded", 2048))
+    }
+    photograph = {"id": "scene0", "source": "a <b>folder</b>", "licence": "CC0 & more", "sha256": "ab" * 32}
+    field = {"low": 0.25, "high": 1.0, "parameter": None, "kind": "gradient", "angle_deg": 211.4219}
+    return {
+        "sample": sample,
+        "clean photograph": photograph | {"width": 90, "height": 60, "kind": "photograph"},
+        **{"recipe": "haze", "variant": 3, "split": "test", "order": "cdd11", "crop": [0, 4, 60, 80]},
+        "degradations": {
+            "haze": {"family": "haze", "params": {"beta": 1.2156297659791993, "rgb": [0.5, 0.5, 0.5]}, "field": field},
+        },
+        "scene": {"horizon": 0.5395536916479073, "depth_given": False, "depth_sha256": None},
+        "shard": {"tar": "data/shards/test/haze/000000.tar", "members": members, "degraded pixels": "cd" * 32},
+    }

@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from evaluated_run import LINEAGE
+from evaluated_run import LINEAGE, RECORD, facts_of
 
+from cea.evaluation.pictures import read_pictures
 from cea.report.config import ReportConfig
 from cea.report.page import build_report
 
@@ -53,7 +54,10 @@ const shot = page.querySelectorAll(".strip")[1].querySelector('[data-role="resto
 shot.click();
 found.chosen = page.getElementById("which").selectedIndex;
 found.shown = stage.querySelector(".after").src === shot.querySelector("img").src;
-const more = page.querySelectorAll("details");
+const more = page.querySelectorAll("details:not(.trace)"), traces = page.querySelectorAll("details.trace");
+found.traces = [...traces].map((part) => part.open);
+traces.forEach((part) => part.querySelector("summary").click());
+found.record = JSON.parse(page.getElementById("record")?.textContent ?? "{}").record;
 found.folded = [...more].map((part) => part.open);
 more.forEach((part) => { part.open = true; });
 const theirs = page.querySelector("#published table.sortable"), psnr = theirs.querySelectorAll("thead button")[1];
@@ -82,8 +86,12 @@ def probe(page: str, folder: Path, width: int) -> tuple[dict, list[str]]:
 
 @pytest.mark.parametrize("width", [380, 1280])
 def test_in_chromium(run_files, tmp_path: Path, width: int):
-    found, console = probe(build_report(run_files, LINEAGE, ReportConfig()), tmp_path, width)
+    traces = {one.sample_id: facts_of(one.sample_id) for one in read_pictures(run_files.pictures)}
+    lineage = LINEAGE | {"run": {"id": "7" * 32, "name": "rank8", "record": RECORD}}
+    found, console = probe(build_report(run_files, lineage, ReportConfig(), traces), tmp_path, width)
     assert console == []
+    assert found["traces"] == [False] * len(traces)
+    assert found["record"] == RECORD
     assert found["width"] == width
     assert found["overflow"] == 0
     assert found["broken"] == 0

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated_run import LINEAGE, make_cases, write_run
+from evaluated_run import LINEAGE, RECORD, facts_of, make_cases, write_run
 
 from cea.errors import DataError
+from cea.evaluation.pictures import read_pictures
 from cea.report.config import ReportConfig
 from cea.report.inputs import ReportFiles
 from cea.report.page import build_report, percent, signed, words
@@ -146,6 +147,46 @@ def test_names_are_escaped(tmp_path: Path):
     assert "a&b" not in page
     assert "<i>" not in re.sub(r'<span class="span[^>]*><i></i>', "", page).replace("x&lt;i&gt;", "")
     assert Structure(page).open == []
+
+
+def test_an_example_unfolds_where_it_came_from(run_files, page):
+    first = read_pictures(run_files.pictures)[0].sample_id
+    lineage = LINEAGE | {"run": {"id": "7" * 32, "name": "rank8"}}
+    traced = build_report(run_files, lineage, ReportConfig(), {first: facts_of(first)})
+    assert Structure(traced).open == []
+    assert 'class="trace"' not in page
+    assert traced.count('<details class="trace"><summary>') == 1, "folded, and only where it is known"
+    way = traced[traced.index('<details class="trace">') :]
+    way = way[: way.index("</details>")]
+    for shown in (
+        "scene0: a &lt;b&gt;folder&lt;/b&gt;, CC0 &amp; more; 90 × 60 px; SHA-256 abababababab",
+        "haze, variant 3, split test, order cdd11, crop (0, 4, 60, 80)",
+        "data/shards/test/haze/000000.tar, degraded image at byte 2048, 900 bytes",
+        "SHA-256 cdcdcdcdcdcd",
+        f"commit 0123abcd0123; run rank8 ({'7' * 32})",
+        "beta 1.21563, rgb (0.5, 0.5, 0.5), field low 0.25, field high 1, field kind gradient, field angle_deg 211.422",
+        "horizon 0.539554, depth_given no",
+        f"<code>cea trace {first} --render</code>",
+    ):
+        assert shown in way
+
+
+def test_the_record_is_for_programs_and_cannot_end_its_element(run_files):
+    run = {"id": "7" * 32, "name": "</script><script>alert(1)</script>", "record": RECORD + "</script><!--"}
+    page = build_report(run_files, LINEAGE | {"run": run, "seconds": {"evaluate": 4.5}}, ReportConfig())
+    assert Structure(page).open == []
+    assert page.count("<script") == 2, "the record and the page's own"
+    text = re.search(r'<script type="application/json" id="record">(.*?)</script>', page)[1]
+    assert json.loads(text) == {"record": run["record"], "seconds": {"evaluate": 4.5}}
+    assert RECORD in text, "as it is, so that it is found in the page's text"
+    assert page.count(RECORD) == 1
+    assert "seconds" not in part(page, "lineage")
+
+
+def test_no_heading_stands_over_nothing(run_files):
+    page = build_report(run_files, LINEAGE | {"dvc": {"experiment": ""}}, ReportConfig())
+    assert "<dt>dvc</dt>" not in page
+    assert "<dt>git</dt>" in page
 
 
 def test_missing_parts_are_left_out(tmp_path: Path):
