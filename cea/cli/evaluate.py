@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from cea.cli.app import app
 from cea.cli.options import Tile, TrustCode, Weights
-from cea.errors import ConfigError
+from cea.errors import ConfigError, InputError
 
 
 @app.command("eval")
@@ -25,6 +25,10 @@ def evaluate(
     pairs: Annotated[
         str | None, typer.Option(help=r"How names pair: 'low(\d+) -> normal\1', or a CSV file of pairs.")
     ] = None,
+    crop: Annotated[
+        Literal["known", "center", "top-left"],
+        typer.Option(help="Part of a target that is larger than its input; known: only as in SOTS indoor."),
+    ] = "known",
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Judge incomplete sets.")] = False,
     no_reference: Annotated[bool, typer.Option("--no-reference", help="Photographs without targets.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and score.")] = 2,
@@ -32,41 +36,55 @@ def evaluate(
     tile: Tile = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Judge weights, or another method's outputs, on a folder of test sets."""
+    """Judge weights, or another method's outputs, on a folder of test sets; what is broken is named, with status 2."""
     from cea.config import parse
     from cea.evaluation.config import EvaluationConfig
-    from cea.evaluation.folder import FolderJob, Method, judge_folder, score_lines
+    from cea.evaluation.folder import FolderJob, Method, check_all_judged, judge_folder, left_out_lines, score_lines
     from cea.metrics.protocol import find_protocol
 
     values = {"protocol": find_protocol(protocol).name, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
     method = Method(outputs=outputs) if outputs else _restorer(weights, tile, trust_code)
     if no_reference:
-        for line in _without_reference(data, out, method):
-            typer.echo(line)
-        return
-    summary = judge_folder(FolderJob(data, out, train, skip_missing, pairs=pairs), method, config, typer.echo)
-    for line in score_lines(summary):
+        lines, left_out, found = _without_reference(data, out, method)
+    else:
+        job = FolderJob(data, out, train, skip_missing, pairs=pairs, crop=crop)
+        summary = judge_folder(job, method, config, typer.echo)
+        lines, left_out, found = score_lines(summary), summary["left_out"], summary["images_found"]
+    for line in lines:
         typer.echo(line)
+    for line in left_out_lines(left_out):
+        typer.echo(line, err=True)
+    check_all_judged(data, left_out, found)
 
 
-def _without_reference(data: Path, out: Path, method: Any) -> list[str]:
+def _without_reference(data: Path, out: Path, method: Any) -> tuple[list[str], dict[str, str], int]:
+    """Lines of scores, photographs left out with their reasons, how many there are with these."""
+    from cea.evaluation.folder import none_judged, short_line
     from cea.evaluation.photographs import judge_photographs
     from cea.evaluation.summary import to_json
+    from cea.io.faults import shown
     from cea.io.images import write_bytes
     from cea.io.tables import write_table
 
     if method.restore is None:
         raise ConfigError("--no-reference with --outputs", expected="one of them", remedy="pass the outputs as --data")
-    scores, table, missing = judge_photographs({"photographs": data}, method.restore)
+    errors: dict[Path, InputError] = {}
+    scores, table, missing = judge_photographs({"photographs": data}, method.restore, errors)
+    left_out = {shown(path): str(error).removeprefix(f"{path}: ") for path, error in errors.items()}
+    if table.is_empty():
+        raise none_judged(left_out, list(errors.values()), typer.echo)
     write_table(out / "photographs.parquet", table)
-    write_bytes(out / "photographs.json", to_json({**scores, "skipped": missing}))
+    write_bytes(out / "photographs.json", to_json({**scores, "skipped": missing, "left_out": left_out}))
     lines = [
         f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images"
         for score, figures in scores["photographs"].items()
         for name, row in [*figures["sets"].items(), ("all", figures)]
     ]
-    return [*lines, *(f"{name} left out: {reason}" for name, reason in missing.items())]
+    lines += [f"{name} left out: {reason}" for name, reason in missing.items()]
+    judged = len(table) // table["score"].n_unique()
+    found = judged + len(left_out)
+    return [*lines, *short_line(judged, found)], left_out, found
 
 
 def _restorer(weights: Path | None, tile: int | None, trust_code: bool) -> Any:

@@ -53,6 +53,8 @@ class Case:
     """Whether the restorer was trained on this recipe; None where that is unknown (test sets on disk)."""
     output: Callable[[], Image] | None = None
     """A restoration made elsewhere, (H, W, 3), which is judged instead of a restorer's."""
+    fingerprint: str = ""
+    """Changes with the files that the pixels come from: a kept row (`cea.evaluation.journal`) counts only for these."""
 
 
 def shard_cases(folders: Iterable[Path], *, seen: bool | None = None) -> list[Case]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict, field_validator, model_validator
 
 from cea.config import Config
+from cea.data.crops import Crop
 from cea.data.layouts import Layout
 from cea.errors import DataError
 from cea.metrics.protocol import find_protocol
@@ -50,6 +51,8 @@ class JudgedSetConfig(Config):
     """Whose folder layout it follows: auto | promptir | moceir | onerestore | plain."""
     pairs: str | None = None
     """How files pair where no known rule does: 'low(\\d+) -> normal\\1', or a CSV file below `path`."""
+    crop: Crop = "known"
+    """Which part of a larger target shows what its input shows: center | top-left; known: as in SOTS indoor only."""
     skip_missing: bool = False
     """Whether to judge sets with inputs that lack a target, which are refused otherwise."""
 

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cea.data.crops import Crop
 from cea.data.judged import JudgedSet
 from cea.data.layouts import Layout
 from cea.data.leaks import check_leaks
 from cea.data.testsets import check_complete, describe, find_sets
-from cea.errors import DataError
+from cea.errors import DataError, InputError
+from cea.evaluation.cases import Case
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
 from cea.evaluation.judge import PSNR_CAP
 from cea.evaluation.summary import summarise, to_json
-from cea.evaluation.table import Evaluation, Restore, evaluate
-from cea.evaluation.testset import cases_of_sets, with_outputs
+from cea.evaluation.table import Restore, evaluate
+from cea.evaluation.testset import cases_of_sets, crop_line, with_outputs
 from cea.io.images import write_bytes
+from cea.io.outputs import count_left_out
 from cea.io.tables import write_table
 from cea.io.walk import find_pictures
 from cea.metrics.protocol import find_protocol
@@ -54,6 +57,7 @@ class FolderJob:
         skip_missing: whether to judge sets whose targets are incomplete.
         layout: which one to look for.
         pairs: how files pair where no known rule does (`cea.data.stated.stated_sets`).
+        crop: which part of a target is wanted that is larger than its input.
     """
 
     data: Path
@@ -62,33 +66,74 @@ class FolderJob:
     skip_missing: bool = False
     layout: Layout = "auto"
     pairs: str | None = None
+    crop: Crop = "known"
 
 
 def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: Log) -> dict[str, Any]:
     """Judge ``method`` on every set in ``job.data``; the summary's ``recipes`` are the sets.
 
-    What was found is told before anything is judged. A killed run goes on where it was.
+    What was found is told before anything is judged. A killed run goes on where it was. Images that cannot be judged
+    are left out: the summary's ``left_out`` names them (sample id -> reason), ``images_found`` counts them in, and the
+    rows of the others are kept, so that the next run judges only what was mended.
 
     Raises:
-        DataError: nothing recognised, incomplete sets, leaks, missing outputs, files that do not fit together.
+        DataError: nothing recognised, incomplete sets, leaks, missing outputs, or no image that can be judged.
     """
     sets = find_sets(job.data, job.layout, job.pairs)
-    announce(sets, log, skip_missing=job.skip_missing)
+    announce(sets, log, job.crop, skip_missing=job.skip_missing)
     if job.train is not None:
         check_leaks(_training_images(job.train), sets)
-    journal = Journal(job.out / "journal.jsonl", digest_of(sets, method, config))
-    tables = judge_sets(sets, method, config, journal)
+    journal = Journal(job.out / "journal.jsonl", _digest(_settings(method, config, job.crop)))
+    cases = cases_to_judge(sets, method, config, job.crop)
+    tables = evaluate(cases, method.restore, config, journal, progress=True, leave_out=True)
     for name, reason in tables.skipped.items():
         log(f"{name} left out: {reason}")
+    left_out = {name: str(error).removeprefix(f"{name}: ") for name, error in tables.left_out.items()}
+    if tables.images.is_empty():
+        raise none_judged(left_out, list(tables.left_out.values()), log)
     summary = summarise(tables.images, bins=tables.bins) | {"skipped": tables.skipped}
     summary["identical_inputs"] = int((tables.images["input_psnr"] >= PSNR_CAP).sum())
+    summary |= {"crop": job.crop, "images_found": len(cases), "left_out": left_out}
     write_table(job.out / "images.parquet", tables.images)
     write_bytes(job.out / "summary.json", to_json(summary))
-    journal.path.unlink(missing_ok=True)
+    if not left_out:
+        journal.path.unlink(missing_ok=True)
     return summary
 
 
-def announce(sets: Sequence[JudgedSet], log: Log, *, skip_missing: bool = False) -> None:
+def none_judged(left_out: dict[str, str], errors: Sequence[InputError], log: Log) -> InputError:
+    """The error where every image was left out, each of which is told: that of the image if there is but one."""
+    if len(errors) == 1:
+        return errors[0]
+    for line in left_out_lines(left_out):
+        log(line)
+    first = errors[0]
+    return DataError(
+        f"none of {len(errors)} images could be judged: {first.what}", expected=first.expected, remedy=first.remedy
+    )
+
+
+def left_out_lines(left_out: dict[str, str]) -> list[str]:
+    """A line for each image that was left out, with the reason."""
+    return [f"left out: {name}: {reason}" for name, reason in left_out.items()]
+
+
+def check_all_judged(data: Path, left_out: dict[str, str], found: int) -> None:
+    """End with an error where images were left out.
+
+    Raises:
+        DataError: counting and naming them.
+    """
+    if left_out:
+        names = ", ".join(list(left_out)[:3]) + (", ..." if len(left_out) > 3 else "")
+        raise DataError(
+            f"{data}: {count_left_out(len(left_out), found)}: {names}",
+            expected="images that can be read, and inputs that fit their targets",
+            remedy="mend them and run again",
+        )
+
+
+def announce(sets: Sequence[JudgedSet], log: Log, crop: Crop, *, skip_missing: bool = False) -> None:
     """Tell what was found, before anything is judged.
 
     Raises:
@@ -99,20 +144,21 @@ def announce(sets: Sequence[JudgedSet], log: Log, *, skip_missing: bool = False)
     for test_set in sets:
         for line in describe(test_set):
             log(line)
+        cropping = crop_line(test_set, crop)
+        if cropping is not None:
+            log(cropping)
 
 
-def judge_sets(
-    sets: Sequence[JudgedSet], method: Method, config: EvaluationConfig, journal: Journal | None = None
-) -> Evaluation:
-    """Judge ``method`` on every pair of ``sets``, with a progress bar; ``journal`` makes it go on where it was."""
-    cases = cases_of_sets(sets, find_protocol(config.protocol))
-    if method.outputs is not None:
-        cases = with_outputs(cases, method.outputs)
-    return evaluate(cases, method.restore, config, journal, progress=True)
+def cases_to_judge(
+    sets: Iterable[JudgedSet], method: Method, config: EvaluationConfig, crop: Crop = "known"
+) -> list[Case]:
+    """Every pair of ``sets``, with its output where ``method`` has some."""
+    cases = cases_of_sets(sets, find_protocol(config.protocol), crop)
+    return cases if method.outputs is None else with_outputs(cases, method.outputs)
 
 
 def score_lines(summary: dict[str, Any]) -> list[str]:
-    """The summary as a table of plain text: one line per set, then the mean over images; then how many are capped."""
+    """The summary as a table of plain text: one line per set, the mean over images; how many are capped, or missing."""
     rows = [*summary["recipes"].items(), ("all images", summary)]
     width = max(len(name) for name, _ in rows)
     head = f"{'protocol ' + summary['protocol']:{width}}  images  PSNR in    out    gain   SSIM in   out"
@@ -122,7 +168,13 @@ def score_lines(summary: dict[str, Any]) -> list[str]:
         for kind, count in counts.items()
         if count
     ]
-    return [head, *(f"{name:{width}}{_scores(row)}" for name, row in rows), *capped]
+    short = short_line(summary["images"], summary["images_found"])
+    return [head, *(f"{name:{width}}{_scores(row)}" for name, row in rows), *capped, *short]
+
+
+def short_line(judged: int, found: int) -> list[str]:
+    """A line that says so where means are over fewer images than were found."""
+    return [f"means are over {judged} of {found} images: {found - judged} left out"] if judged < found else []
 
 
 def _scores(row: dict[str, Any]) -> str:
@@ -138,12 +190,15 @@ def _training_images(train: Path) -> dict[str, Path]:
     return {str(path): path for path in files}
 
 
-def digest_of(sets: Iterable[JudgedSet], method: Method, config: EvaluationConfig) -> str:
+def digest_of(cases: Iterable[Case], method: Method, config: EvaluationConfig, crop: Crop) -> str:
     """Changes whenever a row of the journal could: with the method, the protocol, and any file's size or time."""
-    parts = [method.digest, str(method.outputs), config.protocol, str(config.check), str(config.lpips)]
-    for test_set in sets:
-        for pair in test_set.pairs:
-            for path in filter(None, (pair.degraded, pair.clean)):
-                facts = path.stat()
-                parts.append(f"{test_set.name} {path.resolve()} {facts.st_size} {facts.st_mtime_ns}")
+    facts = (f"{case.sample_id} {case.fingerprint}" for case in cases)
+    return _digest([*_settings(method, config, crop), *facts])
+
+
+def _settings(method: Method, config: EvaluationConfig, crop: Crop) -> list[str]:
+    return [method.digest, str(method.outputs), config.protocol, str(config.check), str(config.lpips), crop]
+
+
+def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from cea.errors import DataError, ImageError
+from cea.errors import DataError, ImageError, InputError
 from cea.evaluation.table import Restore
 from cea.io.faults import shown
 from cea.io.images import read_rgb
@@ -35,51 +35,86 @@ PHOTOGRAPHS: dict[str, Any] = {
 
 
 def judge_photographs(
-    folders: Mapping[str, Path], restore: Restore
+    folders: Mapping[str, Path], restore: Restore, left_out: dict[Path, InputError] | None = None
 ) -> tuple[dict[str, Any], pl.DataFrame, dict[str, str]]:
     """Every folder of ``evaluate.photographs`` with the scores that can be had here.
+
+    Args:
+        folders: by name.
+        restore: the method.
+        left_out: is given what cannot be judged, and why; None makes this an error.
 
     Returns:
         name -> `summarise_photographs`; the table (`PHOTOGRAPHS`); scores left out and why, none without folders.
     """
     scores, missing = load_scores() if folders else ({}, {})
-    tables = {name: score_folder(folder, restore, scores) for name, folder in folders.items()}
+    tables = {name: score_folder(folder, restore, scores, left_out) for name, folder in folders.items()}
     table = pl.concat([pl.DataFrame(schema=PHOTOGRAPHS), *tables.values()])
     return {name: summarise_photographs(table) for name, table in tables.items()}, table, missing
 
 
-def score_folder(folder: Path, restore: Restore, scores: Mapping[str, NoReference]) -> pl.DataFrame:
-    """Restore and score every image in ``folder`` and below.
+def score_folder(
+    folder: Path,
+    restore: Restore,
+    scores: Mapping[str, NoReference],
+    left_out: dict[Path, InputError] | None = None,
+) -> pl.DataFrame:
+    """Restore and score every image in ``folder`` and below; ``left_out`` as in `judge_photographs`.
 
     A set is the folder an image lies in, seen from ``folder``; folders called ``degraded``, ``input`` and the like
     take the name above them.
 
     Raises:
-        DataError: no such folder, no image in it, or one that cannot be read (naming it).
+        DataError: no such folder, no image in it; or one that cannot be read or scored (naming it), unless left out.
     """
     listing = find_pictures(folder)
-    if listing.left_out or not listing.pictures:
-        first = next((f"{shown(each.path)}: {each.reason}" for each in listing.left_out), f"{folder}: no image in it")
-        raise DataError(first, expected="a folder of photographs", remedy="every one in it must be readable")
+    if not (listing.pictures or listing.left_out):
+        raise DataError(f"{folder}: no image in it", expected="a folder of photographs", remedy="check the folder")
+    for each in listing.left_out:
+        error = DataError(
+            f"{shown(each.path)}: {each.reason}",
+            expected="a folder of photographs",
+            remedy="every one in it must be readable",
+        )
+        if left_out is None:
+            raise error
+        left_out[each.path] = error
     rows = []
     for path in tqdm(listing.pictures, unit="image", disable=None):
         try:
-            image = to_uint8(read_rgb(path))
-            output = restore(image)
-        except ImageError as error:
-            raise DataError(f"{path}: {error.what}", expected=error.expected, remedy=error.remedy) from error
-        head = {"set": _set(path, folder), "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
-        for name, score in scores.items():
-            with np.errstate(all="ignore"):  # thin pictures divide by zero, which is named below
-                row = {**head, "score": name, "input": score(image), "output": score(output)}
-            if not (math.isfinite(row["input"]) and math.isfinite(row["output"])):
-                raise DataError(
-                    f"{path}: its {name} is not a number",
-                    expected="more than two pixels a side",
-                    remedy="take it out of the folder",
-                )
-            rows.append(row)
+            rows += _rows(path, folder, restore, scores)
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out[path] = error
     return pl.DataFrame(rows, schema=PHOTOGRAPHS)
+
+
+def _rows(path: Path, folder: Path, restore: Restore, scores: Mapping[str, NoReference]) -> list[dict[str, Any]]:
+    """The rows of one photograph.
+
+    Raises:
+        DataError: naming it.
+    """
+    try:
+        image = to_uint8(read_rgb(path))
+        output = restore(image)
+    except ImageError as error:
+        what = error.what.removeprefix(f"{path}: ")
+        raise DataError(f"{path}: {what}", expected=error.expected, remedy=error.remedy) from error
+    head = {"set": _set(path, folder), "name": path.stem, "height": image.shape[0], "width": image.shape[1]}
+    rows = []
+    for name, score in scores.items():
+        with np.errstate(all="ignore"):  # thin pictures divide by zero, which is named below
+            row = {**head, "score": name, "input": score(image), "output": score(output)}
+        if not (math.isfinite(row["input"]) and math.isfinite(row["output"])):
+            raise DataError(
+                f"{path}: its {name} is not a number",
+                expected="more than two pixels a side",
+                remedy="take it out of the folder",
+            )
+        rows.append(row)
+    return rows
 
 
 def summarise_photographs(table: pl.DataFrame) -> dict[str, Any]:

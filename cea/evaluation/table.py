@@ -6,12 +6,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 from tqdm import tqdm
 
-from cea.errors import DataError, ImageError
+from cea.errors import DataError, ImageError, InputError
 from cea.evaluation.cases import Case
 from cea.evaluation.columns import BINS, IMAGES
 from cea.evaluation.config import EvaluationConfig
@@ -30,11 +30,19 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The two tables of an evaluation: ``images`` (`IMAGES`) and ``bins`` (`BINS`); scores left out, and why."""
+    """The two tables of an evaluation: ``images`` (`IMAGES`) and ``bins`` (`BINS`).
+
+    Attributes:
+        images: a row per judged image.
+        bins: a row per judged image and bin of local severity.
+        skipped: scores left out, and why.
+        left_out: ids of images that could not be judged, and why.
+    """
 
     images: pl.DataFrame
     bins: pl.DataFrame
     skipped: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, InputError] = field(default_factory=dict)
 
 
 def evaluate(
@@ -44,6 +52,7 @@ def evaluate(
     journal: Journal | None = None,
     *,
     progress: bool = False,
+    leave_out: bool = False,
 ) -> Evaluation:
     """Restore and judge every case; memory is that of a few images, however many there are.
 
@@ -56,34 +65,61 @@ def evaluate(
         config: protocol and threads.
         journal: keeps each row as soon as it is there; images that it knows already are not judged again.
         progress: whether to draw a bar, where stderr is a terminal.
+        leave_out: whether images that cannot be read, restored or judged are left out of the tables and named.
 
     Raises:
-        DataError: no cases, one id twice; or, naming the sample, an image that cannot be read, restored or judged.
+        DataError: no cases, one id twice, none that can be judged; or, naming the sample, an image that cannot be read,
+            restored or judged, unless these are left out.
     """
     _check_ids(cases)
     lpips = load_lpips() if config.lpips else None
-    known = dict(journal.done) if journal else {}
+    found = {case.sample_id: journal.find(case.sample_id, case.fingerprint) for case in cases} if journal else {}
+    known = {sample_id: row for sample_id, row in found.items() if row is not None}
     todo = [case for case in cases if case.sample_id not in known]
     judged = _judged(todo, restore, config, None if isinstance(lpips, Absent) else lpips)
-    for row in tqdm(judged, total=len(todo), unit="image", disable=None if progress else True):
-        known[row.image["sample_id"]] = row
+    left_out: dict[str, InputError] = {}
+    for case, row in zip(
+        todo, tqdm(judged, total=len(todo), unit="image", disable=None if progress else True), strict=True
+    ):
+        if isinstance(row, _Failure):
+            if not leave_out:
+                raise row
+            left_out[case.sample_id] = row
+            continue
+        known[case.sample_id] = row
         if journal:
-            journal.add(row)
-    rows = [known[case.sample_id] for case in cases]
+            journal.add(row, case.fingerprint)
+    rows = [known[case.sample_id] for case in cases if case.sample_id in known]
     images = pl.DataFrame([row.image for row in rows], schema=IMAGES)
     bins = pl.DataFrame([cell for row in rows for cell in row.bins], schema=BINS)
-    return Evaluation(images, bins, {"LPIPS": lpips.reason} if isinstance(lpips, Absent) else {})
+    return Evaluation(images, bins, {"LPIPS": lpips.reason} if isinstance(lpips, Absent) else {}, left_out)
 
 
 def _judged(
     cases: Sequence[Case], restore: Restore | None, config: EvaluationConfig, lpips: Lpips | None
-) -> Iterator[Row]:
+) -> Iterator[Row | _Failure]:
+    """A row for every case, in their order, or the error that names it."""
     protocol = find_protocol(config.protocol)
     ahead = 2 * config.workers
     with ThreadPoolExecutor(config.workers) as pool:
-        read = _in_order(pool, lambda case: load_job(protocol, case), cases, ahead)
-        restored = ((job, _restore(restore, job)) for job in read)
-        yield from _in_order(pool, lambda pair: judge(*pair, protocol, config, lpips), restored, ahead)
+        read = _in_order(pool, lambda case: _attempt(load_job, protocol, case), cases, ahead)
+        restored = ((job, _attempt(_restore, restore, job)) for job in read)
+        yield from _in_order(pool, lambda pair: _attempt(judge, *pair, protocol, config, lpips), restored, ahead)
+
+
+_Failure = ImageError | DataError
+"""What is wrong with one image; a wrong parameter (`ConfigError`) is wrong for all of them, and is raised at once."""
+
+
+def _attempt(work: Callable[..., U], *arguments: Any) -> U | _Failure:
+    """What ``work`` gives, or its error; an error among its arguments passes by as it is."""
+    failed = next((argument for argument in arguments if isinstance(argument, _Failure)), None)
+    if failed is not None:
+        return failed
+    try:
+        return work(*arguments)
+    except (ImageError, DataError) as error:
+        return error
 
 
 def _check_ids(cases: Sequence[Case]) -> None:

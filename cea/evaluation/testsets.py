@@ -11,9 +11,10 @@ from cea.data.testsets import find_sets
 from cea.errors import DataError
 from cea.evaluation.columns import IMAGES, MEANS, OPTIONAL_MEANS
 from cea.evaluation.config import EvaluationConfig, JudgedSetConfig
-from cea.evaluation.folder import Log, Method, announce, digest_of, judge_sets
+from cea.evaluation.folder import Log, Method, announce, cases_to_judge, digest_of
 from cea.evaluation.journal import Journal
 from cea.evaluation.summary import summarise
+from cea.evaluation.table import evaluate
 
 TESTSET_IMAGES: dict[str, Any] = {"testset": pl.String, **IMAGES}
 """Columns of the per-image table of all test sets."""
@@ -59,9 +60,11 @@ def _judge(
     own = config.model_copy(update={"protocol": entry.protocol})
     try:
         sets = find_sets(Path(entry.path), entry.layout, entry.pairs)
-        announce(sets, log, skip_missing=entry.skip_missing)
-        digest = digest_of(sets, method, own)
-        return judge_sets(sets, method, own, Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)).images
+        announce(sets, log, entry.crop, skip_missing=entry.skip_missing)
+        cases = cases_to_judge(sets, method, own, entry.crop)
+        digest = digest_of(cases, method, own, entry.crop)
+        journal = Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)
+        return evaluate(cases, method.restore, own, journal, progress=True).images
     except DataError as error:
         raise DataError(
             f"evaluate.testsets.{name}: {error.what}", expected=error.expected, remedy=error.remedy

@@ -262,10 +262,14 @@ def process(
                 raise
             left_out.append(LeftOut(job.source, _reason(error, job)))
     if there:
-        say(f"{there} of {len(plan.jobs)} were there already and left as they are (--overwrite makes them again)")
+        were, are, them = ("was", "is", "it") if there == 1 else ("were", "are", "them")
+        say(f"{there} of {len(plan.jobs)} {were} there already and left as {are} (--overwrite makes {them} again)")
     if plan.others:
         names = ", ".join(_below(path, plan.root) for path in plan.others[:3])
-        say(f"{len(plan.others)} files that are no pictures: {names}" + (", ..." if len(plan.others) > 3 else ""))
+        files = (
+            "1 file that is no picture" if len(plan.others) == 1 else f"{len(plan.others)} files that are no pictures"
+        )
+        say(f"{files}: {names}" + (", ..." if len(plan.others) > 3 else ""))
     raise_left_out(plan, left_out, say)
 
 
@@ -281,10 +285,15 @@ def raise_left_out(plan: Plan, left_out: list[LeftOut], say: Callable[[str], Non
     if names:
         total = len(plan.jobs) + len(plan.left_out)
         raise ImageError(
-            f"{plan.root}: {len(names)} of {total} images were left out: {', '.join(names)}",
+            f"{plan.root}: {count_left_out(len(names), total)}: {', '.join(names)}",
             expected="images that can be read and written",
             remedy="see the reasons above; the others are written",
         )
+
+
+def count_left_out(count: int, total: int) -> str:
+    """``1 of 8 images was left out``."""
+    return f"{count} of {total} images {'was' if count == 1 else 'were'} left out"
 
 
 def _below(path: Path, root: Path) -> str:

@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cea.cli import evaluate as command
 from cea.cli.main import app
 from cea.data.testsets import find_sets
 from cea.errors import InputError
+from cea.evaluation import table
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.folder import Method
+from cea.evaluation.judge import judge
+from cea.evaluation.testsets import judge_testsets
 from cea.io.images import write_image
 from tests.field.pairs import KINDS, NFD, clean_picture, degraded_picture, save, write_pairs
 
@@ -185,14 +191,129 @@ def test_turned_inputs_are_refused_for_that_reason(tmp_path: Path):
     assert "orientation" in refusal(tmp_path / "set")
 
 
-def test_truncated_files_are_named(tmp_path: Path):
-    folder = write_pairs(tmp_path / "set", ("input/1.jpg", "target/1.png"), ("input/2.jpg", "target/2.png"))
-    data = (folder / "input/2.jpg").read_bytes()
-    (folder / "input/2.jpg").write_bytes(data[: len(data) // 2])
+def halved(path: Path) -> bytes:
+    """Cut the file in half; what it was before."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+def test_a_broken_file_stops_no_other_and_is_judged_alone_when_it_is_mended(tmp_path: Path, monkeypatch):
+    folder = write_pairs(tmp_path / "set", *((f"input/{n}.jpg", f"target/{n}.png") for n in (1, 2, 3)))
+    clean = write_pairs(tmp_path / "whole", *((f"input/{n}.jpg", f"target/{n}.png") for n in (1, 2, 3)))
+    assert run("--data", clean, "--outputs", clean / "input", "-o", tmp_path / "wanted").exit_code == 0
+    wanted = json.loads((tmp_path / "wanted/summary.json").read_text())
+    arguments = ("--data", folder, "--outputs", folder / "input", "-o", tmp_path / "out")
+    whole = halved(folder / "input/2.jpg")
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "means are over 2 of 3 images: 1 left out" in done.stdout
+    left_out, error = done.stderr.splitlines()
+    assert left_out.startswith("left out: set-2: ")
+    assert "set/input/2.jpg: " in left_out
+    assert error.startswith(f"error: {folder}: 1 of 3 images was left out: set-2; expected ")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert (summary["images"], summary["images_found"], list(summary["left_out"])) == (2, 3, ["set-2"])
+    (folder / "input/2.jpg").write_bytes(whole)
+    judged = []
+    monkeypatch.setattr(table, "judge", lambda job, *rest: judged.append(job.case.sample_id) or judge(job, *rest))
+    again = run(*arguments)
+    assert again.exit_code == 0, again.output
+    assert judged == ["set-2"]
+    assert "means are over" not in again.stdout
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert {**summary, "recipes": 0} == {**wanted, "recipes": 0}
+    assert summary["recipes"]["set"] == wanted["recipes"]["whole"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images.parquet", "summary.json"]
+
+
+def test_a_changed_target_is_judged_again(tmp_path: Path):
+    folder = write_pairs(tmp_path / "set", *((f"input/{n}.png", f"target/{n}.png") for n in (1, 2, 3)))
+    arguments = ("--data", folder, "--outputs", folder / "input", "-o", tmp_path / "out")
+    halved(folder / "target/3.png")
+    assert run(*arguments).exit_code == 2
+    (folder / "input/1.png").write_bytes((folder / "target/1.png").read_bytes())
+    assert run(*arguments).exit_code == 2
+    assert json.loads((tmp_path / "out/summary.json").read_text())["identical"] == 1
+
+
+def test_where_nothing_can_be_judged_each_file_is_named_and_nothing_written(tmp_path: Path):
+    folder = write_pairs(tmp_path / "set", ("input/1.png", "target/1.png"), ("input/2.png", "target/2.png"))
+    for number in (1, 2):
+        halved(folder / f"input/{number}.png")
     done = run("--data", folder, "--outputs", folder / "input", "-o", tmp_path / "out")
     assert done.exit_code == 2
-    assert "input/2.jpg" in done.stderr
-    assert "truncated" in done.stderr
+    assert "left out: set-2: " in done.stdout
+    assert done.stderr.startswith("error: none of 2 images could be judged: set-1: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_pipeline_stops_at_a_broken_file(tmp_path: Path):
+    folder = write_pairs(tmp_path / "set", ("input/1.png", "target/1.png"), ("input/2.png", "target/2.png"))
+    halved(folder / "input/2.png")
+    config = EvaluationConfig(testsets={"mine": {"path": str(folder), "protocol": "cea"}})
+    with pytest.raises(InputError, match=r"evaluate\.testsets\.mine: set-2: .*input/2\.png"):
+        judge_testsets(Method("x", lambda image: image / 255), config, tmp_path / "state", lambda line: None)
+
+
+def test_a_broken_photograph_without_a_target_stops_no_other(tmp_path: Path, monkeypatch):
+    for number in (1, 2, 3):
+        save(tmp_path / f"set/{number}.png", clean_picture(number, 48, 64))
+    halved(tmp_path / "set/2.png")
+    (tmp_path / "set/4.heic").write_bytes(b"some camera's")
+    monkeypatch.setattr(command, "_restorer", lambda *_: Method("x", lambda image: image / 255))
+    done = run("--data", tmp_path / "set", "--no-reference", "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "means are over 2 of 4 images: 2 left out" in done.stdout
+    assert [line.split("/")[-1].split(":")[0] for line in done.stderr.splitlines()[:2]] == ["4.heic", "2.png"]
+    assert len(json.loads((tmp_path / "out/photographs.json").read_text())["left_out"]) == 2
+
+
+def cropped_pair(folder: Path, target: tuple[int, int], size: tuple[int, int], top: int, left: int) -> Path:
+    """A clean picture and what is seen of its degraded copy."""
+    clean = clean_picture(0, *target)
+    save(folder / "gt/1400.png", clean)
+    save(folder / "hazy/1400_1.png", degraded_picture(clean)[top : top + size[0], left : left + size[1]])
+    return folder
+
+
+def input_psnr(folder: Path) -> float:
+    whole = cropped_pair(folder.parent / "whole", (480, 640), (480, 640), 0, 0)
+    done = run("--data", whole, "--outputs", whole / "hazy", "-o", folder.parent / "w", "--no-check")
+    assert done.exit_code == 0, done.output
+    return json.loads((folder.parent / "w/summary.json").read_text())["input_psnr"]
+
+
+def test_sots_indoor_is_cropped_at_its_centre_and_it_is_said(tmp_path: Path):
+    folder = cropped_pair(tmp_path / "set", (480, 640), (460, 620), 10, 10)
+    done = run("--data", folder, "--outputs", folder / "hazy", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "targets of 640x480 are cropped to the 620x460 of their inputs (as SOTS indoor wants it)" in done.stdout
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary["input_psnr"] == pytest.approx(input_psnr(folder), abs=0.2)
+    assert summary["crop"] == "known"
+
+
+@pytest.mark.parametrize(("crop", "top", "left"), [("center", 5, 7), ("top-left", 0, 0)])
+def test_other_crops_are_stated_and_never_guessed(tmp_path: Path, crop: str, top: int, left: int):
+    folder = cropped_pair(tmp_path / "set", (96, 128), (86, 114), top, left)
+    says = refusal(folder)
+    assert "1400_1.png is 114x86, " in says
+    assert "1400.png is 128x96 pixels" in says
+    assert f"--crop {crop}, by the looks of it" in says
+    done = run("--data", folder, "--outputs", folder / "hazy", "-o", tmp_path / "out", "--crop", crop)
+    assert done.exit_code == 0, done.output
+    assert f"(--crop {crop})" in done.stdout
+    assert json.loads((tmp_path / "out/summary.json").read_text())["input_psnr"] > 15
+
+
+@pytest.mark.parametrize(("size", "crop"), [((85, 113), "center"), ((97, 128), "center"), ((97, 20), "top-left")])
+def test_what_is_no_crop_is_refused(tmp_path: Path, size: tuple[int, int], crop: str):
+    save(tmp_path / "set/gt/1.png", clean_picture(0, 96, 128))
+    save(tmp_path / "set/hazy/1.png", clean_picture(1, *size))
+    done = run("--data", tmp_path / "set", "--outputs", tmp_path / "set/hazy", "-o", tmp_path / "out", "--crop", crop)
+    assert done.exit_code == 2
+    assert f"1.png is {size[1]}x{size[0]}, " in done.stderr
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path):
