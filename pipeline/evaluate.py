@@ -44,6 +44,7 @@ def main(paths: Namespace) -> None:
     run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))
     tracker.log_summary(run_id, summary | {"cost": cost})
     tracker.log_files(run_id, {paths.metrics / name: "pictures" * (name == "pictures") for name in ARTIFACTS})
+    tracker.log_time(run_id)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from cea.evaluation.pictures import read_pictures
 from cea.io.images import write_bytes
 from cea.lineage.facts import as_tags
 from cea.lineage.project import open_project
+from cea.lineage.times import known
 from cea.lineage.tracking import Tracker, TrackingConfig
 from cea.provenance.samples import drawn_facts
 from cea.report.config import ReportConfig
@@ -44,10 +45,12 @@ def main(paths: Namespace) -> None:
             others={other.name: other.summary for other in others},
             repeats=frozenset(other.name for other in others if other.repeat),
         )
-        shown = facts | {"command": "cea reproduce report.html" if "record" in facts.get("run", {}) else "dvc repro"}
+        shown = facts | {"seconds": known(["evaluate"])}
+        shown |= {"command": "cea reproduce report.html" if "record" in facts.get("run", {}) else "dvc repro"}
         write_bytes(page, build_report(files, shown, config, traces(pictures)).encode())
     example_strip(pictures, paths.metrics / "example.jpg", config.strip)
     tracker.log_files(run_id, {page: "", paths.metrics / "example.jpg": ""})
+    tracker.log_time(run_id)
 
 
 def traces(pictures: Path) -> dict[str, dict[str, Any]]:

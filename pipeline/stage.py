@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cea
 from cea.errors import InputError, one_line, status_of
+from cea.lineage import times
 
 
 def workers() -> int:
@@ -49,6 +50,7 @@ def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[st
         if home != Path.cwd().resolve():
             raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
         main(arguments)
+        times.keep()
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()

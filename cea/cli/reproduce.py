@@ -27,6 +27,10 @@ def reproduce_run(
     now: Annotated[bool, typer.Option("--now", help="With the code as it is here, not the recorded one.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the temporary worktree.")] = False,
+    python: Annotated[Path | None, typer.Option(help="Run the stages with this interpreter's packages.")] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Install requirements.lock of the run's commit into a new environment.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: everything, as JSON.")] = False,
 ) -> None:
     """Make a run again from its record and compare: 0 identical, 1 different, 2 it could not be made again.
@@ -37,8 +41,8 @@ def reproduce_run(
     from cea.provenance.reproduce import Options, plan, reproduce
 
     recorded = find_record(target)
-    options = Options(start, data, now, keep)
-    facts = plan(recorded, Path(), options)
+    options = Options(start, data, now, keep, python, rebuild)
+    facts = plan(recorded, Path(), options, target)
     if dry_run:
         typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts)))
         return

@@ -121,7 +121,7 @@ def hardware() -> dict[str, str]:
     facts = {"cpu": _cpu_name(), "cores": str(len(os.sched_getaffinity(0))), "system": platform.platform(terse=True)}
     if hasattr(os, "sysconf"):
         facts["memory_gib"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}"
-    return facts
+    return facts | _gpu()
 
 
 def versions() -> dict[str, str]:
@@ -155,6 +155,13 @@ def as_tags(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         elif 0 < len(str(value)) <= _LONGEST_TAG:
             tags[f"{prefix}{key}"] = str(value)
     return tags
+
+
+def _gpu() -> dict[str, str]:
+    """What NVIDIA's driver says of its devices; nothing without one."""
+    texts = [path.read_text(errors="replace") for path in Path("/proc/driver/nvidia/gpus").glob("*/information")]
+    names = [line.partition(":")[2].strip() for text in texts for line in text.splitlines() if line.startswith("Model")]
+    return {"gpu": ", ".join(sorted(names))} if names else {}
 
 
 def _cpu_name() -> str:

@@ -17,6 +17,7 @@ from cea.io.images import write_bytes
 from cea.lineage.cache import cache_folder
 from cea.lineage.facts import git
 from cea.lineage.project import open_project
+from cea.lineage.record import locked
 from cea.lineage.runs import close_dead_runs, experiment_name, send_waiting
 from cea.lineage.spool import Spool
 from cea.lineage.store import one_line, open_store, own_database
@@ -86,22 +87,22 @@ def versions(root: Path) -> Iterator[Finding]:
     if not path.is_file():
         yield Finding("versions", "no requirements.lock here", True, "run this in the project's folder")
         return
-    locked = dict(line.split("==") for line in path.read_text().splitlines() if "==" in line and line[0] != "#")
+    wanted_versions = locked(path.read_text(encoding="utf-8"))
     missing, other = [], []
-    for name, wanted in locked.items():
+    for name, wanted in wanted_versions.items():
         try:
             installed = version(name)
         except PackageNotFoundError:
             missing.append(name)
             continue
-        if installed.split("+")[0] != wanted.split(";")[0].strip().split("+")[0]:
+        if installed.split("+")[0] != wanted:
             other.append(f"{name} {installed} for {wanted}")
     for what, names in (("differ from requirements.lock", other), ("of requirements.lock are missing", missing)):
         if names:
             remedy = "rm .venv/.ready && make setup"
             yield Finding("versions", f"{len(names)} packages {what}: {_few(names)}", True, remedy)
     if not missing and not other:
-        yield Finding("versions", f"{len(locked)} packages as in requirements.lock")
+        yield Finding("versions", f"{len(wanted_versions)} packages as in requirements.lock")
     yield from _commands()
 
 

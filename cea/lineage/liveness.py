@@ -24,7 +24,7 @@ SILENCE_S = 15 * 60
 
 def process_mark() -> str:
     """This process, told from every other of this and other machines."""
-    return f"{platform.node()}:{os.getpid()}:{_started(os.getpid())}:{_space()}"
+    return f"{platform.node()}:{os.getpid()}:{started_ticks(os.getpid())}:{_space()}"
 
 
 def is_dead(mark: str, alive: str | None, started_ms: int) -> bool:
@@ -39,7 +39,7 @@ def is_dead(mark: str, alive: str | None, started_ms: int) -> bool:
     pid, _, rest = rest.partition(":")
     start, _, space = rest.partition(":")
     if host == platform.node() and space in ("", _space()):
-        return not Path("/proc", pid).exists() or (start not in ("", _started(int(pid))))
+        return not Path("/proc", pid).exists() or (start not in ("", started_ticks(int(pid))))
     last = float(alive) if alive else started_ms / 1000
     return time.time() - last > SILENCE_S
 
@@ -63,7 +63,7 @@ class Heartbeat:
             self._beat()
 
 
-def _started(pid: int) -> str:
+def started_ticks(pid: int) -> str:
     """Clock ticks after boot at which the kernel started the process; '' where it does not say."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19]

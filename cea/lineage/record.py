@@ -24,6 +24,7 @@ from cea.errors import DataError
 from cea.io.images import write_bytes
 from cea.lineage.facts import UNKNOWN, git, git_state, hardware, uncommitted_changes, untracked_inputs, versions
 from cea.lineage.project import open_project
+from cea.lineage.times import known
 
 CHANGES_NO_RESULT = True
 
@@ -78,10 +79,10 @@ class Record:
         inputs: stage -> dependency -> DVC digest.
         code: path -> digest of each file that a stage runs; its first digits in a record out of a page.
         versions: package -> version, of all that was installed.
-        hardware: processor and memory, in words.
+        hardware: processor, memory and training threads, in words.
         environment: variables that may change numbers.
         command: of the training.
-        seconds: stage -> wall time, where it is known.
+        seconds: stage -> wall time of its latest run, where it is known.
         params, pipeline, lock: the files params.yaml, dvc.yaml and dvc.lock; empty in a record out of a page.
     """
 
@@ -140,10 +141,10 @@ def make_record(
         inputs={name: stage.inputs for name, stage in stages.items()},
         code=code_digests(root),
         versions=installed(),
-        hardware=hardware(),
+        hardware=hardware() | {"threads": training_threads(params, switches())},
         environment=switches(),
         command=[sys.executable, *sys.orig_argv[1:]],
-        seconds={"train": round(seconds, 1)},
+        seconds={**known(stages, root), "train": round(seconds, 1)},
         params=_text(root / "params.yaml"),
         pipeline=_text(root / "dvc.yaml"),
         lock=_text(root / "dvc.lock"),
@@ -190,6 +191,24 @@ def installed() -> dict[str, str]:
     for one in distributions():
         installed.setdefault(one.metadata["Name"].lower().replace("_", "-"), one.version)  # the first is imported
     return versions() | dict(sorted(installed.items()))
+
+
+def locked(text: str) -> dict[str, str]:
+    """Package -> version, of a requirements.lock."""
+    lines = (line.partition("#")[0].partition(";")[0].strip() for line in text.splitlines())
+    pairs = (line.split("==") for line in lines if "==" in line)
+    return {name.strip().lower().replace("_", "-"): version.strip().split("+")[0] for name, version in pairs}
+
+
+def training_threads(params: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Over how many threads the training divides its work, which its last bits depend on.
+
+    Args:
+        params: of params.yaml; ``train.threads`` of 0 leaves it to PyTorch.
+        environment: the switches that are set.
+    """
+    count = params.get("train", {}).get("threads", "default")
+    return str(count or environment.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def switches() -> dict[str, str]:
@@ -266,6 +285,13 @@ def from_text(text: str, where: str) -> Record:
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise _damaged(where, error) from None
     return _record({"inputs": {}, "command": []} | facts, where)
+
+
+def seconds_beside(page: str) -> dict[str, float]:
+    """Stage -> seconds that a page says beside its record, of stages that ended after it; {} where it says none."""
+    match = re.search(r'"record":"cea-record-[^"]*","seconds":(\{[^{}]*\})', page)
+    found = json.loads(match[1]) if match else {}
+    return {str(name): float(value) for name, value in found.items()}
 
 
 def _as_text(source: Source, whole: bool = True) -> dict[str, Any]:

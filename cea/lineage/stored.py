@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cea.errors import DataError
-from cea.lineage.record import FOLDER, Record, from_text, read_record
+from cea.lineage import times
+from cea.lineage.record import FOLDER, Record, from_text, read_record, seconds_beside
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import project_root, tracking_uri
 from cea.lineage.tracking import file_sha256
@@ -42,7 +43,9 @@ def find_record(target: str) -> Found:
     """
     path = Path(target)
     if path.suffix == ".html" or path.name == "lineage.json":
-        record = from_text(_read(path), target)
+        text = _read(path)
+        record = from_text(text, target)
+        record = replace(record, seconds={**record.seconds, **seconds_beside(text)})
         known = _first(_runs(lambda run: run.info.run_id == record.run_id))
         return Found(record, None if known is None else _summary(known))
     if path.suffix == ".safetensors":
@@ -109,13 +112,22 @@ def _record(run: Run) -> Record:
     assert client is not None  # it gave the run
     with TemporaryDirectory() as folder:
         try:
-            return read_record(Path(client.download_artifacts(run.info.run_id, FOLDER, folder)))
+            record = read_record(Path(client.download_artifacts(run.info.run_id, FOLDER, folder)))
+            return replace(record, seconds={**record.seconds, **_later_seconds(client, run, folder)})
         except (MlflowException, OSError):
             raise DataError(
                 f"run {run.info.run_id} ({run.info.run_name}, {run.info.status}) has no record",
                 expected="a training that ended, made since runs have records",
                 remedy="pass another run; dvc repro --force train makes one",
             ) from None
+
+
+def _later_seconds(client: MlflowClient, run: Run, folder: str) -> dict[str, float]:
+    """Wall time of the stages that followed the training and wrote it to the run; none in runs of before."""
+    if not any(one.path == times.ARTIFACTS for one in client.list_artifacts(run.info.run_id)):
+        return {}
+    files = Path(client.download_artifacts(run.info.run_id, times.ARTIFACTS, folder)).glob("*.json")
+    return {path.stem: seconds for path in sorted(files) if (seconds := times.read(path)) is not None}
 
 
 def _summary(run: Run) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cea.config import Config, read_params
 from cea.errors import DataError, InputError
+from cea.lineage import times
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG, Heartbeat, is_dead, process_mark
 from cea.lineage.presentation import (
     CURVES,
@@ -194,6 +195,12 @@ class Tracker:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             self._do(run_id, Operation("files", {"folder": ""}, (Path(folder),)))
+
+    def log_time(self, run_id: str) -> None:
+        """Attach how long the stage of this process has taken so far; nothing outside DVC."""
+        name = times.stage_name()
+        if name is not None:
+            self.log_bytes(run_id, times.as_json(), f"{times.ARTIFACTS}/{name}.json")
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Add tags to a run."""

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cea.config import read_params
 from cea.errors import DataError
 from cea.io.images import write_bytes
-from cea.lineage.facts import PACKAGES, hardware
-from cea.lineage.project import Project, open_project
-from cea.lineage.record import Record, Source, code_digests, installed, raw_digests, source_now
+from cea.lineage.facts import hardware
+from cea.lineage.project import open_project
+from cea.lineage.record import Record, Source, code_digests, raw_digests, source_now
 from cea.lineage.stored import Found
-from cea.lineage.tracking import file_sha256
+from cea.provenance.comparing import ORDER, Row, data_rows, metric_rows, order_of, promise, threads_in, weight_rows
+from cea.provenance.environment import (
+    Environment,
+    changed,
+    commands,
+    environment_of,
+    lock_differences,
+    own,
+    rebuilt,
+    version_differences,
+)
 from cea.provenance.worktree import cache_folder, checked_out, dvc, find_raw, require_commit, restore_raw
 
-TOLERANCE_DB = 0.05
-"""How far metrics of two runs on one type of processor may be apart."""
-
-TOLERANCE_OTHER_PROCESSOR_DB = 0.2
-"""Of means over all images, on two types of processor: 4.32 and 4.45 dB were measured for the default run."""
-
-TOLERANCE_OTHER_PROCESSOR_RECIPE_DB = 0.6
-"""Of means over the images of one recipe: up to 0.48 dB was measured."""
-
-ORDER = ("code", "ingest", "synthesize", "shard", "dataset", "testset", "photographs", "leaks", "train")
-"""The stages as they follow one another."""
+LATER = ("train", "evaluate", "report")
+"""What follows the data."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,16 @@ class Options:
         data_only: without the training and what follows it.
         now: with the code as it is here, instead of the recorded one.
         keep: leave the temporary folder.
+        python: run the stages with this interpreter; None: with the one of this process.
+        rebuild: make a new environment from requirements.lock of the recorded commit and run the stages in it.
     """
 
     start: str | None = None
     data_only: bool = False
     now: bool = False
     keep: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison; ``same`` is None where nothing is promised (weights on another type of processor)."""
-
-    stage: str
-    output: str
-    expected: str
-    got: str
-    same: bool | None
+    python: Path | None = None
+    rebuild: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +68,14 @@ class Outcome:
         return self.first is None
 
 
-def plan(recorded: Found, root: Path, options: Options) -> dict[str, Any]:
+def plan(recorded: Found, root: Path, options: Options, target: str) -> dict[str, Any]:
     """What would be done, and what already differs here, as plain values in the order in which one reads them.
+
+    Args:
+        recorded: the record.
+        root: the project in whose repository the commit is.
+        options: what to make again.
+        target: how the user named the run.
 
     Raises:
         DataError: the code is not to be had, or a stage has another name.
@@ -84,7 +84,7 @@ def plan(recorded: Found, root: Path, options: Options) -> dict[str, Any]:
     source = _source(record, root, options)
     require_commit(source)
     places = find_raw(record.raw, root, cache_folder(root))
-    names = _to_run(record, options)
+    stages = [*_to_run(record, options), *(() if options.data_only else LATER)]
     outputs = sum(len(paths) for name, paths in record.stages.items() if name != "code")
     return {
         "run": f"{record.name} {record.run_id}",
@@ -92,11 +92,11 @@ def plan(recorded: Found, root: Path, options: Options) -> dict[str, Any]:
         "uncommitted changes": f"{len(source.difference)} bytes",
         "untracked files": sorted(source.untracked),
         "raw input": {path: "missing" if place is None else str(place) for path, place in places.items()},
-        "other versions": version_differences(record),
-        "other hardware": _changed(record.hardware, hardware()),
-        "stages that run": names if options.data_only else [*names, "train", "evaluate", "report"],
-        "seconds it took": dict(record.seconds) or "not recorded",
-        "compared": f"{outputs} outputs bit for bit" + ("" if options.data_only else ", weights, metrics"),
+        **_versions(record, options, target),
+        "other hardware": changed(_machine(record), hardware()),
+        "stages that run": stages,
+        "time": _time(record, stages),
+        "compared": f"{outputs} outputs bit for bit" + ("" if options.data_only else f"; {promise(record).words}"),
     }
 
 
@@ -113,24 +113,33 @@ def reproduce(recorded: Found, root: Path, options: Options) -> Outcome:
     """
     record = recorded.record
     with checked_out(_source(record, root, options), options.keep) as project:
+        environment = _environment(record, project, options)
         restore_raw(find_raw(record.raw, root, cache_folder(root)), project)
-        _run(record, root, project, options)
-        made = open_project(project)
-        rows = [*_data_rows(record, made)]
+        _run(record, root, project, options, environment.python)
+        rows = list(data_rows(record, open_project(project)))
         if not options.data_only:
-            rows += [*_weight_rows(record, project), *_metric_rows(recorded, project)]
+            held = promise(record, project)
+            rows += chain(weight_rows(record, project, held), metric_rows(recorded, project, held))
         first = next((row for row in rows if row.same is False), None)
-        why = "" if first is None else reason(record, project, first.stage)
+        why = "" if first is None else reason(record, project, first.stage, environment.versions)
         return Outcome(rows, first, why, project if options.keep else None)
 
 
-def reason(record: Record, project: Path, stage: str) -> str:
-    """Why a stage's output is another one, in words: what is known to differ, the closest cause first."""
+def reason(record: Record, project: Path, stage: str, versions: Mapping[str, str]) -> str:
+    """Why a stage's output is another one, in words: what is known to differ, the closest cause first.
+
+    Args:
+        record: of the run.
+        project: where it was made again.
+        stage: the first whose output differs.
+        versions: of the packages it was made with.
+    """
     listed = _listed(project, stage)
     now = code_digests(project)
     code = sorted(path for path in listed if not now[path].startswith(record.code.get(path, "none")))
-    raw = _changed(record.raw, raw_digests(project))
+    raw = changed(record.raw, raw_digests(project))
     source = source_now(project)
+    threads = {"threads": threads_in(record, project)}
     causes = {
         "other code": ", ".join(code),
         "other commit": f"{source.commit[:10]} instead of {record.source.commit[:10]}"
@@ -138,46 +147,64 @@ def reason(record: Record, project: Path, stage: str) -> str:
         else "",
         "other parameters": _other_params(record, project),
         "other data": ", ".join(raw),
-        "other versions": _spelled(version_differences(record)),
-        "other hardware": _spelled(_changed(record.hardware, hardware())),
+        "other versions": _spelled(version_differences(record, versions)),
+        "other hardware": _spelled(changed(record.hardware, hardware() | threads)),
     }
     known = "; ".join(f"{what}: {details}" for what, details in causes.items() if details)
     return known or "code, data, versions and hardware are those of the record; chance must have come in"
 
 
-def version_differences(record: Record) -> dict[str, str]:
-    """Package -> ``there -> here``, of the packages that can change a result."""
-    here = installed()
-    wanted = {name: version for name, version in record.versions.items() if name in (*PACKAGES, "python")}
-    return _changed(wanted, {name: here.get(name, "none") for name in wanted})
+def _versions(record: Record, options: Options, target: str) -> dict[str, Any]:
+    """What differs from the record's versions and from its commit's requirements.lock, and how to have those."""
+    if options.rebuild:
+        return {"environment": "made anew from requirements.lock of the commit"}
+    here = (own() if options.python is None else environment_of(options.python)).versions
+    other, lock = version_differences(record, here), lock_differences(record.source, here)
+    differs = {"requirements.lock of the commit": "none in it" if lock is None else lock or "as installed"}
+    remedy = {"rebuild the environment": ["--rebuild, or:", *commands(record, target)]} if other or lock else {}
+    return {"other versions": other, **differs, **remedy}
+
+
+def _environment(record: Record, project: Path, options: Options) -> Environment:
+    if options.rebuild:
+        return rebuilt(project, record.versions.get("python", ""))
+    return own() if options.python is None else environment_of(options.python)
+
+
+def _machine(record: Record) -> dict[str, str]:
+    """The record's hardware; its threads are the parameters'."""
+    return {name: value for name, value in record.hardware.items() if name != "threads"}
 
 
 def _source(record: Record, root: Path, options: Options) -> Source:
     return source_now(root) if options.now else record.source
 
 
-def _kind(stage: str) -> int:
-    name = stage.partition("@")[0]
-    return ORDER.index(name) if name in ORDER else len(ORDER)
+def _time(record: Record, stages: list[str]) -> dict[str, Any]:
+    """How long the stages took where the record was made, each and in all, in seconds."""
+    by_stage = {name: record.seconds[name] for name in stages if name in record.seconds}
+    unknown = [name for name in stages if name not in record.seconds]
+    took = {"in all, s": round(sum(by_stage.values()), 1)} if by_stage else {}
+    return took | {"not recorded": unknown, "by stage, s": by_stage}
 
 
 def _to_run(record: Record, options: Options) -> list[str]:
-    names = sorted(record.stages, key=_kind)
+    names = sorted(record.stages, key=order_of)
     if options.start is None:
         return names
     if options.start not in ORDER:
         raise DataError(f"--from {options.start}: no stage", expected=", ".join(ORDER), remedy="pass one of these")
-    return [name for name in names if _kind(name) >= ORDER.index(options.start)]
+    return [name for name in names if order_of(name) >= ORDER.index(options.start)]
 
 
-def _run(record: Record, root: Path, project: Path, options: Options) -> None:
+def _run(record: Record, root: Path, project: Path, options: Options, python: Path) -> None:
     (project / "dvc.lock").unlink(missing_ok=True)
     names = _to_run(record, options)
     if options.start is not None:
         _reuse(record, root, project, [name for name in record.stages if name not in names])
-    targets = names if options.data_only else [*names, "train", "evaluate", "report"]
+    targets = names if options.data_only else [*names, *LATER]
     single = ["--force", "--single-item"] if options.start is not None else []
-    if not dvc(project, "repro", *single, *targets, environment=record.environment):
+    if not dvc(project, "repro", *single, *targets, environment=record.environment, python=python):
         raise DataError(
             f"dvc repro in {project} failed, as it says above",
             expected="a pipeline that runs",
@@ -202,49 +229,6 @@ def _reuse(record: Record, root: Path, project: Path, names: list[str]) -> None:
         )
 
 
-def _data_rows(record: Record, made: Project) -> Iterator[Row]:
-    for name in sorted(record.stages, key=_kind):
-        if name == "code":  # a cause, not a result
-            continue
-        outputs = made.stages[name].outputs if name in made.stages else {}
-        for path, expected in record.stages[name].items():
-            got = outputs.get(path, "none")
-            yield Row(name, path, expected, got, expected == got)
-
-
-def _weight_rows(record: Record, project: Path) -> Iterator[Row]:
-    promised = not _changed(_processor(record.hardware), _processor(hardware()))
-    for name, expected in record.weights.items():
-        path = project / "data/model" / name
-        got = file_sha256(path) if path.is_file() else "none"
-        same = expected == got
-        yield Row("train", f"data/model/{name}", expected, got, same if same or promised else None)
-
-
-def _metric_rows(recorded: Found, project: Path) -> Iterator[Row]:
-    if recorded.summary is None:
-        return
-    again = json.loads((project / "metrics/summary.json").read_text(encoding="utf-8"))
-    other = _changed(_processor(recorded.record.hardware), _processor(hardware()))
-    for key, expected in _decibels(recorded.summary).items():
-        elsewhere = TOLERANCE_OTHER_PROCESSOR_RECIPE_DB if key.startswith("recipes.") else TOLERANCE_OTHER_PROCESSOR_DB
-        tolerance = elsewhere if other else TOLERANCE_DB
-        got = _decibels(again).get(key)
-        same = got is not None and abs(got - expected) <= tolerance
-        yield Row("evaluate", f"{key} (within {tolerance} dB)", str(expected), str(got), same)
-
-
-def _decibels(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The figures that are compared: PSNR of input and output, over all images and by recipe."""
-    names = ("input_psnr", "output_psnr", "gain_psnr")
-    groups = {"": summary, **{f"recipes.{name}.": part for name, part in summary.get("recipes", {}).items()}}
-    return {f"{group}{name}": part[name] for group, part in groups.items() for name in names if name in part}
-
-
-def _processor(facts: Mapping[str, str]) -> dict[str, str]:
-    return {"cpu": facts.get("cpu", "unknown")}
-
-
 def _listed(project: Path, stage: str) -> list[str]:
     name, _, key = stage.partition("@")
     file = project / "data/code" / (f"{name}/{key}.txt" if key else f"{name}.txt")
@@ -257,10 +241,6 @@ def _other_params(record: Record, project: Path) -> str:
     write_bytes(project / ".recorded-params.yaml", record.params.encode())
     before, after = read_params(project / ".recorded-params.yaml"), read_params(project / "params.yaml")
     return ", ".join(sorted(key for key in {*before, *after} if before.get(key) != after.get(key)))
-
-
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    return {key: f"{value} -> {after.get(key, 'none')}" for key, value in before.items() if after.get(key) != value}
 
 
 def _spelled(changes: Mapping[str, str]) -> str:

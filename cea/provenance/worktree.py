@@ -106,21 +106,24 @@ def restore_raw(places: Mapping[str, Path | None], project: Path) -> None:
             shutil.copyfile(source, _inside(project, path))
 
 
-def dvc(project: Path, *command: str, environment: Mapping[str, str] | None = None) -> bool:
+def dvc(
+    project: Path, *command: str, environment: Mapping[str, str] | None = None, python: Path = Path(sys.executable)
+) -> bool:
     """Run a DVC command in ``project`` with what it says on standard error; whether it succeeded.
 
     Args:
         project: the folder.
         command: what follows ``dvc``.
         environment: the recorded switches, which replace those of this process.
+        python: the interpreter that runs it, and the stages.
     """
     foreign = ("DVC_", "MLFLOW_", "GIT_", "CEA_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     if environment is not None:
         kept = {name: value for name, value in kept.items() if name not in switches()} | dict(environment)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    path = f"{python.parent}{os.pathsep}{kept.get('PATH', '')}"
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *command], cwd=project, env=kept | {"PATH": path}, stdout=2, check=False
+        [python, "-m", "dvc", *command], cwd=project, env=kept | {"PATH": path}, stdout=2, check=False
     )
     return done.returncode == 0
 
