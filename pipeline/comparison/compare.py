@@ -137,6 +137,12 @@ def chosen(adapters: Sequence[str], extra: Sequence[Sequence[str]]) -> dict[str,
                 f"--adapters {name}", expected=", ".join(VARIANTS), remedy="name one of them, or use --variant"
             )
         variants[name] = VARIANTS[name]
+    return spelled_out(extra, variants)
+
+
+def spelled_out(extra: Sequence[Sequence[str]], named: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The named variants, then those of ``--variant``."""
+    variants = {name: dict(keys) for name, keys in named.items()}
     for name, *changes in extra:
         if name in variants or not all("=" in change for change in changes):
             raise ConfigError(
@@ -296,10 +302,8 @@ def run_missing(missing: Sequence[Cell], options: argparse.Namespace, keep: Call
     return experiments.run_all(wanted, options.jobs, {"CEA_COMPARISON": options.name}, finish)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    arguments = argparse.ArgumentParser(prog="python -m pipeline.comparison.compare", description=__doc__)
-    arguments.add_argument("--adapters", nargs="+", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
+def add_variant(arguments: argparse.ArgumentParser) -> None:
+    """The option ``--variant``, which `spelled_out` reads."""
     arguments.add_argument(
         "--variant",
         nargs="+",
@@ -308,6 +312,13 @@ def parser() -> argparse.ArgumentParser:
         metavar=("NAME", "KEY=VALUE"),
         help="one more, by keys of model; may be repeated",
     )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    arguments = argparse.ArgumentParser(prog="python -m pipeline.comparison.compare", description=__doc__)
+    arguments.add_argument("--adapters", nargs="+", default=list(VARIANTS), metavar="NAME", help=", ".join(VARIANTS))
+    add_variant(arguments)
     arguments.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], metavar="N", help="of each adapter")
     arguments.add_argument("--steps", type=int, help="train.max_steps; default: as in params.yaml")
     arguments.add_argument("--size", help="model.size; default: as in params.yaml")

@@ -35,7 +35,7 @@ from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit
 from cea.training.results import speed
 from pipeline.comparison import records
-from pipeline.comparison.compare import VARIANTS, settings
+from pipeline.comparison.compare import VARIANTS, add_variant, settings, spelled_out
 
 WORK = Path(".dvc/tmp/compare/rates")
 """States of trainings that go on; git ignores it."""
@@ -43,13 +43,15 @@ WORK = Path(".dvc/tmp/compare/rates")
 DATASET, SHARDS = Path("data/dataset"), Path("data/shards")
 
 
-def params_of(base: Mapping[str, Any], changes: Mapping[str, Any], variant: str, factor: float) -> dict[str, Any]:
+def params_of(
+    base: Mapping[str, Any], changes: Mapping[str, Any], variant: Mapping[str, Any], factor: float
+) -> dict[str, Any]:
     """All parameters of one training: both rates, of AdamW and of Muon, times ``factor``."""
     params = deepcopy(dict(base))
     for key, value in changes.items():
         section, _, name = key.partition(".")
         params[section][name] = value
-    params["model"].update(VARIANTS[variant])
+    params["model"].update(variant)
     train = load(TrainConfig, params, "train")
     params["train"].update(lr=train.lr * factor, muon_lr=train.muon_lr * factor)
     return params
@@ -87,9 +89,10 @@ def main(options: argparse.Namespace) -> int:
     """Train what has no record yet, all variants at one rate before the next."""
     keep_freed_memory()
     base, changes, data = read_params(), settings(options), records.data_digest()
+    variants = spelled_out(options.variant, {name: VARIANTS[name] for name in options.adapters})
     for factor in dict.fromkeys(options.factors):
-        for variant in dict.fromkeys(options.adapters):
-            params = params_of(base, changes, variant, factor)
+        for variant, keys in variants.items():
+            params = params_of(base, changes, keys, factor)
             name = f"rate-{variant}-x{factor:g}"
             with claimed(name) as mine:
                 if not mine or records.current(options.records, name, records.key_of(params, data)):
@@ -104,7 +107,8 @@ def main(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     arguments = argparse.ArgumentParser(prog="python -m pipeline.comparison.rates", description=__doc__)
-    arguments.add_argument("--adapters", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    arguments.add_argument("--adapters", nargs="*", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    add_variant(arguments)
     arguments.add_argument(
         "--factors", nargs="+", type=float, default=[1.0, 2.0, 0.5], metavar="F", help="of the rates"
     )

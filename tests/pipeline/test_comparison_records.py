@@ -130,7 +130,7 @@ class TestCurves:
 
 
 def test_rates_are_multiplied_together(params: dict[str, Any]) -> None:
-    own = rates.params_of(params, {"train.patch": 64}, "film", 2.0)
+    own = rates.params_of(params, {"train.patch": 64}, {"adapter": "film"}, 2.0)
     assert (own["train"]["lr"], own["train"]["muon_lr"], own["train"]["patch"]) == (0.002, 0.004, 64)
     assert own["model"]["adapter"] == "film"
     assert params["train"]["lr"] == 0.001, "the base is left alone"
