@@ -1,6 +1,7 @@
-"""Check params.yaml to the last key: ``make repro`` does so before it starts, and stage ``code`` before any other.
+"""Check params.yaml to the last key: ``make repro`` does so before it starts, stages as they start.
 
-Each stage validates its own section again; this finds a wrong value of a late stage before the early ones have run.
+A wrong value of a late stage is found before an early one has worked for nothing. Stage ``code`` checks before any data
+are touched; ``train``, ``evaluate`` and ``report`` check as they start (``--running``).
 """
 
 from __future__ import annotations
@@ -81,9 +82,13 @@ def check_component(key: str, registry: Registry[Any], name: str) -> None:
         raise ConfigError(f"{key}: {error.what}", expected=error.expected, remedy=error.remedy) from None
 
 
+RESTORED = "nothing is lost: with the values of before in params.yaml, 'dvc repro' brings the last result back"
+"""DVC removes what a stage is going to write before it starts it, and keeps the runs of each stage in its cache."""
+
+
 if __name__ == "__main__":
     try:
         check(Path.cwd())
     except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {error}{f'; {RESTORED}' if sys.argv[1:] == ['--running'] else ''}\n")
         sys.exit(2)

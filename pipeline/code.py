@@ -27,8 +27,8 @@ PER_RECIPE = ("synthesize", "shard")
 def main(paths: Namespace) -> None:
     """One file per stage, one per recipe for those that run for each recipe by itself.
 
-    DVC removes what a stage is going to write before it starts it, and this stage runs first: what is wrong in
-    params.yaml is found here, while every result is still there.
+    DVC removes what a stage is going to write before it starts it. Where keys change that decide listings or data, this
+    stage runs first: what is wrong in params.yaml is found here, while every result is still there.
     """
     check(Path())
     params = read_params()

@@ -48,4 +48,4 @@ def main(paths: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "model", "dataset", "shards", "metrics", "state")
+    stage.run(main, "model", "dataset", "shards", "metrics", "state", check=True)

@@ -65,4 +65,4 @@ def traces(pictures: Path) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    stage.run(main, "model", "metrics")
+    stage.run(main, "model", "metrics", check=True)

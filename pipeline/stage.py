@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,10 +28,26 @@ def workers() -> int:
     return int(wanted)
 
 
-def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[str, ...] = ()) -> None:
+def check_params() -> None:
+    """Refuse a wrong value anywhere in params.yaml, in the one line of ``pipeline.check``.
+
+    In a process of its own: what checks the other stages' sections is no code that this stage computes with.
+
+    Raises:
+        SystemExit: with that process's status, if it is not 0.
+    """
+    status = subprocess.run([sys.executable, "-m", "pipeline.check", "--running"], check=False).returncode
+    if status:
+        sys.exit(status)
+
+
+def run(
+    main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[str, ...] = (), check: bool = False
+) -> None:
     """Parse ``--<path>`` options and ``--<word>`` ones, each required, then run a stage's ``main``.
 
     dvc.yaml alone names data paths, so that what a stage reads and what DVC believes it reads are written once.
+    With ``check``, all of params.yaml is checked first (`check_params`).
 
     Raises:
         SystemExit: after one line on stderr; with status 2 on bad input or where ``cea`` comes from another folder
@@ -49,6 +66,8 @@ def run(main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[st
     try:
         if home != Path.cwd().resolve():
             raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
+        if check:
+            check_params()
         main(arguments)
         times.keep()
     except Exception as error:

@@ -38,4 +38,4 @@ def main(paths: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main, "dataset", "shards", "model", "state", "metrics")
+    stage.run(main, "dataset", "shards", "model", "state", "metrics", check=True)

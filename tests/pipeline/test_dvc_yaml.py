@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +14,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from cea.degradations.engine.recipes import read_recipes
 from cea.errors import ConfigError, DataError, InputError
 from pipeline import code
-from pipeline.check import check
+from pipeline.check import RESTORED, check
 from pipeline.comparison.compare import images_on_disk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,9 +199,54 @@ def test_the_first_stage_checks_all_parameters_before_it_writes(tmp_path: Path, 
     assert not (folder / "data/code").exists()
 
 
-def test_the_first_stage_depends_on_every_parameter(stages):
-    assert stages["code"]["params"] == []  # DVC's way to say the whole file
-    assert "- params.yaml:" in (ROOT / "dvc.yaml").read_text() or "{params.yaml: }" in (ROOT / "dvc.yaml").read_text()
+def only(params: dict[str, Any], keys: list[str]) -> dict[str, Any]:
+    """``params`` without what is under none of the dotted ``keys``."""
+    left: dict[str, Any] = {}
+    for key in keys:
+        *above, last = key.split(".")
+        source, target = params, left
+        for section in above:
+            source, target = source[section], target.setdefault(section, {})
+        target[last] = source[last]
+    return left
+
+
+def test_the_listings_follow_from_the_keys_that_stage_code_depends_on(stages):
+    params = copy.deepcopy(PARAMS)
+    params["model"] |= {"adapter": "film", "block": "restormer", "equal_to": "moe", "rank": 3, "size": "small"}
+    params["ingest"]["source"] = "folder"
+    rest = only(params, stages["code"]["params"])
+    assert "rank" not in rest["model"]
+    assert code.components(rest) == code.components(params) != code.components(PARAMS)
+    assert read_recipes(rest) == read_recipes(params)
+
+
+REFUSE = ("train", "evaluate", "report")
+"""Stages that check all of params.yaml themselves."""
+
+
+def test_each_key_is_checked_by_stage_code_or_by_the_stage_that_uses_it(stages):
+    first = tuple(f"{key}." for key in stages["code"]["params"])
+    for name, stage in stages.items():
+        late = [key for key in stage["params"] if not f"{key}.".startswith(first)]
+        assert not late or name in REFUSE, (name, late)
+
+
+@pytest.mark.parametrize("stage", REFUSE)
+def test_a_wrong_value_of_any_section_is_refused_as_the_stage_starts(tmp_path: Path, stage: str):
+    folder = copy_of(tmp_path, change("report.quality", 1000))
+    for name in ("cea", "pipeline"):  # a stage refuses to run code that lies elsewhere
+        (folder / name).unlink()
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    paths = [word for name in ("dataset", "shards", "model", "state", "metrics") for word in (f"--{name}", name)]
+    kept = paths if stage != "report" else paths[4:6] + paths[8:]
+    command = [sys.executable, "-m", f"pipeline.{stage}", *kept]
+    path = {"PYTHONPATH": str(folder), "PATH": os.environ["PATH"], "CEA_DEBUG": "0"}
+    done = subprocess.run(command, cwd=folder, env=path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("error: report.quality = 1000")
+    assert RESTORED in done.stderr
+    assert not (folder / "model").exists()
 
 
 def test_the_folder_of_photographs_is_the_one_that_is_watched(tmp_path: Path, monkeypatch):
