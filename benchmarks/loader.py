@@ -14,7 +14,6 @@ measured that the training waits for data. Run: python -m benchmarks.loader [--p
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,10 +31,9 @@ from torch.utils.data import Dataset
 from cea.data.archive import TarWriter
 from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs, StepSampler
 from cea.data.png import encode as encode_png
-from cea.data.shards import FORMAT, INDEX, PARTS
+from cea.data.shards import INDEX, PARTS, write_index
 from cea.data.sources.bundled import Bundled, BundledConfig
 from cea.io.images import pixel_sha256, read_rgb, write_image
-from cea.io.tables import write_table
 from cea.levels import to_uint8
 from cea.models.config import ModelConfig
 from cea.models.network import build
@@ -102,9 +100,7 @@ def write_tiles(folder: Path, source: Path) -> None:
                 top, left = (int(rng.integers(0, length - TILE + 1)) for length in clean.shape[:2])
                 tile = slice(top, top + TILE), slice(left, left + TILE)
                 rows.append(_write_tile(tar, f"t{len(rows):04d}", clean[tile], degraded[tile]))
-    write_table(folder / "index.parquet", pl.DataFrame(rows, schema=INDEX))
-    tars = {"000000.tar": {"samples": len(rows), "bytes": (folder / "000000.tar").stat().st_size}}
-    (folder / "index.json").write_text(json.dumps({"format": FORMAT, "samples": len(rows), "tars": tars}))
+    write_index(folder, pl.DataFrame(rows, schema=INDEX))
 
 
 def _write_tile(tar: TarWriter, name: str, clean: np.ndarray, degraded: np.ndarray) -> dict[str, object]:

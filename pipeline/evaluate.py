@@ -11,7 +11,7 @@ import logging
 from argparse import Namespace
 
 from cea.config import load, read_params
-from cea.data.dataset import read_split
+from cea.data.dataset import check_split, read_split
 from cea.evaluation.cases import shard_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.run import ARTIFACTS, Subject, evaluate_run, headline
@@ -31,6 +31,7 @@ def main(paths: Namespace) -> None:
     weights = paths.model / "best.safetensors"
     subject = Subject(weights, file_sha256(weights), params["seed"])
     split = read_split(paths.dataset / "test.json")
+    check_split(paths.shards / "test", split)
     trained, unseen = (
         shard_cases(split.folders(paths.shards / "test", seen=seen), seen=seen) for seen in (True, False)
     )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 
-import polars as pl
-
 from cea.config import load, read_params
 from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
+from cea.data.records import read_records
 from cea.types import SPLITS
 from pipeline import stage
 
@@ -17,7 +16,7 @@ from pipeline import stage
 def main(paths: Namespace) -> None:
     """Render every split of one recipe; one that is only tested on leaves empty training shards."""
     config = load(ShardConfig, read_params(), "shard")
-    records = pl.read_parquet(paths.records)
+    records = read_records(paths.records)
     clean = read_clean(paths.clean)
     only_tested = set(records["split"]) == {"test"}
     for split in SPLITS:

@@ -7,9 +7,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch starts its threads: idle ones must sleep
 
 from argparse import Namespace
+from pathlib import Path
 
 from cea.config import load, read_params
-from cea.data.dataset import read_split
+from cea.data.dataset import check_split, read_split
 from cea.lineage.training import tracked
 from cea.models.config import ModelSection
 from cea.models.measure.allocator import keep_freed_memory
@@ -26,15 +27,20 @@ def main(paths: Namespace) -> None:
     keep_freed_memory()
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
-    train, val = (
-        read_split(paths.dataset / f"{split}.json").folders(paths.shards / split) for split in ("train", "val")
-    )
+    train, val = (checked_folders(paths, split) for split in ("train", "val"))
     seed = params["seed"] if config.seed is None else config.seed
     job = TrainingJob(train, val, output=paths.model, state=paths.state, seed=seed)
     with exclusive(paths.state), tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
+
+
+def checked_folders(paths: Namespace, split: str) -> tuple[Path, ...]:
+    """The folders of a split, after making sure that they hold the samples that its list says."""
+    listed = read_split(paths.dataset / f"{split}.json")
+    check_split(paths.shards / split, listed)
+    return listed.folders(paths.shards / split)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 
 from cea.data.archive import TarWriter
-from cea.data.shards import FORMAT, INDEX, PARTS
+from cea.data.shards import INDEX, PARTS, write_index
 from cea.io.images import encode_png, pixel_sha256
-from cea.io.tables import write_table
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
@@ -21,9 +20,7 @@ def write_toy_shards(folder: Path, *, samples: int = 4, size: int = 48, seed: in
     folder.mkdir(parents=True)
     with TarWriter(folder / "000000.tar") as tar:
         rows = [_write(tar, folder.name, number, size, seed) for number in range(samples)]
-    write_table(folder / "index.parquet", pl.DataFrame(rows, schema=INDEX))
-    tars = {"000000.tar": {"samples": samples, "bytes": (folder / "000000.tar").stat().st_size}}
-    (folder / "index.json").write_text(json.dumps({"format": FORMAT, "samples": samples, "tars": tars}))
+    write_index(folder, pl.DataFrame(rows, schema=INDEX))
     return folder
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import tarfile
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from cea.errors import DataError
+from cea.errors import DataError, brief
 
 _LONGEST_NAME = 100
 """Bytes a USTAR header has for a name; longer ones would need PAX headers."""
@@ -50,3 +51,53 @@ class TarWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tar.close()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar: its name, and where its bytes lie."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def read_members(path: Path) -> list[Member]:
+    """The members of a tar, from its headers; nothing is extracted.
+
+    Raises:
+        DataError: not a tar, cut short, or with a member that is no plain file in the archive's own folder: a link, a
+            device, a folder, an absolute name, one with ``..``, or one name twice.
+    """
+    found: dict[str, Member] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                _check_member(path, info, found)
+                found[info.name] = Member(info.name, info.offset_data, info.size)
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: {brief(error)}", expected="a complete, uncompressed tar", remedy="make the shards again"
+        ) from None
+    if found and max(one.offset + one.size for one in found.values()) > path.stat().st_size:
+        raise DataError(f"{path}: cut short", expected="a complete tar", remedy="make the shards again")
+    return list(found.values())
+
+
+def _check_member(path: Path, info: tarfile.TarInfo, known: dict[str, Member]) -> None:
+    name = PurePosixPath(info.name)
+    if not info.isreg():
+        what = "a link" if info.issym() or info.islnk() else "no plain file"
+    elif name.is_absolute() or ".." in name.parts or "\\" in info.name or "\0" in info.name:
+        what = "a name that leads out of the archive"
+    elif info.name in known:
+        what = "a name for the second time"
+    else:
+        return
+    raise DataError(
+        f"{path}: member {info.name[:200]!r} is {what}",
+        expected="plain files, each with a name of its own inside the archive",
+        remedy="use a tar from a source that you trust",
+    )

@@ -35,6 +35,8 @@ SCHEMA: dict[str, Any] = {
 table's folder, ``kind`` is photograph or leaves, ``phash`` the perceptual hash (16 hex digits), ``group`` the first id
 among the near-duplicates of an image (its own where it has none)."""
 
+_INSIDE = r"^(images|depth)/[^/\\]+\.png$"
+
 
 @dataclass(frozen=True)
 class CleanImage:
@@ -55,7 +57,15 @@ def read_clean(folder: Path) -> pl.DataFrame:
     Raises:
         DataError: no table there, or not one of clean images.
     """
-    return read_table(folder / TABLE, SCHEMA, remedy="run the ingest stage")
+    table = read_table(folder / TABLE, SCHEMA, remedy="run the ingest stage")
+    outside = table.filter(~pl.all_horizontal(pl.col(name).str.contains(_INSIDE) for name in ("file", "depth_file")))
+    if len(outside):  # null, which says that there is no depth file, passes
+        raise DataError(
+            f"{folder / TABLE}: names the file {outside['file'][0]!r} or {outside['depth_file'][0]!r}",
+            expected="files of the folders images and depth beside it",
+            remedy="run the ingest stage",
+        )
+    return table
 
 
 def load_clean(folder: Path, file: str, depth_file: str | None, sha256: str) -> CleanImage:

@@ -68,6 +68,26 @@ def _list(folder: Path, seen: bool, labels: bool) -> RecipeShards:
     )
 
 
+def check_split(parent: Path, split: SplitList) -> None:
+    """Refuse shards below ``parent`` that are not those of the list; labels are compared where it has their digests.
+
+    Raises:
+        DataError: a folder that is missing, damaged, or holds other samples than listed.
+    """
+    for name, listed in split.recipes.items():
+        found = _list(parent / name, listed.seen, listed.labels is not None)
+        if found != listed:
+            parts = [what for part, what in _CALLED.items() if getattr(found, part) != getattr(listed, part)]
+            raise DataError(
+                f"{parent / name}: {' and '.join(parts)} are not those of the data set",
+                expected="the shards that stage dataset listed",
+                remedy="remove that folder and run dvc repro",
+            )
+
+
+_CALLED = {"samples": "the samples", "sha256": "the pixels", "labels": "the severity maps or records"}
+
+
 def pixel_digest(index: pl.DataFrame) -> str:
     """64 hex digits of the samples of a shard folder, their pixels and their order; nothing of their labels.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,13 +18,12 @@ from cea.data import png
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
 from cea.data.records import to_record
-from cea.data.shards import FORMAT, INDEX, PARTS, Part
+from cea.data.shards import INDEX, PARTS, Part, write_index
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
-from cea.io.images import pixel_sha256, write_bytes
-from cea.io.tables import write_table
+from cea.io.images import pixel_sha256
 from cea.levels import to_codes
 
 
@@ -84,8 +81,7 @@ def write_shards(
         pool = Parallel(n_jobs=min(workers, -(-len(records) // step)), return_as="generator", batch_size=1)
         packed = chain.from_iterable(pool(delayed(_render_job)(job) for job in jobs))
         index = pl.DataFrame(list(_write_tars(partial, packed, config.samples_per_tar)), schema=INDEX)
-        write_table(partial / "index.parquet", index)
-        write_bytes(partial / "index.json", _summary(partial, index))
+        write_index(partial, index)
     return index
 
 
@@ -93,8 +89,7 @@ def write_empty(folder: Path) -> None:
     """A folder of shards without samples, index and all: what a recipe that is only tested on leaves to training."""
     with atomic_folder(folder) as partial:
         index = pl.DataFrame(schema=INDEX)
-        write_table(partial / "index.parquet", index)
-        write_bytes(partial / "index.json", _summary(partial, index))
+        write_index(partial, index)
 
 
 def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFrame:
@@ -160,19 +155,3 @@ def _encode(record: Record, rendered: Rendered) -> Iterable[bytes]:
     # A recipe whose nodes all sat out has no bands, but a PNG needs a row: one band of zeros stands in.
     yield png.encode(bands.reshape(-1, bands.shape[-1]) if len(bands) else np.zeros(bands.shape[1:], np.uint8))
     yield record.model_dump_json().encode()
-
-
-def _summary(folder: Path, index: pl.DataFrame) -> bytes:
-    tars = {
-        name: {"samples": count, "bytes": (folder / name).stat().st_size}
-        for name, count in index.group_by("tar", maintain_order=True).len().iter_rows()
-    }
-    pixels = "".join(index["clean_sha256"].to_list() + index["degraded_sha256"].to_list())
-    summary = {
-        "format": FORMAT,
-        "samples": len(index),
-        "bytes": sum(facts["bytes"] for facts in tars.values()),
-        "pixels_sha256": hashlib.sha256(pixels.encode()).hexdigest(),
-        "tars": tars,
-    }
-    return (json.dumps(summary, indent=1) + "\n").encode()

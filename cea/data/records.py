@@ -6,16 +6,18 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cea.config import Config
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
-from cea.errors import DataError
+from cea.errors import DataError, RecordError, brief
+from cea.io.tables import read_table
 from cea.rng import SampleKey
 from cea.types import SPLITS, ImageU8, Split
 
@@ -37,6 +39,9 @@ COLUMNS: dict[str, Any] = {
     "n_components": pl.Int32,
 }
 """Columns of ``data/records/<recipe>.parquet``: the fields of a Record, and the labels of its nodes."""
+
+_REMEDY = "draw the records again (dvc repro)"
+_LONGEST_NAME = 200
 
 _AS_JSON = ("scene", "nodes")
 """Nested fields, which the table holds as JSON text."""
@@ -110,11 +115,32 @@ def draw_table(
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
+def read_records(path: Path) -> pl.DataFrame:
+    """The table of records that ``synthesize`` wrote.
+
+    Raises:
+        DataError: missing, damaged, or another table.
+    """
+    return read_table(path, COLUMNS, remedy=_REMEDY)
+
+
 def to_record(row: Mapping[str, Any]) -> Record:
-    """The record in a row of the table, or in a record's own JSON."""
-    fields = {name: row[name] for name in Record.model_fields}
-    nested = {name: json.loads(fields[name]) for name in _AS_JSON if isinstance(fields[name], str)}
-    return Record.model_validate_json(json.dumps(fields | nested))
+    """The record in a row of the table, or in a record's own JSON.
+
+    Raises:
+        RecordError: a field is missing, damaged, or no record has such a value.
+    """
+    try:
+        fields = {name: row[name] for name in Record.model_fields}
+        nested = {name: json.loads(fields[name]) for name in _AS_JSON if isinstance(fields[name], str)}
+        return Record.model_validate_json(json.dumps(fields | nested))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        what = f"{type(error).__name__}: {brief(error)}"
+    name = str(row.get("sample_id"))[:_LONGEST_NAME]
+    raise RecordError(f"record {name!r}: {what}", expected="a record as synthesize draws it", remedy=_REMEDY)
 
 
 def is_nonuniform(key: SampleKey, share: float) -> bool:

@@ -138,12 +138,17 @@ def _foreign(label: str) -> Iterator[None]:
         raise ImageError(f"{label}: {reason}", expected=_EXPECTED, remedy="replace or remove the file") from error
 
 
-def _check_size(width: int, height: int) -> None:
+def largest_pixels() -> int:
+    """The most pixels that a picture may have to be read."""
     text = os.environ.get(LIMIT, "")
-    most = int(text) if text.isdecimal() else _LARGEST_MEGAPIXELS
-    if width * height > most * 10**6:
+    return (int(text) if text.isdecimal() else _LARGEST_MEGAPIXELS) * 10**6
+
+
+def _check_size(width: int, height: int) -> None:
+    most = largest_pixels()
+    if width * height > most:
         raise _RefusedError(
-            f"{width}x{height} pixels by its header, and at most {most} megapixels are read",
+            f"{width}x{height} pixels by its header, and at most {most // 10**6} megapixels are read",
             f"set {LIMIT}={-(-width * height // 10**6)} if they are real",
         )
 

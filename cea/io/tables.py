@@ -8,13 +8,17 @@ from typing import Any
 
 import polars as pl
 
-from cea.errors import DataError, foreign
+from cea.errors import DataError, brief, foreign
 from cea.io.images import atomic_path
+
+_MOST_ROWS = 100_000_000
+"""Above this the footer is taken for damaged or hostile: a repeated value costs a file nothing, and us its memory."""
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
     """Write ``table`` as Parquet, whole or not at all; the same rows give the same bytes."""
-    with atomic_path(path) as temporary:
+    full = foreign(path, expected="a disk with room", remedy="free some space and run again")
+    with atomic_path(path) as temporary, full:
         # One row group, so that the layout does not depend on the number of threads.
         table.rechunk().write_parquet(temporary, compression="zstd", row_group_size=max(len(table), 1))
 
@@ -28,7 +32,7 @@ def read_table(path: Path, schema: Mapping[str, Any], *, remedy: str) -> pl.Data
     if not path.exists():
         raise DataError(f"{path}: no such file", expected="a Parquet table", remedy=remedy)
     with foreign(path, expected="a complete Parquet table", remedy=remedy):
-        table = pl.read_parquet(path)
+        table = _read(path)
     wrong = [name for name, kind in schema.items() if table.schema.get(name) != kind]
     if wrong:
         raise DataError(
@@ -37,3 +41,13 @@ def read_table(path: Path, schema: Mapping[str, Any], *, remedy: str) -> pl.Data
             remedy=remedy,
         )
     return table
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+        if rows > _MOST_ROWS:
+            raise ValueError(f"{rows} rows by its footer, and at most {_MOST_ROWS} are read")
+        return pl.read_parquet(path, glob=False)
+    except pl.exceptions.PanicException as error:  # no Exception: what Rust gives up on
+        raise ValueError(brief(error)) from None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -19,6 +20,8 @@ from cea.models.config import ModelConfig
 from cea.models.network import Restorer, build
 
 FORMAT = "cea-weights-2"
+_LONGEST_HEADER = 1 << 24
+"""Bytes; the largest network here needs a hundredth of it."""
 _REMEDY = "train again, or pass a .safetensors file that `train` wrote"
 
 
@@ -62,7 +65,8 @@ def load_weights(path: Path, *, trust_code: bool = False) -> tuple[Restorer, dic
         if not trust_code:
             _check_code(path, values)
         config = parse(ModelConfig, values, "model")
-        metadata = json.loads(header["metadata"])
+        metadata = dict(json.loads(header["metadata"]))
+        _check_tensors(config, tensors)
         model = build(config)
         model.load_state_dict(tensors)
     except DataError:
@@ -75,6 +79,26 @@ def load_weights(path: Path, *, trust_code: bool = False) -> tuple[Restorer, dic
             remedy=_REMEDY,
         ) from error
     return model.eval(), metadata
+
+
+def _check_tensors(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of another network, and numbers that are none, before memory is taken for the network.
+
+    Raises:
+        ValueError: naming the first tensor.
+    """
+    with torch.device("meta"):  # shapes without memory
+        wanted = Restorer(config).state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        found, due = tensors.get(name), wanted.get(name)
+        if found is None or due is None or (found.shape, found.dtype) != (due.shape, due.dtype):
+            raise ValueError(f"{name}: {_kind(found)}, and {_kind(due)} by the configuration")
+        if found.is_floating_point() and not torch.isfinite(found).all():
+            raise ValueError(f"{name}: NaN or infinite")
+
+
+def _kind(tensor: Tensor | None) -> str:
+    return "absent" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
 
 
 def _check_code(path: Path, config: Mapping[str, Any]) -> None:
@@ -95,8 +119,8 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     header = _read_header(path)
     try:
-        return json.loads(header["model"]), json.loads(header["metadata"])
-    except (KeyError, ValueError):
+        return dict(json.loads(header["model"])), dict(json.loads(header["metadata"]))
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise DataError(
             f"{path}: safetensors without a configuration of ours", expected=repr(FORMAT), remedy=_REMEDY
         ) from None
@@ -126,8 +150,22 @@ def _read_header(path: Path) -> dict[str, str]:
 def _opened(path: Path) -> Iterator[Any]:
     if not path.exists():
         raise DataError(f"{path}: no such file", expected="trained weights", remedy=_REMEDY)
-    with (
-        foreign(f"{path}: not a complete safetensors file", expected="trained weights", remedy=_REMEDY),
-        safe_open(path, framework="pt") as opened,
-    ):
-        yield opened
+    with foreign(f"{path}: not a complete safetensors file", expected="trained weights", remedy=_REMEDY):
+        _check_header(path)
+        with safe_open(path, framework="pt") as opened:
+            yield opened
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a header that is longer than the file, or than any network's, before it is read.
+
+    What it says of the tensors is checked by safetensors: places that overlap, leave holes or end outside.
+
+    Raises:
+        ValueError: its length.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        most = min(_LONGEST_HEADER, path.stat().st_size - 8)
+    if length > most:
+        raise ValueError(f"a header of {length} bytes, and at most {max(most, 0)} can be")

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cea.data.dataset import list_split, read_split, write_split
-from cea.data.shards import read_index
+from cea.data.dataset import check_split, list_split, read_split, write_split
+from cea.data.shards import read_index, write_index
+from cea.errors import DataError
 from tests.toy_shards import write_toy_shards
 
 
@@ -63,7 +64,7 @@ def test_labels_and_places_of_members_are_nothing_to_training(
 def test_changed_pixels_are_trained_anew(tmp_path: Path, column: str):
     folder = write_toy_shards(tmp_path / "haze")
     before = digests(tmp_path)
-    read_index(folder).with_columns(pl.col(column).str.reverse()).write_parquet(folder / "index.parquet")
+    write_index(folder, read_index(folder).with_columns(pl.col(column).str.reverse()))
     assert digests(tmp_path)[0] != before[0]
 
 
@@ -71,7 +72,7 @@ def test_the_order_of_samples_counts(tmp_path: Path):
     folder = write_toy_shards(tmp_path / "haze")
     before = digests(tmp_path)
     index = read_index(folder)
-    index[np.arange(len(index))[::-1].tolist()].write_parquet(folder / "index.parquet")
+    write_index(folder, index[np.arange(len(index))[::-1].tolist()])
     assert digests(tmp_path)[0] != before[0]
 
 
@@ -82,3 +83,20 @@ def test_a_list_is_read_as_it_was_written(tmp_path: Path):
         write_split(tmp_path / "list.json", split)
         assert read_split(tmp_path / "list.json") == split
         assert ("labels" in (tmp_path / "list.json").read_text()) == labels
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda folder: overwrite(folder, "record", 1), "the severity maps or records"),
+        (lambda folder: write_index(folder, read_index(folder).with_columns(clean_id=pl.lit("x"))), "the pixels"),
+        (lambda folder: write_index(folder, read_index(folder)[:2]), "the samples and the pixels"),
+    ],
+)
+def test_shards_that_are_not_those_of_the_list_are_refused(tmp_path: Path, damage, named: str):
+    folder = write_toy_shards(tmp_path / "haze")
+    split = list_split(tmp_path, {"haze": True}, labels=True)
+    check_split(tmp_path, split)
+    damage(folder)
+    with pytest.raises(DataError, match=f"haze: {named}.* are not those of the data set"):
+        check_split(tmp_path, split)

@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
 import time
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +21,17 @@ import polars as pl
 import pytest
 import webdataset
 
-from cea.data import packing
-from cea.data.archive import TarWriter
+from cea.data import packing, shards
+from cea.data.archive import TarWriter, read_members
 from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
-from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, verify
+from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, write_index
+from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render
 from cea.errors import DataError
-from cea.io.images import pixel_sha256
+from cea.io.images import encode_png, pixel_sha256
 
 CONFIG = ShardConfig(samples_per_tar=3)
 
@@ -324,3 +327,101 @@ def test_work_is_cut_finer_than_tars(made, train, clean_folder, tmp_path, monkey
     assert sizes == [2, 2, 2, 2]
     write_shards(tmp_path / "three", train, clean_folder, CONFIG, workers=2)
     assert _digests(tmp_path / "three") == _digests(made)
+
+
+def _as_index(copy, **columns) -> None:
+    """An index with other values, of which its summary knows nothing."""
+    pl.read_parquet(copy / "index.parquet").with_columns(**columns).write_parquet(copy / "index.parquet")
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"tar": pl.lit("../secret.tar")}, "places outside the tars"),
+        ({"clean_offset": pl.lit(1 << 40, pl.Int64)}, "places outside the tars"),
+        ({"record_size": pl.lit(-1, pl.Int64)}, "places outside the tars"),
+        ({"height": pl.lit(1_000_000, pl.Int32), "width": pl.lit(1_000_000, pl.Int32)}, "sizes that no picture has"),
+        ({"n_components": pl.lit(10_000, pl.Int32)}, "sizes that no picture has"),
+        ({"clean_sha256": pl.lit(None, pl.String)}, "sizes that no picture has"),
+        ({"sample_id": pl.lit("one")}, "one sample twice"),
+        ({"tar": pl.lit("000000.tar")}, "places outside|other tars"),
+        ({"degraded_sha256": pl.lit("0" * 64)}, "other pixels than the summary"),
+    ],
+)
+def test_an_index_of_other_shards_is_refused(copy, columns, says):
+    _as_index(copy, **columns)
+    with pytest.raises(DataError, match=rf"index\.parquet: .*({says})"):
+        read_index(copy)
+
+
+@pytest.mark.parametrize("name", ["../other.tar", "/etc/passwd.tar", "a\\b.tar", "..tar", "x"])
+def test_a_summary_names_files_beside_it_only(copy, name):
+    summary = json.loads((copy / "index.json").read_text())
+    summary["tars"][name] = summary["tars"].pop("000000.tar")
+    (copy / "index.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match=r"index\.json: not a summary of shards"):
+        read_index(copy)
+
+
+def _patch(copy, row, part: str, data: bytes) -> None:
+    assert len(data) <= row[f"{part}_size"]
+    with (copy / row["tar"]).open("r+b") as file:
+        file.seek(row[f"{part}_offset"])
+        file.write(data + bytes(row[f"{part}_size"] - len(data)))
+
+
+def test_other_pixels_in_a_sound_png_are_noticed(copy):
+    """A picture whose checksums fit: only the digest in the index can tell."""
+    row = read_index(copy).row(0, named=True)
+    _patch(copy, row, "degraded", encode_png(np.zeros((row["height"], row["width"], 3), np.uint8)))
+    with pytest.raises(DataError, match=r"the degraded of sample .* is damaged"):
+        read_pair(copy, row)
+
+
+def test_a_picture_of_another_size_is_refused_before_it_is_decoded(copy, monkeypatch):
+    """221 bytes can ask a decoder for gigabytes."""
+    row = read_index(copy).row(0, named=True)
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    )
+    _patch(copy, row, "clean", bomb)
+    monkeypatch.setattr(shards, "decode_png", lambda data: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"the clean of sample .* is damaged"):
+        read_pair(copy, row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "says"),
+    [
+        (tarfile.SYMTYPE, "link.clean.png", "a link"),
+        (tarfile.LNKTYPE, "link.clean.png", "a link"),
+        (tarfile.CHRTYPE, "device.clean.png", "no plain file"),
+        (tarfile.FIFOTYPE, "pipe.clean.png", "no plain file"),
+        (tarfile.DIRTYPE, "folder", "no plain file"),
+        (tarfile.REGTYPE, "../up.clean.png", "leads out of the archive"),
+        (tarfile.REGTYPE, "/etc/passwd", "leads out of the archive"),
+        (tarfile.REGTYPE, "twice.png", "for the second time"),
+    ],
+)
+def test_members_that_are_no_plain_files_are_refused(tmp_path, kind, name, says):
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("twice.png"))
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, "twice.png"
+        tar.addfile(info)
+    with pytest.raises(DataError, match=rf"member '.*' is .*{says}"):
+        read_members(tmp_path / "x.tar")
+
+
+def test_a_member_that_no_index_knows_is_found(copy):
+    with tarfile.open(copy / "000002.tar", "a") as tar:
+        tar.addfile(tarfile.TarInfo("more.clean.png"))
+    index = pl.read_parquet(copy / "index.parquet")
+    write_index(copy, index)
+    with pytest.raises(DataError, match=r"000002\.tar: other members"):
+        verify(copy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import polars as pl
 import pytest
 
 from cea.data.archive import TarWriter
-from cea.data.shards import FORMAT, INDEX, PARTS
+from cea.data.shards import INDEX, PARTS, write_index
 from cea.errors import DataError
 from cea.evaluation.cases import clean_cases, shard_cases
 from cea.io.images import encode_png, pixel_sha256
-from cea.io.tables import write_table
 
 
 @pytest.fixture
@@ -35,14 +33,15 @@ def shard(tmp_path: Path) -> Path:
                 {
                     **{"sample_id": f"s{number}", "tar": "000000.tar", "recipe": "haze_rain", "clean_id": "a"},
                     **{"uniform": number == 0, "components": ["haze", "rain"], "n_components": 2, "height": 12},
-                    **{"width": 16, "clean_sha256": pixel_sha256(clean), "degraded_sha256": "", **ranges},
+                    **{
+                        "width": 16,
+                        "clean_sha256": pixel_sha256(clean),
+                        "degraded_sha256": pixel_sha256(clean + 5),
+                        **ranges,
+                    },
                 }
             )
-    write_table(folder / "index.parquet", pl.DataFrame(rows, schema=INDEX))
-    size = (folder / "000000.tar").stat().st_size
-    (folder / "index.json").write_text(
-        json.dumps({"format": FORMAT, "tars": {"000000.tar": {"samples": 2, "bytes": size}}})
-    )
+    write_index(folder, pl.DataFrame(rows, schema=INDEX))
     return folder
 
 

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cea.errors import DataError
-from cea.models.checkpoint import FORMAT, load_weights, save_weights
+from cea.models import checkpoint
+from cea.models.checkpoint import FORMAT, load_weights, read_metadata, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build
 
@@ -86,3 +87,79 @@ def test_failed_write_leaves_the_old_file(written: Path, monkeypatch: pytest.Mon
         save_weights(written, build(CONFIG), CONFIG, {})
     assert written.read_bytes() == before
     assert [path.name for path in written.parent.iterdir()] == [written.name]
+
+
+def with_header(written: Path, change) -> None:
+    """The file with another header, its length stated rightly."""
+    data = written.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    written.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+def set_places(*places: list[int]):
+    def change(header: dict) -> None:
+        names = [name for name in header if name != "__metadata__"]
+        for name, place in zip(names, places, strict=False):
+            header[name]["data_offsets"] = place
+
+    return change
+
+
+@pytest.mark.parametrize("length", [0, 1 << 25, 1 << 40, (1 << 64) - 1])
+def test_an_absurd_length_of_the_header_is_refused(written: Path, length: int) -> None:
+    written.write_bytes(length.to_bytes(8, "little") + written.read_bytes()[8:])
+    with pytest.raises(DataError, match="not a complete safetensors file"):
+        load_weights(written)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_places([0, 0]),
+        set_places([0, 32], [0, 32]),
+        set_places([1 << 40, (1 << 40) + 4]),
+        lambda header: next(iter(header.values())).update(shape=[1 << 40]),
+        lambda header: header.update(model="no tensor"),
+    ],
+)
+def test_tensors_whose_places_lie_are_refused(written: Path, change) -> None:
+    with_header(written, change)
+    with pytest.raises(DataError, match=r"w\.safetensors"):
+        load_weights(written)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(written: Path, value: float) -> None:
+    tensors = load_file(written)
+    tensors["backbone.head.weight"][0, 0, 0, 0] = value
+    save_file(tensors, written, metadata=header_of())
+    with pytest.raises(DataError, match=r"backbone\.head\.weight: NaN or infinite"):
+        load_weights(written)
+
+
+def test_other_shapes_and_types_are_refused(written: Path) -> None:
+    for changed in (torch.zeros(3), torch.zeros_like(load_file(written)["backbone.head.weight"]).double()):
+        save_file(load_file(written) | {"backbone.head.weight": changed}, written, metadata=header_of())
+        with pytest.raises(DataError, match=r"backbone\.head\.weight: torch\.float\d+ of shape"):
+            load_weights(written)
+
+
+def test_a_configuration_of_gigabytes_takes_none(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes are compared before anything is allocated."""
+    huge = CONFIG.model_copy(update={"width": 512, "encoder_blocks": (64,) * 5, "decoder_blocks": (64,) * 5})
+    save_file(load_file(written), written, metadata=header_of(model=huge.model_dump_json()))
+    monkeypatch.setattr(checkpoint, "build", lambda config: pytest.fail("built"))
+    with pytest.raises(DataError, match="by the configuration"):
+        load_weights(written)
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "null", "[" * 100_000])
+def test_metadata_that_are_no_mapping_are_refused(written: Path, text: str) -> None:
+    for key in ("model", "metadata"):
+        save_file(load_file(written), written, metadata=header_of(**{key: text}))
+        for read in (load_weights, read_metadata):
+            with pytest.raises(DataError, match=r"w\.safetensors"):
+                read(written)
