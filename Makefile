@@ -14,10 +14,12 @@ help:  ## list these commands
 
 repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
 	@python -m pipeline.check
+	@python -m pipeline.guard
 	dvc repro
 
 compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
 	@python -m pipeline.check
+	@python -m pipeline.guard
 	@python -m pipeline.comparison.compare $(ARGS)
 
 test: lint  ## set up if needed, then lint and all tests

@@ -14,6 +14,7 @@ from pathlib import Path
 import cea
 from cea.errors import InputError, one_line, status_of
 from cea.lineage import times
+from pipeline.guard import keep_lock
 
 
 def workers() -> int:
@@ -68,6 +69,7 @@ def run(
             raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
         if check:
             check_params()
+        keep_lock(Path.cwd())
         main(arguments)
         times.keep()
     except Exception as error:

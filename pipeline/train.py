@@ -19,6 +19,7 @@ from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit
 from cea.training.lock import exclusive
 from cea.training.results import speed, write_results
+from cea.training.state import forget
 from pipeline import stage
 
 
@@ -34,6 +35,7 @@ def main(paths: Namespace) -> None:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
+        forget(paths.state)
 
 
 def checked_folders(paths: Namespace, split: str) -> tuple[Path, ...]:

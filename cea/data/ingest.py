@@ -152,10 +152,10 @@ def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
     sha256, small = pixel_sha256(rgb), thumbnail(rgb)
     name = f"{_stem(item.name)}-{sha256[:10]}"
     files = {"file": f"images/{name}.png", "depth_file": None}
-    write_bytes(folder / f"images/{name}.png", png.encode(rgb))
+    write_bytes(folder / f"images/{name}.png", png.encode(rgb), durable=False)
     if loaded.inverse_depth is not None:
         files["depth_file"] = f"depth/{name}.png"
-        write_image(folder / f"depth/{name}.png", loaded.inverse_depth)
+        write_image(folder / f"depth/{name}.png", loaded.inverse_depth, durable=False)
     row = {
         "id": name,
         "sha256": sha256,

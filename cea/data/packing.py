@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,14 @@ class ShardConfig(Config):
 _TILES_PER_JOB = 4
 """Tiles that a worker renders at a time: 50 ms of work for 1 ms of sending. Whole images go singly."""
 
+_AHEAD = 16
+"""Jobs of each worker that may wait to be written."""
+
+_INDEX_ROWS = 4096
+"""Rows of the index that are kept as Python objects, at 1.7 kB each."""
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class _RenderJob:
@@ -61,7 +69,8 @@ def write_shards(
 
     The bytes depend neither on ``workers`` nor on earlier runs. Workers render and encode, a few samples per job of
     ``joblib.Parallel`` (so another joblib backend, dask or ray, can take over); this process only writes. Memory is
-    that of the samples on their way, however many there are in all.
+    that of the samples on their way, however many there are in all and however slow the disk is: a worker gets no
+    more than `_AHEAD` jobs before their samples are written.
 
     Args:
         folder: e.g. ``data/shards/train/haze``.
@@ -78,9 +87,9 @@ def write_shards(
     with atomic_folder(folder) as partial:
         step = 1 if records["crop"].is_null().any() else _TILES_PER_JOB
         jobs = (_RenderJob(clean_folder, tuple(rows.iter_rows(named=True))) for rows in records.iter_slices(step))
-        pool = Parallel(n_jobs=min(workers, -(-len(records) // step)), return_as="generator", batch_size=1)
-        packed = chain.from_iterable(pool(delayed(_render_job)(job) for job in jobs))
-        index = pl.DataFrame(list(_write_tars(partial, packed, config.samples_per_tar)), schema=INDEX)
+        packed = _rendered(jobs, min(workers, -(-len(records) // step)))
+        rows = _write_tars(partial, packed, config.samples_per_tar)
+        index = pl.concat(pl.DataFrame(some, schema=INDEX) for some in _in_parts(rows, _INDEX_ROWS))
         write_index(partial, index)
     return index
 
@@ -110,6 +119,18 @@ def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFra
             remedy="run synthesize again",
         )
     return chosen
+
+
+def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[_Packed]:
+    """The samples of all jobs in order. joblib renders on while its results wait, so it gets some jobs at a time."""
+    with Parallel(n_jobs=workers, return_as="generator", batch_size=1) as pool:
+        for some in _in_parts(jobs, _AHEAD * workers):
+            yield from chain.from_iterable(pool(delayed(_render_job)(job) for job in some))
+
+
+def _in_parts(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while some := list(islice(items, size)):
+        yield some
 
 
 def _write_tars(folder: Path, packed: Iterator[_Packed], samples_per_tar: int) -> Iterator[dict[str, Any]]:

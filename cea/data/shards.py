@@ -180,7 +180,7 @@ def _check_summary(summary: Any) -> None:
 
 def _size(folder: Path, name: str, facts: Mapping[str, Any]) -> int:
     size = (folder / name).stat().st_size if (folder / name).is_file() else None
-    if size != facts["bytes"]:
+    if size is None or size != facts["bytes"]:
         raise DataError(
             f"{folder / name}: {'missing' if size is None else f'{size} bytes'}",
             expected=f"{facts['bytes']} bytes",
@@ -206,19 +206,18 @@ def _check_index(folder: Path, index: pl.DataFrame, summary: Mapping[str, Any], 
         pixels.le(largest_pixels()),
         *(pl.col(name).is_not_null() for name in INDEX),
     )
-    faults = {
-        "places outside the tars, or sizes that no picture has": lambda: not index.select(sane.all()).item(),
-        "one sample twice": lambda: index["sample_id"].n_unique() != len(index),
-        "other tars than the summary": lambda: (
-            samples != {name: facts["samples"] for name, facts in summary["tars"].items() if facts["samples"]}
-        ),
-        "other pixels than the summary": lambda: pixels_digest(index) != summary["pixels_sha256"],
-    }
-    for fault, found in faults.items():
-        if found():
-            raise DataError(
-                f"{folder / 'index.parquet'}: {fault}", expected="the index that index.json sums up", remedy=REMEDY
-            )
+    listed = {name: facts["samples"] for name, facts in summary["tars"].items() if facts["samples"]}
+    if not index.select(sane.all()).item():
+        fault = "places outside the tars, or sizes that no picture has"
+    elif index["sample_id"].n_unique() != len(index):
+        fault = "one sample twice"
+    elif samples != listed:
+        fault = "other tars than the summary"
+    elif pixels_digest(index) != summary["pixels_sha256"]:
+        fault = "other pixels than the summary"
+    else:
+        return
+    raise DataError(f"{folder / 'index.parquet'}: {fault}", expected="the index that index.json sums up", remedy=REMEDY)
 
 
 def _read_image(folder: Path, row: Mapping[str, Any], part: Part) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -12,6 +13,17 @@ from pathlib import Path
 from cea.errors import DataError
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def _flush(folder: Path) -> None:
+    """Wait until everything in the folder is on the disk: one call for its file system, not one per file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        flush = getattr(ctypes.CDLL(None), "syncfs", None)  # Linux
+        if flush is None or flush(handle):
+            os.sync()
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -28,6 +40,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
+        _flush(partial)
         # A folder that holds files cannot be renamed onto, so the old one has to go first.
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)

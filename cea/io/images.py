@@ -93,8 +93,13 @@ def decode_png(data: bytes) -> Image:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` that is renamed to it when the block ends well, and removed when not.
+
+    Args:
+        path: where the file is to be.
+        durable: whether its bytes are on the disk before it gets its name, so that a power cut leaves the old file or
+            the new one; false for files of a folder that is written as a whole (`cea.io.folders.atomic_folder`).
 
     Raises:
         DataError: no room, no permission, something in the way.
@@ -109,17 +114,28 @@ def atomic_path(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o644)
+            if durable:
+                sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all."""
-    with atomic_path(path) as temporary:
+def sync(path: Path) -> None:
+    """Wait until the bytes of a file are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write ``data`` to ``path``, whole or not at all; ``durable`` as in `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data)
 
 
-def write_image(path: Path, image: Image) -> None:
+def write_image(path: Path, image: Image, *, durable: bool = True) -> None:
     """Write a uint8 or uint16 RGB or grey image losslessly as PNG, whole or not at all."""
-    write_bytes(path, encode_png(image))
+    write_bytes(path, encode_png(image), durable=durable)

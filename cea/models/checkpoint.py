@@ -34,13 +34,18 @@ def save_weights(path: Path, model: Restorer, config: ModelConfig, metadata: Map
         config: what ``model`` was built from.
         metadata: anything JSON can hold: step, gain, commit ...
     """
+    write_bytes(path, weights_as_bytes(model, config, metadata))
+
+
+def weights_as_bytes(model: Restorer, config: ModelConfig, metadata: Mapping[str, Any]) -> bytes:
+    """The file that `save_weights` writes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {
         "format": FORMAT,
         "model": config.model_dump_json(),
         "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
-    write_bytes(path, _canonical(save(tensors, metadata=header)))
+    return _canonical(save(tensors, metadata=header))
 
 
 def load_weights(path: Path, *, trust_code: bool = False) -> tuple[Restorer, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cea.errors import DataError
+from cea.errors import DataError, brief, foreign
+from cea.evaluation.columns import IMAGES
 from cea.evaluation.pictures import Picture, read_pictures
 from cea.evaluation.schema import checked
 from cea.io.images import read_rgb
+from cea.io.tables import read_table
 from cea.report.charts import Curve
 from cea.types import ImageU8
+
+_AGAIN = "run evaluate again"
+_LARGEST_STACKS = 1 << 28
+_NEEDED = {name: IMAGES[name] for name in ("sample_id", "recipe", "gain_psnr")}
+"""Columns of the per-image table that the page shows; other versions of the program had fewer or more."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def read_content(files: ReportFiles) -> Content:
     """
     return Content(
         summary=checked(_read_json(files.summary), str(files.summary)),
-        images=pl.read_parquet(files.images) if files.images and files.images.is_file() else None,
+        images=read_table(files.images, _NEEDED, remedy=_AGAIN) if files.images and files.images.is_file() else None,
         strips=read_strips(files.pictures) if files.pictures else [],
         curves=_read_curves(files.history) if files.history and files.history.is_file() else {},
         training=_read_json(files.training) if files.training and files.training.is_file() else {},
@@ -105,13 +113,22 @@ def _read_strip(folder: Path, picture: Picture) -> Strip:
         severity = list(np.split(read_rgb(folder / "severity.png")[..., 0], len(picture.components)))
     affinity: dict[str, NDArray[Any]] = {}
     if picture.affinity:
-        with np.load(folder / "affinity.npz") as stacks:
-            affinity = dict(stacks)
+        affinity = _read_stacks(folder / "affinity.npz")
     return Strip(picture, severity=severity, affinity=affinity, **images)
 
 
+def _read_stacks(path: Path) -> dict[str, NDArray[Any]]:
+    with foreign(path, expected="affinity maps that evaluate wrote", remedy=_AGAIN):
+        with zipfile.ZipFile(path) as packed:  # what it unpacks to, before it is unpacked
+            size = sum(member.file_size for member in packed.infolist())
+        if size > _LARGEST_STACKS:
+            raise ValueError(f"{size} bytes when unpacked, and at most {_LARGEST_STACKS} are read")
+        with np.load(path, allow_pickle=False) as stacks:
+            return dict(stacks)
+
+
 def _read_curves(path: Path) -> dict[str, Curve]:
-    table = pl.read_parquet(path, columns=["curve", "step", "value"])
+    table = read_table(path, {"curve": pl.String, "step": pl.Int64, "value": pl.Float64}, remedy="train again")
     parts = table.partition_by("curve", as_dict=True, maintain_order=True)
     return {str(key[0]): list(curve.select("step", "value").iter_rows()) for key, curve in parts.items()}
 
@@ -121,8 +138,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", expected="what evaluate writes", remedy="run evaluate first") from None
-    except ValueError as error:
-        raise DataError(f"{path}: {error}", expected="JSON", remedy="run evaluate again") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: {brief(error)}", expected="JSON", remedy="run evaluate again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object", expected="what evaluate writes", remedy="run evaluate again")
     return value

@@ -14,12 +14,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from cea.errors import ConfigError
-from cea.io.images import atomic_path
-from cea.models.checkpoint import save_weights
+from cea.models.checkpoint import weights_as_bytes
 from cea.models.diagnostics import adapter_statistics
 from cea.training.data import TimedLoader
 from cea.training.module import RestorationModule
 from cea.training.schedule import time_share
+from cea.training.state import keep
 
 Report = Callable[[int, Mapping[str, float]], None]
 """Called with the number of steps done and the values at that step."""
@@ -59,6 +59,11 @@ class Curves(Callback):
             self.history.setdefault(name, []).append((step, value))
         if self.report is not None:
             self.report(step, values)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that had used up its hours before it was stopped has nothing left to train."""
+        assert isinstance(pl_module, RestorationModule)
+        trainer.should_stop |= time_share(pl_module.config, self.seconds) >= 1
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock (validation and start-up are not training time)."""
@@ -115,19 +120,23 @@ def _waited(trainer: Trainer) -> float:
 
 
 class BestWeights(Callback):
-    """Keeps the averaged weights with the highest mean gain over the validation images.
+    """Keeps the averaged weights with the highest mean gain over the validation images, and those of the end.
 
     Must stand before the averaging callback: that one swaps the averaged weights in when validation starts and out in
     the same hook that this one writes them in.
 
+    They are part of the checkpoint, and no file until the training ends: a digest of the one covers all.
+
     Args:
-        folder: where ``best.safetensors`` and ``last.safetensors`` go.
         curves: where each validation's gains and adapter statistics are added.
         metadata: further facts to write beside the weights.
+
+    Attributes:
+        files: ``best.safetensors`` and ``last.safetensors``, as bytes.
     """
 
-    def __init__(self, folder: Path, curves: Curves, metadata: Mapping[str, Any] | None = None) -> None:
-        self.folder = folder
+    def __init__(self, curves: Curves, metadata: Mapping[str, Any] | None = None) -> None:
+        self.files: dict[str, bytes] = {}
         self.metadata = dict(metadata or {})
         self.curves = curves
         self.gain = -math.inf
@@ -142,10 +151,10 @@ class BestWeights(Callback):
         self.adapters = adapter_statistics(pl_module.network, self._images(trainer))
         self.curves.add(trainer.global_step, _validation_values(mean, gains, self.adapters))
         metadata = {"step": trainer.global_step, "val_gain_psnr": mean, **self.metadata}
-        save_weights(self.folder / "last.safetensors", pl_module.network, pl_module.network.config, metadata)
+        self.files["last.safetensors"] = weights_as_bytes(pl_module.network, pl_module.network.config, metadata)
         if mean > self.gain:
             self.gain, self.step = mean, trainer.global_step
-            save_weights(self.folder / "best.safetensors", pl_module.network, pl_module.network.config, metadata)
+            self.files["best.safetensors"] = self.files["last.safetensors"]
 
     def _images(self, trainer: Trainer) -> list[Any]:
         """One degraded validation image per recipe."""
@@ -155,11 +164,13 @@ class BestWeights(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, for the checkpoint."""
-        return {"gain": self.gain, "step": self.step, "adapters": self.adapters}
+        files = {name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in self.files.items()}
+        return {"gain": self.gain, "step": self.step, "adapters": self.adapters, "files": files}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best of a checkpoint."""
         self.gain, self.step, self.adapters = state_dict["gain"], state_dict["step"], state_dict["adapters"]
+        self.files = {name: data.numpy().tobytes() for name, data in state_dict["files"].items()}
 
 
 def _validation_values(
@@ -174,10 +185,9 @@ def _validation_values(
 class ResumePoint(Callback):
     """Writes a checkpoint to go on from, after each validation, whole or not at all."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Replace the checkpoint."""
-        with atomic_path(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
+        """Add the checkpoint."""
+        keep(self.folder, trainer.global_step, trainer.save_checkpoint)

@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from cea.data.loaders import PatchDataset, PatchPair, PatchSequence, ShardPairs, StepSampler, as_tensor, centre_crop
+from cea.data.loaders import (
+    PatchDataset,
+    PatchPair,
+    PatchSequence,
+    PatchSpec,
+    ShardPairs,
+    StepSampler,
+    as_tensor,
+    centre_crop,
+)
+from cea.errors import InputError
 from cea.training.config import TrainConfig
 
 _MB = 1 << 20
@@ -42,14 +53,34 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
         return self._kept[number]
 
 
+class _Telling(Dataset[PatchPair]):
+    """Batches of a data set, or what was wrong: of errors raised in another process PyTorch keeps the text only."""
+
+    def __init__(self, dataset: Dataset[PatchPair]) -> None:
+        self.dataset = dataset
+
+    def __getitems__(self, orders: list[PatchSpec]) -> list[PatchPair] | InputError:
+        try:
+            return [self.dataset[order] for order in orders]
+        except InputError as error:
+            return error
+
+
+def _collate(pairs: list[PatchPair] | InputError) -> Any:
+    return pairs if isinstance(pairs, InputError) else default_collate(pairs)
+
+
 class TimedLoader(DataLoader[PatchPair]):
-    """A loader that counts the time for which the training waits for it.
+    """A loader that counts the time for which the training waits for it; an `InputError` of a worker arrives as such.
 
     Attributes:
         waited: seconds so far.
     """
 
     waited = 0.0
+
+    def __init__(self, dataset: Dataset[PatchPair], **options: Any) -> None:
+        super().__init__(_Telling(dataset), collate_fn=_collate, **options)
 
     def __iter__(self) -> Iterator[PatchPair]:  # type: ignore[override]
         batches = super().__iter__()
@@ -59,6 +90,8 @@ class TimedLoader(DataLoader[PatchPair]):
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
+            if isinstance(batch, InputError):
+                raise batch
             yield batch
 
 

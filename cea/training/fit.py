@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import signal
 import warnings
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +27,7 @@ from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
 from cea.training.module import RestorationModule
 from cea.training.progress import ProgressLine
+from cea.training.state import open_state
 from cea.training.validation_pictures import Show, ValidationPictures
 
 _NO_EFFECT = {"workers", "cache_mb", "log_interval"}
@@ -37,6 +36,7 @@ _NO_EFFECT = {"workers", "cache_mb", "log_interval"}
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # train.workers is the user's choice
     ".*GPU available but not used.*",  # so is train.device
+    ".*Total length of .* is zero.*",  # resumed after its last step
     ".*LeafSpec.*is deprecated.*",  # Lightning 2.6 on PyTorch 2.13
 )
 
@@ -48,8 +48,9 @@ class TrainingJob:
     Attributes:
         train, val: shard folders, one per recipe, each named after it.
         output: receives ``best.safetensors`` and ``last.safetensors`` (averaged weights) at the end.
-        state: keeps what is needed to resume after a kill, and is removed at the end. It must not lie in ``output``
-            where another tool empties that before a run.
+        state: keeps what is needed to resume after a kill, until `cea.training.state.forget` removes it: a result
+            that could not be kept then costs no second training. It must not lie in ``output`` where another tool
+            empties that before a run.
         seed: of initial weights and patches.
     """
 
@@ -112,10 +113,10 @@ def fit(
         ConfigError: a GPU that is asked for and not there; a loss that is no longer finite.
     """
     mark = fingerprint(job, config, model)
-    checkpoint = _prepare_state(job.state, mark)
+    checkpoint = open_state(job.state, mark)
     curves = Curves(config.log_interval, report)
     parent = init_sha256(config)
-    best = BestWeights(job.state, curves, {"parent_sha256": parent} if parent else {})
+    best = BestWeights(curves, {"parent_sha256": parent} if parent else {})
     with _quiet(), _threads(config.threads):
         data = RestorationData(job.train, job.val, config, job.seed)
         recipes = tuple(folder.name for folder in job.val)
@@ -196,18 +197,8 @@ def _index_digest(folder: Path) -> str:
         ) from None
 
 
-def _prepare_state(state: Path, mark: str) -> Path | None:
-    """The checkpoint to go on from, or None; what another run left behind is removed."""
-    written, checkpoint = state / "fingerprint", state / "resume.ckpt"
-    if written.is_file() and written.read_text() == mark:
-        return checkpoint if zipfile.is_zipfile(checkpoint) else None
-    shutil.rmtree(state, ignore_errors=True)
-    write_bytes(written, mark.encode())
-    return None
-
-
 def _others(job: TrainingJob, config: TrainConfig, curves: Curves, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state / "resume.ckpt")]
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state)]
     return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks
 
 
@@ -245,11 +236,9 @@ def uses_gpu(config: TrainConfig) -> bool:
 def _hand_over(
     job: TrainingJob, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights
 ) -> FitResult:
-    """Move the weights to the output folder and forget the state."""
-    job.output.mkdir(parents=True, exist_ok=True)
-    for name in ("best.safetensors", "last.safetensors"):
-        write_bytes(job.output / name, (job.state / name).read_bytes())
-    shutil.rmtree(job.state)
+    """Write the weights to the output folder. The state stays until whoever called has kept the rest of the result."""
+    for name, data in best.files.items():
+        write_bytes(job.output / name, data)
     return FitResult(
         weights=job.output / "best.safetensors",
         last=job.output / "last.safetensors",

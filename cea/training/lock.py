@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cea.errors import DataError
+from cea.io.faults import explained
 
 
 @contextmanager
@@ -19,8 +20,10 @@ def exclusive(state: Path) -> Iterator[None]:
         DataError: another process holds it; its id is in the message.
     """
     path = state.with_name(f"{state.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

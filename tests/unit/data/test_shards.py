@@ -310,6 +310,37 @@ def test_memory_does_not_grow_with_the_number_of_samples(table, clean_folder, tm
     assert peak(many) < peak(few) + 1
 
 
+def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monkeypatch):
+    """Samples wait in memory for no more than a few jobs, however many are still to be rendered."""
+    test = select(table, read_clean(clean_folder), "test")
+    many = pl.concat([test.with_columns(sample_id=pl.col("sample_id") + f"x{copy}") for copy in range(12)])
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    render_job, write_sample, waiting = packing._render_job, packing._write_sample, []
+
+    def rendering(job):
+        (begun / job.rows[0]["sample_id"]).touch()
+        return render_job(job)
+
+    def writing(*arguments):
+        time.sleep(0.02)
+        waiting.append(len(list(begun.iterdir())) - len(waiting))
+        return write_sample(*arguments)
+
+    monkeypatch.setattr(packing, "_AHEAD", 2)
+    monkeypatch.setattr(packing, "_render_job", rendering)
+    monkeypatch.setattr(packing, "_write_sample", writing)
+    write_shards(tmp_path / "out", many, clean_folder, CONFIG, workers=2)
+    assert len(waiting) == len(many) > 20
+    assert max(waiting) <= 2 * 2
+
+
+def test_the_index_does_not_show_in_how_many_parts_it_was_made(made, train, clean_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "_INDEX_ROWS", 3)
+    write_shards(tmp_path / "low_haze", train, clean_folder, CONFIG)
+    assert _digests(tmp_path / "low_haze") == _digests(made)
+
+
 def test_a_name_too_long_for_a_tar_is_refused(tmp_path):
     with (
         TarWriter(tmp_path / "a.tar") as tar,

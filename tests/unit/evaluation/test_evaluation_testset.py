@@ -13,6 +13,7 @@ from cea.data.testsets import find_sets
 from cea.errors import DataError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
+from cea.evaluation.judge import Row
 from cea.evaluation.table import evaluate
 from cea.evaluation.testset import cases_of_sets, with_outputs
 from cea.io.images import write_image
@@ -151,3 +152,23 @@ def test_real_sets_have_the_known_input(shared: Path, protocol, column):
         table = judge(cases_of_sets(sets, PROTOCOLS[protocol]), identity, protocol, check=False)
         assert len(table) == len(known)
         assert table["input_psnr"].mean() == pytest.approx(np.mean(known), abs=0.01)
+
+
+def test_a_journal_is_believed_up_to_the_first_damaged_line(tmp_path: Path):
+    """Whatever bit is flipped: rows are those that were written, or are judged again; a damaged key is no other's."""
+    path = tmp_path / "journal.jsonl"
+    rows = [Row({"sample_id": f"s{number}", "gain_psnr": 0.1 * number}, [{"bin": number}]) for number in range(4)]
+    journal = Journal(path, "key")
+    for row in rows:
+        journal.add(row, "files")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 3):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        again = Journal(path, "key")
+        kept = max(0, bytes(data[:place]).count(b"\n") - 1)
+        found = [again.find(row.image["sample_id"], "files") for row in rows]
+        assert found == [*rows[:kept], *[None] * (4 - kept)]
+    again.add(rows[3], "files")
+    assert Journal(path, "key").find("s3", "files") == rows[3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from cea.data.loaders import PatchDataset, ShardPairs
+from cea.data.shards import read_index
 from cea.errors import ConfigError, DataError
 from cea.inference import restore
 from cea.models.checkpoint import load_weights
@@ -23,6 +25,7 @@ from cea.models.network import build
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, TrainingJob, fingerprint, fit, init_sha256, initial
+from cea.training.state import forget
 from cea.training.validation_pictures import SIDE
 from tests.toy_shards import write_toy_shards
 
@@ -74,7 +77,6 @@ def test_result_says_what_came_out(undisturbed: FitResult) -> None:
     assert set(undisturbed.adapters) == {"encoder_0", "middle"}
     _, metadata = load_weights(undisturbed.weights)
     assert metadata == {"step": undisturbed.best_step, "val_gain_psnr": undisturbed.best_gain_psnr}
-    assert not (undisturbed.weights.parents[1] / "state").exists()
 
 
 def test_training_helps(undisturbed: FitResult) -> None:
@@ -122,6 +124,19 @@ def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, 
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
     assert same_weights(result.last, undisturbed.last)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_pixels_are_one_clear_error_from_any_process(workers: int, shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards, tmp_path / "shards")
+    for folder in (tmp_path / "shards/train").iterdir():
+        row = read_index(folder).row(1, named=True)
+        with (folder / row["tar"]).open("r+b") as file:
+            file.seek(row["degraded_offset"] + row["degraded_size"] // 2)
+            file.write(b"damaged")
+    config = TRAIN.model_copy(update={"workers": workers})
+    with pytest.raises(DataError, match=r"000000\.tar: the degraded of sample '.*' is damaged"):
+        fit(make_job(tmp_path / "shards", tmp_path), config, MODEL, progress=False)
 
 
 def test_parts_of_a_batch_give_the_same_training(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
@@ -173,15 +188,60 @@ def test_state_of_another_run_is_not_resumed(shards: Path, undisturbed: FitResul
 
     with pytest.raises(RuntimeError, match="stopped"):
         fit(job, TRAIN.model_copy(update={"lr": 2e-3}), MODEL, report=stop, progress=False)
-    assert (job.state / "resume.ckpt").is_file()
+    assert len(list(job.state.glob("resume-*.ckpt"))) == 1
     assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
 
 
-def test_damaged_checkpoint_starts_anew(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+def flip(path: Path) -> None:
+    """One bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    damaged: int, shards: Path, undisturbed: FitResult, tmp_path: Path
+) -> None:
+    """One flipped bit each in the last one or in both; the weights come out the same."""
+    job = make_job(shards, tmp_path)
+    fit(job, TRAIN, MODEL, progress=False)
+    kept = sorted(job.state.glob("resume-*.ckpt"))
+    assert [path.name[:15] for path in kept] == ["resume-00000020", "resume-00000025"]
+    for path in kept[-damaged:]:
+        flip(path)
+    seen: list[int] = []
+    result = fit(job, TRAIN, MODEL, report=lambda step, _: seen.append(step), progress=False)
+    assert min(seen) == {1: 25, 2: 5}[damaged]
+    assert same_weights(result.last, undisturbed.last)
+    assert same_weights(result.weights, undisturbed.weights)
+
+
+def test_a_finished_training_is_handed_over_again_without_a_step(
+    shards: Path, undisturbed: FitResult, tmp_path: Path
+) -> None:
+    """Where the result could not be kept: no room, a store that fails. Also for a run that its hours ended."""
+    for name, config in (("steps", TRAIN), ("hours", TRAIN.model_copy(update={"max_hours": 1e-9}))):
+        job = make_job(shards, tmp_path / name)
+        first = fit(job, config, MODEL, progress=False)
+        weights = [path.read_bytes() for path in (first.weights, first.last)]
+        for path in (first.weights, first.last):
+            path.unlink()
+        seen: list[int] = []
+        again = fit(job, config, MODEL, report=lambda step, _: seen.append(step), progress=False)  # noqa: B023
+        assert seen == []
+        assert [path.read_bytes() for path in (again.weights, again.last)] == weights
+        assert (again.steps, again.best_step, again.history) == (first.steps, first.best_step, first.history)
+        forget(job.state)
+        assert not list(job.state.parent.glob("*state*"))
+
+
+def test_what_is_no_checkpoint_is_not_gone_on_from(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
     job = make_job(shards, tmp_path)
     job.state.mkdir()
     (job.state / "fingerprint").write_text(fingerprint(job, TRAIN, MODEL))
-    (job.state / "resume.ckpt").write_bytes(b"half a checkpoint")
+    (job.state / f"resume-00000020-{'0' * 32}.ckpt").write_bytes(b"half a checkpoint")
+    (job.state / "resume.ckpt").write_bytes(b"of an older version")
     assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
 
 
