@@ -25,7 +25,7 @@ from cea.inference import restore
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
 from cea.models.global_context import GlobalMeans, Statistics, averaged, recorded, reused
-from cea.models.network import Restorer
+from cea.models.network import RestorationNetwork
 
 SEED = 0
 """Of the draws."""
@@ -33,7 +33,7 @@ SEED = 0
 Choice = Callable[[int], Statistics]
 
 
-def measured(model: Restorer, case: Case) -> Statistics:
+def measured(model: RestorationNetwork, case: Case) -> Statistics:
     """What the adapters measure of an image, and nothing of what the blocks do."""
     adapters = {id(module) for adapter in model.backbone.adapters().values() for module in adapter.modules()}
     names = {name for name, module in model.named_modules() if id(module) in adapters}
@@ -42,7 +42,7 @@ def measured(model: Restorer, case: Case) -> Statistics:
     return {name: value for name, value in statistics.items() if name in names}
 
 
-def gain(model: Restorer, case: Case, statistics: Statistics) -> float:
+def gain(model: RestorationNetwork, case: Case, statistics: Statistics) -> float:
     """In dB, with these statistics."""
     pixels = case.read()
     clean = pixels.clean.astype(np.float32) / 255

@@ -35,7 +35,7 @@ from cea.io.images import IMAGE_SUFFIXES, read_rgb
 from cea.levels import to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
-from cea.models.network import ERROR_UNIT, Restorer
+from cea.models.network import ERROR_UNIT, RestorationNetwork
 from cea.models.tensors import image_tensor
 from cea.rng import generator, stream
 from cea.types import ImageF, ImageU8
@@ -89,7 +89,7 @@ def pairs(folder: Path, limit: int | None) -> Iterator[ImagePair]:
             yield ImagePair(read_rgb(path), clean)
 
 
-def judge(model: Restorer, pair: ImagePair) -> Judged:
+def judge(model: RestorationNetwork, pair: ImagePair) -> Judged:
     """Restore it in colour, in grey, and its clean image."""
     restored = _restored(model, pair.degraded)
     grey = ImagePair(greyed(pair.degraded, 1), greyed(pair.clean, 1))
@@ -135,7 +135,7 @@ def calibration(judged: Sequence[Judged]) -> dict[str, float]:
     }
 
 
-def expected_error(model: Restorer, image: ImageU8) -> float:
+def expected_error(model: RestorationNetwork, image: ImageU8) -> float:
     """Mean over the image, full scale 1; NaN without a head for it."""
     with torch.inference_mode():
         log_error = model.judged(image_tensor(image)).log_error
@@ -174,7 +174,7 @@ def _spectra(image: NDArray[np.float64], clean: ImageU8) -> list[NDArray[np.floa
     return spectra
 
 
-def _restored(model: Restorer, image: ImageU8) -> ImageF:
+def _restored(model: RestorationNetwork, image: ImageU8) -> ImageF:
     return restore(model, image, tile=tile_for(image))
 
 

@@ -28,7 +28,7 @@ from cea.levels import to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.checkpoint import load_weights
 from cea.models.global_context import recorded, reused
-from cea.models.network import Restorer
+from cea.models.network import RestorationNetwork
 from cea.models.tensors import image_tensor
 from cea.types import Image, ImageF, ImageU8
 
@@ -59,7 +59,7 @@ print(f"{before:.2f} {peak():.2f} {time.perf_counter() - start:.1f}")
 """
 
 
-def alone(model: Restorer, image: Image, tile: int) -> ImageF:
+def alone(model: RestorationNetwork, image: Image, tile: int) -> ImageF:
     """Tiles side by side, each a picture of its own: what tiling is without the image's statistics."""
     restored = np.empty(image.shape, np.float32)
     for top in range(0, image.shape[0], tile):
@@ -125,7 +125,7 @@ def _middle(image: NDArray, side: int = CORE) -> NDArray:
 
 
 @torch.inference_mode()
-def _with_half_statistics(model: Restorer, image: ImageU8) -> ImageF:
+def _with_half_statistics(model: RestorationNetwork, image: ImageU8) -> ImageF:
     with recorded(model) as statistics:
         model(image_tensor(image[::2, ::2]))
     with reused(model, statistics):

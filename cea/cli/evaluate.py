@@ -87,15 +87,13 @@ def _without_reference(data: Path, out: Path, method: Any) -> tuple[list[str], d
     return [*lines, *short_line(judged, found)], left_out, found
 
 
-def _restorer(weights: Path | None, tile: int | None, trust_code: bool) -> Any:
-    import hashlib
-
+def _restorer(weights: str | None, tile: int | None, trust_code: bool) -> Any:
     from cea.evaluation.folder import Method
     from cea.inference import restore, tile_for
-    from cea.models.checkpoint import load_weights
-    from cea.weights.default import default_weights
+    from cea.restoring.restorer import Restorer
 
-    path = weights or default_weights()
-    model, _ = load_weights(path, trust_code=trust_code)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Method(f"{digest} tile={tile}", lambda image: restore(model, image, tile=tile_for(image, tile)))
+    restorer = Restorer.load(weights, device="cpu", trust_code=trust_code)
+    return Method(
+        f"{restorer.sha256} tile={tile}",
+        lambda image: restore(restorer.network, image, tile=tile_for(image, tile)),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,10 @@ Tile = Annotated[
     typer.Option(min=0, help="Side of tiles, px; 0: the whole image. Default: whole up to 2.1 megapixels, then 512."),
 ]
 
-Weights = Annotated[Path | None, typer.Option(help="A .safetensors file. Default: the weights that come with cea.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="A .safetensors file, a folder with one, or models:/ID of MLflow. Default: those of cea."),
+]
 
 TrustCode = Annotated[
     bool, typer.Option("--trust-code", help="Let weights import the code that they name as module:Name.")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cea.cli.app import app
 from cea.cli.options import Tile, TrustCode, Weights
-from cea.errors import ConfigError, DataError, ImageError
+from cea.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cea.cli.restoring import Restoring
     from cea.io.outputs import Job, Plan
     from cea.io.photo import Photo
+    from cea.restoring.restorer import Restorer
+    from cea.types import Map
 
 _PIPE = Path("-")
 
@@ -42,9 +44,9 @@ def restore_photo(
     trust_code: TrustCode = False,
 ) -> None:
     """Restore photographs; deep ones stay deep, grey ones grey. What is left out is named, with status 2."""
-    from cea.cli.restoring import Restoring, read_strength
     from cea.io.outputs import process
     from cea.io.writer import FORMATS, write_photo
+    from cea.restoring.photographs import read_strength
 
     if suffix.lower() not in FORMATS:
         raise ConfigError(f"--suffix {suffix}", expected=f"one of {', '.join(FORMATS)}", remedy="correct the option")
@@ -52,15 +54,15 @@ def restore_photo(
     if _PIPE in (*photos, out):
         _check_pipes(photos, out, compare)
         _through_pipes(
-            photos[0], out, suffix, quality, lambda: Restoring(_model(weights, device, trust_code), tile, share)
+            photos[0], out, suffix, quality, lambda: _Work(_restorer(weights, device, trust_code), tile, share)
         )
         return
     plan = _plan(photos, out, suffix, compare)
-    restoring = Restoring(_model(weights, device, trust_code, typer.echo), tile, share)
+    restoring = _Work(_restorer(weights, device, trust_code, typer.echo), tile, share)
     pace = _Pace(plan)
 
     def work(job: Job) -> None:
-        before, after, notes = _restored(restoring, job.source, pace.label(job))
+        before, after, notes = restoring(job.source, pace.label(job))
         notes += write_photo(job.target, after, quality=quality)
         if compare:
             _write_sheet(job, before, after)
@@ -96,39 +98,37 @@ def _plan(photos: list[Path], out: Path, suffix: str, compare: bool) -> Plan:
     return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=compare)
 
 
-def _model(weights: Path | None, device: str, trust_code: bool, say: Callable[[str], None] = _say) -> Any:
+def _restorer(weights: str | None, device: str, trust_code: bool, say: Callable[[str], None] = _say) -> Restorer:
     """The network on its device; says which weights these are."""
-    import hashlib
+    from cea.restoring.restorer import Restorer
 
-    import torch
-
-    from cea.models.checkpoint import load_weights
-    from cea.weights.default import default_weights
-
-    if device == "gpu" and not torch.cuda.is_available():
-        raise ConfigError("--device gpu", expected="a GPU that PyTorch sees", remedy="use --device cpu")
-    path = weights or default_weights()
-    if path.is_dir():
-        raise DataError(f"{path}: a folder", expected="a .safetensors file", remedy="name the file in it")
-    model, _ = load_weights(path, trust_code=trust_code)
-    name = str(weights) if weights else "the default restorer that comes with cea"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    say(f"weights: {name} (sha256 {digest}), on the {'GPU' if on_gpu else 'CPU'}")
-    return model.to("cuda" if on_gpu else "cpu")
+    restorer = Restorer.load(weights, device=device, trust_code=trust_code)
+    place = "GPU" if restorer.device.type == "cuda" else "CPU"
+    say(f"weights: {restorer.name} (sha256 {restorer.sha256[:12]}), on the {place}")
+    return restorer
 
 
-def _restored(restoring: Restoring, source: Path | bytes, label: str) -> tuple[Photo, Photo, tuple[str, ...]]:
-    """A photograph before and after, and notes; warns where it is unlike what weights are trained for."""
-    from cea.cli.progress import Progress
-    from cea.io.images import read_photo
+@dataclass(frozen=True)
+class _Work:
+    """What is done to each photograph."""
 
-    before = read_photo(source, None if isinstance(source, Path) else "stdin")
-    with Progress(label) as progress:
-        after, warnings = restoring(before, progress.step)
-    if warnings:
-        _say(f"warning: {label}: {'; '.join(warnings)}")
-    return before, after, before.notes
+    restorer: Restorer
+    tile: int | None
+    strength: float | Map
+
+    def __call__(self, source: Path | bytes, label: str) -> tuple[Photo, Photo, tuple[str, ...]]:
+        """A photograph before and after, and notes; warns where it is unlike what weights are trained for."""
+        from cea.cli.progress import Progress
+        from cea.io.images import read_photo
+
+        before = read_photo(source, None if isinstance(source, Path) else "stdin")
+        with Progress(label) as progress:
+            after, warnings = self.restorer.restore_photo(
+                before, strength=self.strength, tile=self.tile, progress=progress.step
+            )
+        if warnings:
+            _say(f"warning: {label}: {'; '.join(warnings)}")
+        return before, after, before.notes
 
 
 def _check_pipes(photos: list[Path], out: Path, compare: bool) -> None:
@@ -144,7 +144,7 @@ def _check_pipes(photos: list[Path], out: Path, compare: bool) -> None:
         raise ConfigError(f"{photos[0]}: a folder to -", expected="one photograph", remedy="pass photographs singly")
 
 
-def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Callable[[], Restoring]) -> None:
+def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Callable[[], _Work]) -> None:
     from cea.io.outputs import check_place
     from cea.io.writer import FORMATS, encode_photo, write_photo
 
@@ -154,7 +154,7 @@ def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Call
         check_place(out, is_folder=False)
     source = sys.stdin.buffer.read() if photo == _PIPE else photo
     before_name = "stdin" if photo == _PIPE else str(photo)
-    _, after, notes = _restored(make(), source, before_name)
+    _, after, notes = make()(source, before_name)
     if out == _PIPE:
         data, more = encode_photo(after, suffix, quality=quality, label="stdout")
         sys.stdout.buffer.write(data)
@@ -170,8 +170,8 @@ def _sheet_of(job: Job) -> Path:
 
 
 def _write_sheet(job: Job, before: Photo, after: Photo) -> None:
-    from cea.cli.restoring import sheet
     from cea.io.images import encode_png, write_bytes
+    from cea.restoring.photographs import sheet
 
     write_bytes(_sheet_of(job), encode_png(sheet(before, after)))
 

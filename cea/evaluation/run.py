@@ -23,7 +23,7 @@ from cea.io.images import write_bytes
 from cea.io.tables import write_table
 from cea.models.checkpoint import load_weights
 from cea.models.diagnostics import adapter_statistics, affinity_maps
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 from cea.types import ImageF, ImageU8
 
 ARTIFACTS = (
@@ -109,7 +109,7 @@ def headline(summary: Mapping[str, Any]) -> list[str]:
     return [*lines, *(f"{name} left out: {reason}" for name, reason in summary["skipped"].items())]
 
 
-def _routing(cases: Sequence[Case], model: Restorer, config: EvaluationConfig, seed: int) -> dict[str, Any]:
+def _routing(cases: Sequence[Case], model: RestorationNetwork, config: EvaluationConfig, seed: int) -> dict[str, Any]:
     """How the routing follows the severity, beside the same before training."""
     networks = model, build(model.config, seed).eval()
     correlations = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]

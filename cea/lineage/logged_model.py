@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from cea.lineage.store import failures, store_error, tracking_uri
+from cea.lineage.store import check_address, expect_store, failures, one_line, store_error, tracking_uri
 
 CHANGES_NO_RESULT = True
 
@@ -39,3 +39,19 @@ def log_restorer(run_id: str, weights: Path) -> None:
             )
     except failures() as error:
         logging.getLogger(__name__).info("the model is not logged in MLflow: %s", store_error(error).what)
+
+
+def fetch(uri: str, folder: Path) -> Path:
+    """Download the artifact or model at ``uri`` (``models:/...``, ``runs:/...``) into ``folder``; where it lies then.
+
+    Raises:
+        ConfigError: the store's address is none.
+        DataError: no store, or nothing of that name in it.
+    """
+    check_address()
+    expect_store()
+    with one_line():
+        import mlflow
+
+        mlflow.set_tracking_uri(tracking_uri())
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))

@@ -139,7 +139,7 @@ def open_store(experiment: str, *, create: bool = True) -> tuple[MlflowClient, s
 
     check_address()
     if not create:
-        _expect_store()
+        expect_store()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with one_line(), warnings.catch_warnings(), FileLock(project_root() / ".mlflow.lock"):
         warnings.simplefilter("ignore")
@@ -152,7 +152,12 @@ def open_store(experiment: str, *, create: bool = True) -> tuple[MlflowClient, s
         return client, experiment_id
 
 
-def _expect_store() -> None:
+def expect_store() -> None:
+    """Refuse a project that has no store yet: MLflow would make an empty one.
+
+    Raises:
+        DataError: naming the database that is missing.
+    """
     database = own_database()
     if database is not None and not database.is_file():
         raise DataError(f"{database}: no such file", expected="a project that has trained", remedy="run dvc repro")

@@ -17,7 +17,7 @@ from cea.config import parse
 from cea.errors import ConfigError, DataError, brief, foreign
 from cea.io.images import write_bytes
 from cea.models.config import ModelConfig
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 
 FORMAT = "cea-weights-2"
 _LONGEST_HEADER = 1 << 24
@@ -25,7 +25,7 @@ _LONGEST_HEADER = 1 << 24
 _REMEDY = "train again, or pass a .safetensors file that `train` wrote"
 
 
-def save_weights(path: Path, model: Restorer, config: ModelConfig, metadata: Mapping[str, Any]) -> None:
+def save_weights(path: Path, model: RestorationNetwork, config: ModelConfig, metadata: Mapping[str, Any]) -> None:
     """Write the weights, whole or not at all.
 
     Args:
@@ -48,7 +48,7 @@ def weights_as_bytes(model: Restorer, config: ModelConfig, metadata: Mapping[str
     return _canonical(save(tensors, metadata=header))
 
 
-def load_weights(path: Path, *, trust_code: bool = False) -> tuple[Restorer, dict[str, Any]]:
+def load_weights(path: Path, *, trust_code: bool = False) -> tuple[RestorationNetwork, dict[str, Any]]:
     """The network in evaluation mode, on the CPU, and the metadata it was saved with.
 
     Args:

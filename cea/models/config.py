@@ -119,7 +119,7 @@ class ModelConfig(Config):
 
     @property
     def size_multiple(self) -> int:
-        """Height and width inside the network are multiples of this; ``Restorer`` pads to it and crops back."""
+        """Height and width inside the network are multiples of this; the network pads to it and crops back."""
         return int(self.stem * 2 ** len(self.encoder_blocks))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, as_tokens
-from cea.models.network import Restorer
+from cea.models.network import RestorationNetwork
 from cea.models.tensors import image_tensor
 from cea.types import Image
 
@@ -34,7 +34,7 @@ def varying_share(maps: Tensor) -> Tensor:
     return varying / maps.double().square().sum().clamp_min(torch.finfo(torch.float64).tiny)
 
 
-def adapter_statistics(model: Restorer, images: Iterable[Image]) -> dict[str, dict[str, float]]:
+def adapter_statistics(model: RestorationNetwork, images: Iterable[Image]) -> dict[str, dict[str, float]]:
     """How the experts of each adapter stand, over some images.
 
     Args:
@@ -51,7 +51,7 @@ def adapter_statistics(model: Restorer, images: Iterable[Image]) -> dict[str, di
     return {site: _statistics(experts) for site, experts in seen.items()}
 
 
-def affinity_maps(model: Restorer, image: Image) -> dict[str, NDArray[np.float32]]:
+def affinity_maps(model: RestorationNetwork, image: Image) -> dict[str, NDArray[np.float32]]:
     """Where each expert acts: the signed coefficients <x_n, a_k> (+ c_k) of every token, as maps.
 
     Args:
@@ -88,7 +88,7 @@ def _statistics(experts: list[Experts]) -> dict[str, float]:
 
 
 @contextmanager
-def _watching(model: Restorer, see: Callable[[str, Tensor, Experts], None]) -> Iterator[None]:
+def _watching(model: RestorationNetwork, see: Callable[[str, Tensor, Experts], None]) -> Iterator[None]:
     """Call ``see(site, feature map, experts)`` at each CEA adapter of every forward pass inside the block."""
     handles = [
         adapter.hyper.register_forward_hook(lambda _, inputs, experts, site=site: see(site, inputs[0], experts))
@@ -102,7 +102,7 @@ def _watching(model: Restorer, see: Callable[[str, Tensor, Experts], None]) -> I
             handle.remove()
 
 
-def _run(model: Restorer, images: Iterable[Image]) -> None:
+def _run(model: RestorationNetwork, images: Iterable[Image]) -> None:
     parameter = next(model.parameters())
     with torch.no_grad():
         for image in images:

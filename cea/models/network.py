@@ -37,7 +37,7 @@ _TYPICAL_ERROR = 0.05
 """What an untrained gate expects everywhere: nearly open."""
 
 
-class Restorer(nn.Module):
+class RestorationNetwork(nn.Module):
     """``image + backbone(image)``, padded to the backbone's size multiple by edge replication and cropped back.
 
     Args:
@@ -98,14 +98,14 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     return F.pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
-def build(config: ModelConfig, seed: int = 0) -> Restorer:
+def build(config: ModelConfig, seed: int = 0) -> RestorationNetwork:
     """The network with initial weights that depend on ``config`` and ``seed`` alone.
 
     Each module draws from a stream named after its place, so two networks that differ in their adapters start from
     the same backbone. The caller's random state is left alone.
     """
     with torch.random.fork_rng(devices=[]):
-        network = Restorer(config)
+        network = RestorationNetwork(config)
         for name, module in reversed(list(network.named_modules())):  # children first: a parent has the last word
             _reset(module, stream(seed, name))
     last_layers = [network.backbone.head, network.refine.narrow if network.refine else None, network.log_error]

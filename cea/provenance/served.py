@@ -19,9 +19,9 @@ class ServedRestorer:
     """
 
     def __init__(self, weights: Path) -> None:
-        from cea.models.checkpoint import load_weights
+        from cea.restoring.restorer import Restorer
 
-        self._model, _ = load_weights(weights)
+        self._restorer = Restorer.load(weights, device="cpu")
 
     def predict(self, images: NDArray[Any], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
         """Restore a batch.
@@ -33,11 +33,7 @@ class ServedRestorer:
         Returns:
             The same shape and type.
         """
-        from cea.inference import restore, tile_for
-        from cea.levels import to_uint8
-
-        restored = (restore(self._model, image, tile=tile_for(image, None)) for image in images)
-        return np.stack([to_uint8(image) for image in restored])
+        return np.asarray(self._restorer.restore(images))
 
 
 def _load_pyfunc(path: str) -> ServedRestorer:

@@ -23,7 +23,7 @@ from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
 from cea.models.config import ModelConfig
 from cea.models.global_context import TileWindow, recorded, reused
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 
 SIZES = ((1, 1), (1, 9), (7, 2), (8, 8), (19, 33))
 """Heights and widths that a component must take; flat, tiny and odd ones break most code."""
@@ -63,9 +63,9 @@ class _ComponentContract:
         """The component for ``CHANNELS`` channels, at its first weights (the same at each call)."""
         raise NotImplementedError
 
-    def network(self) -> Restorer:
+    def network(self) -> RestorationNetwork:
         """A small network whose every weight is random."""
-        network: Restorer = awake(build(self.config()), 0.05)
+        network: RestorationNetwork = awake(build(self.config()), 0.05)
         return network
 
     @pytest.mark.parametrize("size", SIZES)
@@ -202,7 +202,7 @@ class AdapterContract(_ComponentContract):
         key = ADAPTERS[self.name].width_key
         narrow = self.config()
         wide = ModelConfig.model_validate(narrow.model_dump() | {key: 2 * getattr(narrow, key)})
-        few, many = (sum(p.numel() for p in Restorer(config).parameters()) for config in (narrow, wide))
+        few, many = (sum(p.numel() for p in RestorationNetwork(config).parameters()) for config in (narrow, wide))
         assert few < many
 
 

@@ -21,7 +21,7 @@ from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
 from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
@@ -129,7 +129,7 @@ def fit(
     return _hand_over(job, trainer, module, curves, best)
 
 
-def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
+def initial(model: ModelConfig, config: TrainConfig, seed: int) -> RestorationNetwork:
     """The network to start from: random weights, or those of ``config.init``.
 
     Raises:
@@ -149,7 +149,7 @@ def initial(model: ModelConfig, config: TrainConfig, seed: int) -> Restorer:
     return network
 
 
-def _without_new_heads(network: Restorer) -> dict[str, Tensor]:
+def _without_new_heads(network: RestorationNetwork) -> dict[str, Tensor]:
     """What a parent may lack: its head for the input's error starts afresh."""
     return {name: value for name, value in network.state_dict().items() if name.startswith("log_error.")}
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cea.decibels import psnr_of
 from cea.losses import RestorationLoss, log_error_l1
-from cea.models.network import ERROR_UNIT, Restorer
+from cea.models.network import ERROR_UNIT, RestorationNetwork
 from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
@@ -43,7 +43,7 @@ class RestorationModule(LightningModule):
 
     def __init__(
         self,
-        network: Restorer,
+        network: RestorationNetwork,
         config: TrainConfig,
         recipes: tuple[str, ...] = (),
         seconds: Callable[[], float] = lambda: 0.0,

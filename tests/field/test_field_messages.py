@@ -50,7 +50,7 @@ def place(tmp_path: Path, monkeypatch) -> Path:
         ("restore a.png -o out.psd", "a suffix that is not written", "Traceback"),
         ("restore text.jpg -o out.png", "text.jpg: not an image", "Traceback"),
         ("restore a.png -o out.png --weights text.jpg", "text.jpg: not a complete safetensors file", "Traceback"),
-        ("restore a.png -o out.png --weights empty", "empty: a folder", "Traceback"),
+        ("restore a.png -o out.png --weights empty", "empty: a folder with no .safetensors files", "Traceback"),
         ("restore a.png -o out.png --weights w.safetensors --tile 3", "at least 128", "Traceback"),
         ("degrade gone --recipe haze -o out.png", "gone: no such file", "no images"),
         ("degrade a.png --recipe hase -o out.png", "unknown key 'hase'", "Traceback"),

@@ -17,7 +17,7 @@ from cea.metrics.psnr import psnr
 from cea.models.adapters.cea import HyperAdapter
 from cea.models.config import ModelConfig
 from cea.models.global_context import GlobalMeans, recorded, reused
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 from cea.models.tensors import image_tensor
 
 
@@ -54,7 +54,7 @@ def scene(height: int, width: int) -> np.ndarray:
     return 0.25 * texture + 0.6 * np.linspace(1, 0, height)[:, None, None] * np.linspace(0.5, 1, width)[:, None]
 
 
-def network() -> Restorer:
+def network() -> RestorationNetwork:
     """Random weights in all that starts at zero, strong enough to change the image visibly."""
     model = build(ModelConfig(width=12, residual_scale=1, sites=("encoder", "middle", "decoder")))
     generator = torch.Generator().manual_seed(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -11,20 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
-from cea.degradations.engine.render import Rendered, render
+from cea.degradations.engine.render import Rendered
 from cea.degradations.engine.scene import Convention, as_inverse_depth
 from cea.degradations.exact.planes import as_rgb8
+from cea.degradations.tools.images import drawn_and_rendered, named_maps
 from cea.errors import ImageError
 from cea.io.arrays import one_channel
-from cea.io.images import encode_png, pixel_sha256, read_photo, write_bytes
+from cea.io.images import encode_png, read_photo, write_bytes
 from cea.io.photo import Photo
 from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
 from cea.levels import to_uint16, unit_float
-from cea.rng import SampleKey
-from cea.types import ImageU8, Map
+from cea.types import Map
 
 SUFFIXES = LOSSLESS_SUFFIXES - {".pgm", ".pnm"}
 """What a degraded photograph may be written as: its pixels are read back as they were rendered."""
@@ -76,41 +74,22 @@ def degrade(source: Path, options: DegradeOptions) -> Degraded:
     """
     photo = read_photo(source)
     clean = as_rgb8(photo.over_white())
-    for values, what in ((options.inverse_depth, "depth map"), (options.light, "light map")):
-        _check_aspect(values, clean, what)
-    key = SampleKey(options.seed, pixel_sha256(clean), options.name, 0)
-    record = draw(
+    record, rendered = drawn_and_rendered(
+        clean,
         options.name,
         options.recipe,
-        key,
-        clean_id="".join("_" if character in "./" else character for character in source.stem) or "image",
-        split="test",
-        crop=None,
-        nonuniform=options.uneven,
+        options.seed,
+        uneven=options.uneven,
         inverse_depth=options.inverse_depth,
         light=options.light,
-        clean=lambda: clean,
+        clean_id="".join("_" if character in "./" else character for character in source.stem) or "image",
     )
-    rendered = render(record, clean, inverse_depth=options.inverse_depth, light=options.light, labels=True)
     notes = list(photo.notes)
     if photo.alpha is not None:
         notes.append("laid over white: what is degraded has no transparency")
     if photo.rgb.dtype == np.uint16:
         notes.append("reduced to 8 bits: degradations are rendered in 8 bits")
     return Degraded(record, rendered, replace(photo, rgb=rendered.degraded, alpha=None), tuple(notes))
-
-
-def _check_aspect(values: Map | None, clean: ImageU8, what: str) -> None:
-    """Maps may be of another size, not of another shape: they are stretched over the photograph."""
-    if values is None:
-        return
-    (height, width), (rows, columns) = clean.shape[:2], values.shape
-    if abs(height * columns - width * rows) > max(height, width, rows, columns):
-        raise ImageError(
-            f"a {what} of {columns}x{rows} for a photograph of {width}x{height} pixels",
-            expected="the same aspect",
-            remedy="pass the map of this photograph, not turned or cropped",
-        )
 
 
 def read_depth(path: Path, convention: Convention, scale: float | None = None) -> Map:
@@ -160,7 +139,7 @@ def write(target: Path, made: Degraded, *, with_maps: bool, with_record: bool) -
     Returns:
         What the picture's format could not hold.
     """
-    for name, values in _maps(made.record, made.rendered) if with_maps else ():
+    for name, values in (named_maps(made.record, made.rendered) if with_maps else {}).items():
         deep = to_uint16(values)
         beside = target.with_suffix(f".{name.replace('/', '.')}.png")
         write_bytes(beside, encode_png(np.ascontiguousarray(deep)))
@@ -173,8 +152,3 @@ def is_written(target: Path, *, with_maps: bool, with_record: bool) -> bool:
     """Whether all that `write` would write lies there."""
     maps = target.parent.glob(f"{escape(target.stem)}.*.png") if with_maps else iter((target,))
     return target.is_file() and (not with_record or target.with_suffix(".json").is_file()) and any(maps)
-
-
-def _maps(record: Record, rendered: Rendered) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    yield from zip((f"{node.label}/severity" for node in record.nodes), rendered.severity, strict=True)
-    yield from rendered.labels.items()

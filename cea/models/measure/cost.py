@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cea.models.config import ModelConfig
-from cea.models.network import Restorer
+from cea.models.network import RestorationNetwork
 
 SIDE = 224
 """Height and width in pixels at which multiply-accumulates are stated, as in the literature."""
@@ -28,7 +28,7 @@ class Cost(NamedTuple):
 def cost(config: ModelConfig, height: int = SIDE, width: int = SIDE) -> Cost:
     """Parameters, and multiply-accumulates for one image of 3 x ``height`` x ``width``, on PyTorch's meta device."""
     with torch.device("meta"), torch.no_grad():
-        network = Restorer(config).eval()
+        network = RestorationNetwork(config).eval()
         image = torch.empty(1, 3, height, width)
         with FlopCounterMode(display=False) as counter:
             network(image)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cea.errors import ConfigError
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.config import ModelConfig, ModelSection
-from cea.models.network import Restorer
+from cea.models.network import RestorationNetwork
 
 TOLERANCE = 0.01
 _STEPS = {"expansion": 1 / 256}
@@ -25,7 +25,9 @@ def parameters(config: ModelConfig) -> int:
 @cache
 def _parameters(config: str) -> int:
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Restorer(ModelConfig.model_validate_json(config)).parameters())
+        return sum(
+            parameter.numel() for parameter in RestorationNetwork(ModelConfig.model_validate_json(config)).parameters()
+        )
 
 
 def resolve(section: ModelSection) -> ModelConfig:

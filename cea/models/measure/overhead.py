@@ -17,7 +17,7 @@ from cea.models.measure.config import CostConfig
 from cea.models.measure.cost import SIDE, cost, figures
 from cea.models.measure.matching import match
 from cea.models.measure.stopwatch import TimedJob, forward_job, in_turns, peak_bytes, ratio, step_job, threads
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 
 LARGE = 512 * 512
 """Pixels above which two rounds have to do."""
@@ -151,7 +151,7 @@ def lines(figures: list[Figure]) -> list[str]:
     return [head, *rows]
 
 
-def _job(kind: Any, network: Restorer, images: torch.Tensor) -> TimedJob:
+def _job(kind: Any, network: RestorationNetwork, images: torch.Tensor) -> TimedJob:
     job = kind(network, images)
 
     def run() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cea.cli import progress, restoring
+from cea.cli import progress
 from cea.cli.main import app
 from cea.cli.progress import Progress, clock
 from cea.errors import ImageError
@@ -20,12 +20,14 @@ from cea.io.images import encode_png, read_photo, read_rgb, write_image
 from cea.io.photo import Photo
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
+from cea.restoring import photographs
+from cea.restoring.restorer import Restorer
 
 CONFIG = ModelConfig(width=8, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1, rank=2, error_gate=True)
 
 
-def network() -> Restorer:
+def network() -> RestorationNetwork:
     """One that changes its input: an untrained one returns it."""
     model = build(CONFIG, 0)
     torch.nn.init.constant_(model.backbone.head.bias, 0.05)
@@ -210,7 +212,7 @@ def told(image: np.ndarray, level: float) -> str:
     model = network()
     assert model.log_error is not None
     torch.nn.init.constant_(model.log_error.bias, float(np.log(level)))
-    return "; ".join(restoring.Restoring(model)(Photo(image))[1])
+    return "; ".join(Restorer(model).restore_photo(Photo(image))[1])
 
 
 def test_what_weights_are_not_trained_for_is_said():
@@ -224,7 +226,7 @@ def test_alpha_stays_and_hidden_colours_are_left_alone():
     alpha = np.full((24, 32), 255, np.uint8)
     alpha[:5] = 0
     for share in (1.0, 0.5):
-        made, _ = restoring.Restoring(network(), strength=share)(Photo(scene(), alpha))
+        made, _ = Restorer(network()).restore_photo(Photo(scene(), alpha), strength=share)
         assert made.alpha is not None
         assert np.array_equal(made.alpha, alpha)
         assert np.array_equal(made.rgb[:5], scene()[:5])
@@ -234,7 +236,7 @@ def test_alpha_stays_and_hidden_colours_are_left_alone():
 def test_grey_in_grey_out_whatever_the_strength():
     grey = np.repeat(scene()[..., :1], 3, axis=2)
     for share in (1.0, 0.3):
-        made, _ = restoring.Restoring(network(), strength=share)(Photo(grey))
+        made, _ = Restorer(network()).restore_photo(Photo(grey), strength=share)
         assert made.grey
         assert (made.rgb == made.rgb[..., :1]).all()
 
@@ -243,9 +245,9 @@ def test_a_lack_of_memory_names_the_way_out(monkeypatch):
     def full(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(restoring, "restore", full)
+    monkeypatch.setattr(photographs, "restore", full)
     with pytest.raises(ImageError, match="use --tile 256"):
-        restoring.Restoring(network())(Photo(scene()))
+        Restorer(network()).restore_photo(Photo(scene()))
 
 
 def test_untrusted_code_is_not_run(tmp_path: Path, photo: Path):

@@ -34,10 +34,27 @@ def neutral_imports() -> dict[str, set[str]]:
             continue
         for level, module in listings._facts(ROOT / file).imports:
             for imported in listings._locate(listings._absolute(level, module, file.parent.parts), ROOT):
-                if listings._facts(imported).neutral:
+                if listings._facts(imported).neutral and imported.name != "__init__.py":
                     found.setdefault(file.as_posix(), set()).add(imported.relative_to(ROOT).as_posix())
     return found
 
 
 def test_no_further_file_relies_on_a_module_that_changes_no_result():
     assert neutral_imports() == ALLOWED
+
+
+def test_packages_that_are_left_out_give_names_and_compute_nothing():
+    """``from cea import Restorer`` looks a name up in ``cea/__init__.py``; no module of a stage does so."""
+    packages = [file for file in (ROOT / "cea").rglob("__init__.py") if file.stat().st_size]
+    assert {file.relative_to(ROOT).as_posix() for file in packages} == {
+        "cea/__init__.py",
+        "cea/degradations/__init__.py",
+    }
+    files = listings.closure([f"pipeline.{name}" for name in (*code.STAGES, *code.PER_RECIPE)], ROOT)
+    imports = {
+        (listings._absolute(level, module, file.parent.parts))
+        for file in files
+        if file.suffix == ".py"
+        for level, module in listings._facts(ROOT / file).imports
+    }
+    assert not imports & {"cea.Restorer", "cea.OnTheFly", "cea.degradations.degrade", "cea.degradations.Degrade"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from cea.models.adapters.cea import ContinuousExpertAssembly, Experts, as_tokens
 from cea.models.config import ModelConfig
 from cea.models.measure.stopwatch import forward_job, peak_bytes
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 from cea.testing.models import awake
 
 CPU = torch.device("cpu")
@@ -152,7 +152,7 @@ def compiler() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def network(**changes: object) -> Restorer:
+def network(**changes: object) -> RestorationNetwork:
     values = {"width": 8, "rank": 4, "encoder_blocks": [1], "decoder_blocks": [1]} | changes
     return awake(build(ModelConfig.model_validate(values)), 0.05)
 

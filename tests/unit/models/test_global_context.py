@@ -22,7 +22,7 @@ from cea.models.global_context import (
     recorded,
     reused,
 )
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 
 EVERYWHERE = ["encoder", "middle", "decoder"]
 CONFIGS = [{"adapter": name} for name in ADAPTERS]
@@ -35,7 +35,7 @@ CONFIGS += [
 ]
 
 
-def network(**keys: object) -> Restorer:
+def network(**keys: object) -> RestorationNetwork:
     """A small network whose adapters and head do something: they start as the identity."""
     model = (
         build(ModelConfig.model_validate({"width": 8, "middle_blocks": 1, "sites": EVERYWHERE, **keys})).double().eval()

@@ -17,12 +17,12 @@ from cea.models.blocks.registry import BLOCKS
 from cea.models.blocks.restormer import GatedFeedForward, RestormerBlock, TransposedAttention
 from cea.models.config import ModelConfig
 from cea.models.layers import ChannelNorm, Pointwise
-from cea.models.network import Restorer, build
+from cea.models.network import RestorationNetwork, build
 
 SMALL = ModelConfig(width=8, rank=4)
 
 
-def awake(config: ModelConfig) -> Restorer:
+def awake(config: ModelConfig) -> RestorationNetwork:
     """A network whose every weight is random: neither its head nor its adapters are the identity."""
     network = build(config)
     draw = torch.Generator().manual_seed(1)

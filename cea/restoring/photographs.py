@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,60 +33,59 @@ _SHEET_PX = 1600
 """Longest side of each half of a sheet."""
 
 
-@dataclass(frozen=True)
-class Restoring:
-    """How photographs are restored.
+def restore_photo(
+    network: nn.Module,
+    photo: Photo,
+    *,
+    strength: float | Map = 1.0,
+    tile: int | None = None,
+    step: Callable[[int, int], None] | None = None,
+) -> tuple[Photo, list[str]]:
+    """The restored photograph, grey where it was grey, and what is to be known about it.
 
-    Attributes:
-        model: the network, on its device.
-        tile: as wished on the command line (see `cea.inference.tile_for`).
+    Args:
+        network: on its device.
+        photo: its pixels may also be floats in [0, 1].
         strength: share of the correction that is kept: a number, or a map (h, w) of the photograph's aspect, in [0, 1].
+        tile: as wished by the user (see `cea.inference.tile_for`).
+        step: as in `cea.inference.restore`.
+
+    Raises:
+        ImageError: not enough memory, or a mask of another aspect.
     """
+    seen = _seen(photo)
+    share = _fitted(strength, photo)
+    is_grey = photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
+    with _memory_explained(), expected_errors(network) as errors:
+        restored = restore(network, seen, tile=tile_for(seen, tile), step=step)
+    result = np.empty_like(photo.rgb)
+    for rows in _bands(len(result)):
+        band = restored[rows]
+        if is_grey:
+            band = np.repeat(band.mean(axis=2, keepdims=True), 3, axis=2)
+        if not (isinstance(share, float) and share == 1):
+            unit = unit_float(seen[rows])
+            band = unit + np.float32(share if isinstance(share, float) else share[rows, :, None]) * (band - unit)
+        result[rows] = _quantised(band, result.dtype)
+    if photo.alpha is not None:
+        hidden = photo.alpha == 0
+        result[hidden] = photo.rgb[hidden]
+    return replace(photo, rgb=result, grey=is_grey), _outside(seen, is_grey, errors)
 
-    model: nn.Module
-    tile: int | None = None
-    strength: float | Map = 1.0
 
-    def __call__(self, photo: Photo, step: Callable[[int, int], None] | None = None) -> tuple[Photo, list[str]]:
-        """The restored photograph, grey where it was grey, and what is to be known about it.
-
-        Raises:
-            ImageError: not enough memory, or a mask of another aspect.
-        """
-        seen = _seen(photo)
-        strength = self._strength_for(photo)
-        is_grey = photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
-        with _memory_explained(), expected_errors(self.model) as errors:
-            restored = restore(self.model, seen, tile=tile_for(seen, self.tile), step=step)
-        result = np.empty_like(photo.rgb)
-        for rows in _bands(len(result)):
-            band = restored[rows]
-            if is_grey:
-                band = np.repeat(band.mean(axis=2, keepdims=True), 3, axis=2)
-            if not (isinstance(strength, float) and strength == 1):
-                share = strength if isinstance(strength, float) else strength[rows, :, None]
-                unit = unit_float(seen[rows])
-                band = unit + np.float32(share) * (band - unit)
-            result[rows] = _quantised(band, result.dtype)
-        if photo.alpha is not None:
-            hidden = photo.alpha == 0
-            result[hidden] = photo.rgb[hidden]
-        warnings = _outside(seen, is_grey, errors)
-        return replace(photo, rgb=result, grey=is_grey), warnings
-
-    def _strength_for(self, photo: Photo) -> float | Map:
-        if isinstance(self.strength, float):
-            return self.strength
-        (height, width), (rows, columns) = photo.rgb.shape[:2], self.strength.shape
-        if abs(height * columns - width * rows) > max(height, width, rows, columns):
-            raise ImageError(
-                f"a mask of {columns}x{rows} for a photograph of {width}x{height} pixels",
-                expected="the same aspect",
-                remedy="pass the mask of this photograph",
-            )
-        if (height, width) == (rows, columns):
-            return self.strength
-        return np.clip(cv2.resize(self.strength, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+def _fitted(strength: float | Map, photo: Photo) -> float | Map:
+    if isinstance(strength, float):
+        return strength
+    (height, width), (rows, columns) = photo.rgb.shape[:2], strength.shape
+    if abs(height * columns - width * rows) > max(height, width, rows, columns):
+        raise ImageError(
+            f"a mask of {columns}x{rows} for a photograph of {width}x{height} pixels",
+            expected="the same aspect",
+            remedy="pass the mask of this photograph",
+        )
+    if (height, width) == (rows, columns):
+        return strength
+    return np.clip(cv2.resize(strength, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
 def read_strength(text: str) -> float | Map:
@@ -121,7 +120,7 @@ def _seen(photo: Photo) -> Image:
     if photo.alpha is None:
         return photo.rgb
     seen = photo.rgb.copy()
-    seen[photo.alpha == 0] = np.iinfo(seen.dtype).max
+    seen[photo.alpha == 0] = 1 if seen.dtype.kind == "f" else np.iinfo(seen.dtype).max
     return seen
 
 
@@ -132,7 +131,7 @@ def _bands(height: int) -> Iterator[slice]:
 def _quantised(band: ImageF, dtype: np.dtype[np.generic]) -> Image:
     if dtype == np.uint16:
         return np.rint(np.clip(band, 0, 1) * np.float32(65535)).astype(np.uint16)
-    return to_uint8(band)
+    return to_uint8(band) if dtype == np.uint8 else np.clip(band, 0, 1).astype(dtype)
 
 
 def _outside(seen: Image, is_grey: bool, errors: list[float]) -> list[str]:
@@ -160,5 +159,7 @@ def _memory_explained() -> Iterator[None]:
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise
         raise ImageError(
-            "not enough memory to restore it", expected="room for the picture and a tile", remedy="use --tile 256"
+            "not enough memory to restore it",
+            expected="room for the picture and a tile",
+            remedy="use --tile 256 (in Python: tile=256)",
         ) from error

@@ -1,0 +1,56 @@
+"""What is not in a plain ``pip install cea``: which library belongs to which extra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+
+from cea.errors import ConfigError
+
+CHANGES_NO_RESULT = True
+
+_PIPELINE = (
+    *("lightning", "dvc", "mlflow", "sqlalchemy", "alembic", "polars", "skimage", "sklearn", "scipy"),
+    *("joblib", "filelock", "matplotlib", "jinja2"),
+)
+
+EXTRAS: Mapping[str, str] = MappingProxyType(
+    {
+        "albumentations": "albumentations",
+        "onnx": "onnx",
+        "onnxruntime": "onnx",
+        "onnxscript": "onnx",
+        "huggingface_hub": "hub",
+        "torchvision": "perceptual",
+        "torchmetrics": "perceptual",
+    }
+    | dict.fromkeys(_PIPELINE, "pipeline")
+)
+"""Name of a library as it is imported -> the extra of this package that installs it."""
+
+
+def missing(module: str, what: str) -> ConfigError:
+    """The error for ``what`` that needs the absent ``module``."""
+    extra = EXTRAS.get(module.partition(".")[0])
+    if extra is None:
+        return ConfigError(
+            f"{what} needs {module}, which is not installed",
+            expected="a complete installation",
+            remedy="install cea again",
+        )
+    return ConfigError(
+        f"{what} needs {module.partition('.')[0]}, which is not installed",
+        expected=f"the extra {extra!r}",
+        remedy=f"run: pip install 'cea[{extra}]'",
+    )
+
+
+def require(module: str, what: str) -> None:
+    """Refuse ``what`` where ``module`` is not installed.
+
+    Raises:
+        ConfigError: naming the extra that has it.
+    """
+    if find_spec(module) is None:
+        raise missing(module, what)
