@@ -37,7 +37,7 @@ def save_weights(path: Path, model: RestorationNetwork, config: ModelConfig, met
     write_bytes(path, weights_as_bytes(model, config, metadata))
 
 
-def weights_as_bytes(model: Restorer, config: ModelConfig, metadata: Mapping[str, Any]) -> bytes:
+def weights_as_bytes(model: RestorationNetwork, config: ModelConfig, metadata: Mapping[str, Any]) -> bytes:
     """The file that `save_weights` writes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     header = {
@@ -93,7 +93,7 @@ def _check_tensors(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
         ValueError: naming the first tensor.
     """
     with torch.device("meta"):  # shapes without memory
-        wanted = Restorer(config).state_dict()
+        wanted = RestorationNetwork(config).state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         found, due = tensors.get(name), wanted.get(name)
         if found is None or due is None or (found.shape, found.dtype) != (due.shape, due.dtype):
