@@ -114,7 +114,7 @@ EXPECTED: dict[str, Right | str] = {
     "fmt/ztxt_huge.png": Right(),
     "icc/adobe.icc": "not an image",
     "icc/adobe.png": Right("adobe", largest=2, note="converted from the colour profile"),
-    "icc/adobe.jpg": Right("adobe", largest=160, mean=3, note="converted from the colour profile"),
+    "icc/adobe.jpg": Right("adobe", largest=160, mean=3.3, note="converted from the colour profile"),
     "icc/srgb.png": Right(),
     "icc/broken_icc.png": Right(note="its colour profile is damaged: taken for sRGB"),
     "tif/be_gray16.tif": Right("grey", 16, largest=0.6),
