@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model, metadata = load_weights(options.weights)
+    model, metadata = load_weights(options.weights, trust_code=True)
     table = {}
     for folder in sorted(folder for folder in options.sets.iterdir() if (folder / "clean").is_dir()):
         if not options.only or folder.name in options.only:

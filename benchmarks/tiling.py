@@ -71,7 +71,7 @@ def alone(model: RestorationNetwork, image: Image, tile: int) -> ImageF:
 
 def agreement(weights: Path, images: Iterable[Path], tile: int) -> None:
     """One line per image."""
-    model, _ = load_weights(weights)
+    model, _ = load_weights(weights, trust_code=True)
     print(f"PSNR in dB to the untiled output, tiles of {tile} pixels")
     print(f"{'image':24s} {'megapixels':>10s} {'tiles':>8s} alone")
     for path in images:
@@ -98,7 +98,7 @@ def shift(weights: Path, folders: list[Path]) -> None:
     ``part``: it is given that part alone. ``whole``: the whole image. ``half``: the whole image, with statistics of
     every second pixel. ``parts``: the whole image, with the mean of the statistics of parts of 128 pixels.
     """
-    model, _ = load_weights(weights)
+    model, _ = load_weights(weights, trust_code=True)
     ways: dict[str, Callable[[ImageU8], ImageF]] = {
         **{f"part {side}": lambda image, side=side: _middle(restore(model, _middle(image, side))) for side in SIDES},  # type: ignore[misc]
         "whole": lambda image: _middle(restore(model, image)),

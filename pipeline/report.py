@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from argparse import Namespace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from cea.config import load, read_params
 from cea.errors import DataError
 from cea.evaluation.pictures import read_pictures
+from cea.io.documents import read_json
 from cea.io.images import write_bytes
 from cea.lineage.facts import as_tags
 from cea.lineage.project import open_project
@@ -29,7 +29,8 @@ def main(paths: Namespace) -> None:
     """Build the page from what train and evaluate left, and attach it to their run."""
     params = read_params()
     config = load(ReportConfig, params, "report")
-    facts = json.loads((paths.metrics / "lineage.json").read_text(encoding="utf-8"))
+    lineage = paths.metrics / "lineage.json"
+    facts = read_json(lineage, expected="what train writes", remedy="train again: dvc repro --force train")
     pictures, page = paths.metrics / "pictures", paths.metrics / "report.html"
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(paths.model / "best.safetensors", as_tags(facts))

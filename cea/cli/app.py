@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 import warnings
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cea.errors import one_line, status_of
+from cea.errors import InputError, one_line, status_of
 
 
 class _Commands(TyperGroup):
@@ -30,11 +31,20 @@ class _Commands(TyperGroup):
             raise
         except Exception as error:
             if hasattr(error, "exit_code"):  # typer's own: wrong options, an early end
+                _end_with_usage(error)
                 raise
             if _debug(ctx):
                 traceback.print_exc()
             typer.echo(f"error: {one_line(error)}", err=True)
             raise typer.Exit(status_of(error)) from None
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Wrong options before a command's name end as one line, too."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except Exception as error:
+            _end_with_usage(error)
+            raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """``--debug`` may stand behind the command as well."""
@@ -42,6 +52,35 @@ class _Commands(TyperGroup):
         if "--debug" in args[1:end]:
             args = ["--debug", *(word for word in args[:end] if word != "--debug"), *args[end:]]
         return super().parse_args(ctx, args)
+
+
+def _end_with_usage(error: Exception) -> None:
+    """End with one line where ``error`` is typer's of a wrong option or command; it prints several itself.
+
+    Raises:
+        typer.Exit: with status 2.
+    """
+    context, message = getattr(error, "ctx", None), getattr(error, "format_message", None)
+    if context is None or message is None or type(error).__name__ == "NoArgsIsHelpError":
+        return
+    typer.echo(f"error: {_usage(' '.join(message().split()).rstrip('.'), context.command_path)}", err=True)
+    raise typer.Exit(2) from None
+
+
+def _usage(text: str, command: str) -> InputError:
+    """What typer says of a wrong option or command, as one of our errors."""
+    remedy = f"see {command} --help"
+    value = re.fullmatch(r"Invalid value for '(.+?)': (?:Value error, )?(.+)", text)
+    if value is None:
+        return InputError(text[:1].lower() + text[1:], expected="a command as its help shows it", remedy=remedy)
+    wanted = re.fullmatch(r"Input should be (.+?)(?:, unable to .*)?", value[2])
+    if wanted is not None:
+        expected = wanted[1] if wanted[1].startswith("a ") else f"a number {wanted[1]}"
+        return InputError(f"{value[1]} has a wrong value", expected=expected, remedy=remedy)
+    choice = re.fullmatch(r"(.+) is not (one of .+)", value[2])
+    if choice is not None:
+        return InputError(f"{value[1]} {choice[1]}", expected=choice[2], remedy=remedy)
+    return InputError(f"{value[1]}: {value[2]}", expected="a value that the option takes", remedy=remedy)
 
 
 def _debug(ctx: typer.Context) -> bool:

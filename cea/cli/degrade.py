@@ -66,6 +66,7 @@ def degrade(
         plan,
         work,
         lambda line: typer.echo(line, err=True),
+        settings={"command": "degrade", **options.settings()},
         overwrite=overwrite,
         is_done=lambda job: files.is_written(job.target, **wanted),
     )

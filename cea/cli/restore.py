@@ -46,7 +46,7 @@ def restore_photo(
     """Restore photographs; deep ones stay deep, grey ones grey. What is left out is named, with status 2."""
     from cea.io.outputs import process
     from cea.io.writer import FORMATS, write_photo
-    from cea.restoring.photographs import read_strength
+    from cea.restoring.photographs import read_strength, strength_name
 
     if suffix.lower() not in FORMATS:
         raise ConfigError(f"--suffix {suffix}", expected=f"one of {', '.join(FORMATS)}", remedy="correct the option")
@@ -73,6 +73,8 @@ def restore_photo(
         plan,
         work,
         _say,
+        settings={"command": "restore", "weights": restoring.restorer.sha256, "strength": strength_name(share)}
+        | ({"quality": quality} if FORMATS[suffix.lower()] == "JPEG" else {}),
         overwrite=overwrite,
         is_done=lambda job: job.target.is_file() and (not compare or _sheet_of(job).is_file()),
     )

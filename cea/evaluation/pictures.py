@@ -47,7 +47,7 @@ def read_pictures(folder: Path) -> list[Picture]:
         return [Picture(**{**entry, "components": tuple(entry["components"])}) for entry in entries]
     except FileNotFoundError:
         return []
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DataError(
             f"{path}: not an index of pictures", expected="what evaluate writes", remedy="run it again"
         ) from None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cea.errors import DataError
+from cea.errors import of_system
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -47,10 +46,6 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
-        raise DataError(
-            f"{folder}: {os.strerror(error.errno)}",
-            expected="a place to write with enough room",
-            remedy="free some space, or write elsewhere, and run again",
-        ) from error
+        raise of_system(error, label=folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

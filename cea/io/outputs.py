@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cea.errors import DataError, ImageError, InputError
 from cea.io.faults import explained, shown
+from cea.io.results import Results, Settings
 from cea.io.walk import LeftOut, find_pictures
 
 
@@ -33,6 +34,7 @@ class Plan:
         jobs: in the order of the sources; no two targets are one file, on no file system.
         left_out: what cannot be done, known before the work.
         others: files that are no pictures.
+        out: the folder of all targets, or the one file.
         is_one_file: whether one photograph was named, whose target was named as well.
     """
 
@@ -40,6 +42,7 @@ class Plan:
     jobs: tuple[Job, ...]
     left_out: tuple[LeftOut, ...] = ()
     others: tuple[Path, ...] = ()
+    out: Path = Path()
     is_one_file: bool = False
 
 
@@ -97,7 +100,7 @@ def _one(source: Path, out: Path, suffixes: frozenset[str]) -> Plan:
             expected=f"a file ending in {', '.join(sorted(suffixes))}",
             remedy="change the suffix",
         )
-    return Plan(source, (Job(source, out),), is_one_file=True)
+    return Plan(source, (Job(source, out),), out=out, is_one_file=True)
 
 
 def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: str, beside: bool) -> Plan:
@@ -149,7 +152,7 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
                 remedy="change --out",
             )
     root = inputs[0] if len(inputs) == 1 else Path()
-    return Plan(root, tuple(jobs), tuple(left_out), tuple(others))
+    return Plan(root, tuple(jobs), tuple(left_out), tuple(others), out)
 
 
 def _key(path: Path) -> str:
@@ -234,32 +237,41 @@ def process(
     work: Callable[[Job], None],
     say: Callable[[str], None],
     *,
+    settings: Settings,
     overwrite: bool = False,
     is_done: Callable[[Job], bool] = lambda job: job.target.is_file(),
 ) -> None:
     """Do ``work`` for every photograph; what cannot be done is left out and named at the end, with its reason.
 
+    A folder keeps a record of what its results were made with (`cea.io.results`): those that are there are kept where
+    they were made from the same photograph with the same ``settings``, and stop everything where they were not.
+
     Args:
         plan: of `plan_outputs`.
         work: reads, computes and writes one photograph.
         say: takes a line for stderr.
+        settings: what decides the pixels of a result, besides its photograph.
         overwrite: whether results that are there already are made again. One named file always is.
         is_done: whether a result is there already.
 
     Raises:
         InputError: one photograph was named, and it failed.
+        DataError: a result is there that was made otherwise; nothing is done.
         ImageError: something was left out.
     """
-    left_out, there = list(plan.left_out), 0
+    if plan.is_one_file:
+        work(plan.jobs[0])
+        return
+    results = Results(plan.out, settings)
+    kept = set() if overwrite else {job for job in plan.jobs if _is_kept(results, job) and is_done(job)}
+    left_out, there = list(plan.left_out), len(kept)
     for job in plan.jobs:
-        if not (plan.is_one_file or overwrite) and is_done(job):
-            there += 1
+        if job in kept:
             continue
         try:
             work(job)
+            results.add(job.source, job.target)
         except (ImageError, DataError) as error:
-            if plan.is_one_file:
-                raise
             left_out.append(LeftOut(job.source, _reason(error, job)))
     if there:
         were, are, them = ("was", "is", "it") if there == 1 else ("were", "are", "them")
@@ -271,6 +283,11 @@ def process(
         )
         say(f"{files}: {names}" + (", ..." if len(plan.others) > 3 else ""))
     raise_left_out(plan, left_out, say)
+
+
+def _is_kept(results: Results, job: Job) -> bool:
+    with explained(job.source):
+        return job.target.is_file() and results.is_kept(job.source, job.target)
 
 
 def raise_left_out(plan: Plan, left_out: list[LeftOut], say: Callable[[str], None]) -> None:

@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from cea.errors import foreign
+from cea.io.documents import read_yaml
 
 CHANGES_NO_RESULT = True
 
@@ -86,12 +87,9 @@ def dependency_digests(stage: str, folder: Path = Path()) -> dict[str, str]:
     """
     if not (folder / "dvc.yaml").is_file():
         return {}
-    yaml = YAML(typ="safe", pure=True)
-    stages = yaml.load((folder / "dvc.yaml").read_text())["stages"]
     outputs = _locked_outputs(folder / "dvc.lock")
     digests = {}
-    for entry in stages[stage].get("deps", []):
-        path = entry if isinstance(entry, str) else next(iter(entry))
+    for path in _paths(folder / "dvc.yaml", stage, "deps"):
         if path in outputs:
             digests[path] = outputs[path]
         elif (folder / path).is_file():
@@ -102,8 +100,10 @@ def dependency_digests(stage: str, folder: Path = Path()) -> dict[str, str]:
 def _locked_outputs(lock: Path) -> dict[str, str]:
     if not lock.is_file():
         return {}
-    stages = (YAML(typ="safe", pure=True).load(lock.read_text()) or {}).get("stages", {})
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    remedy = "git checkout dvc.lock, or run dvc repro"
+    stages = read_yaml(lock, expected="what DVC wrote", remedy=remedy).get("stages", {})
+    with foreign(lock, expected="what DVC wrote", remedy=remedy):
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
 
 
 def outputs_of(stage: str, folder: Path = Path()) -> list[str]:
@@ -111,9 +111,16 @@ def outputs_of(stage: str, folder: Path = Path()) -> list[str]:
     path = folder / "dvc.yaml"
     if not path.is_file():
         return []
-    stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")).get("stages", {})
-    entries = stages.get(stage, {}).get("outs", [])
-    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+    return _paths(path, stage, "outs")
+
+
+def _paths(pipeline: Path, stage: str, kind: str) -> list[str]:
+    """What a stage of dvc.yaml names under ``deps`` or ``outs``."""
+    expected, remedy = "the pipeline's stages", "correct it, or git checkout dvc.yaml"
+    stages = read_yaml(pipeline, expected=expected, remedy=remedy).get("stages", {})
+    with foreign(pipeline, expected=expected, remedy=remedy):
+        entries = stages.get(stage, {}).get(kind, [])
+        return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def hardware() -> dict[str, str]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from cea.errors import DataError
+from cea.errors import DataError, foreign
+from cea.io.documents import read_yaml
 
 
 @dataclass(frozen=True)
@@ -74,21 +72,16 @@ def open_project(root: Path) -> Project:
         DataError: no dvc.lock there, or not one that DVC wrote.
     """
     path = root / "dvc.lock"
-    try:
-        stages = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["stages"]
-        return Project(root, {name: _stage(name, entry) for name, entry in stages.items()})
-    except FileNotFoundError:
+    if not path.exists():
         raise DataError(
             f"{path}: no such file",
             expected="a project whose pipeline has run",
             remedy="run this in the project's folder, or pass --project",
-        ) from None
-    except (YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
-        raise DataError(
-            f"{path}: not a dvc.lock",
-            expected="what DVC wrote",
-            remedy="git checkout dvc.lock, or run dvc repro",
-        ) from None
+        )
+    remedy = "git checkout dvc.lock, or run dvc repro"
+    lock = read_yaml(path, expected="what DVC wrote", remedy=remedy)
+    with foreign(f"{path}: not a dvc.lock", expected="what DVC wrote", remedy=remedy):
+        return Project(root, {name: _stage(name, entry) for name, entry in lock["stages"].items()})
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> LockedStage:

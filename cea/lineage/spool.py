@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from cea.errors import foreign
+from cea.io.documents import read_json
 from cea.io.images import write_bytes
 from cea.lineage.store import project_root
 
@@ -31,6 +33,7 @@ OFFLINE_TAG = "cea.offline"
 """Of a run that began while its store was out of reach: the name it had until then."""
 
 _OFFLINE = "offline-"
+_REMEDY = "remove the folder it lies in: what waits there is lost"
 _METRICS, _OTHERS = 900, 90  # the server takes at most 1000 points, and 100 parameters or tags, a call
 
 
@@ -126,7 +129,7 @@ class Spool:
     def start_of(self, run_id: str) -> dict[str, Any]:
         """What `begin` was told; empty for a run that the store knows."""
         path = self.folder / run_id / "run.json"
-        return dict(json.loads(path.read_bytes())) if path.is_file() else {}
+        return read_json(path, expected="what began a run", remedy=_REMEDY) if path.is_file() else {}
 
     def tags_of(self, run_id: str) -> dict[str, str]:
         """All tags that wait for that run."""
@@ -179,5 +182,8 @@ class Spool:
     def _waiting(self, run_id: str) -> Iterator[tuple[Path, Operation]]:
         run_folder = self.folder / run_id
         for path in sorted(run_folder.glob("[0-9]*.json")):
-            entry = json.loads(path.read_bytes())
-            yield path, Operation(entry["kind"], entry["values"], tuple(run_folder / name for name in entry["files"]))
+            entry = read_json(path, expected="what waits for the store", remedy=_REMEDY)
+            with foreign(path, expected="what waits for the store", remedy=_REMEDY):
+                files = tuple(run_folder / name for name in entry["files"])
+                operation = Operation(entry["kind"], entry["values"], files)
+            yield path, operation

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cea.config import load
+from cea.errors import foreign
 from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.lineage.logged_model import log_restorer
@@ -118,7 +119,9 @@ def named_datasets(digests: Mapping[str, str]) -> list[NamedData]:
     for name, context in _CONTEXTS.items():
         for path in sorted({one.with_name(f"{name}.json") for one in lists}):
             if path.is_file():
-                counts = {recipe: one["samples"] for recipe, one in json.loads(path.read_bytes())["recipes"].items()}
+                with foreign(path, expected="the list of a split's shards", remedy="dvc repro --force dataset"):
+                    recipes = json.loads(path.read_bytes())["recipes"]
+                    counts = {recipe: one["samples"] for recipe, one in recipes.items()}
                 digest = digests.get(str(path)) or hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
                 data_sets.append(NamedData(name, digest, str(path), sum(counts.values()), counts, context))
     return data_sets

@@ -112,7 +112,7 @@ def _check_code(path: Path, config: Mapping[str, Any]) -> None:
         raise DataError(
             f"{path}: these weights run code of their own, {', '.join(named)}",
             expected="an adapter and a block of this package, or code that is trusted",
-            remedy="pass --trust-code if you know where they come from",
+            remedy="trust them if you know where they come from: --trust-code, or load_weights(path, trust_code=True)",
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cea.config import read_params
+from cea.io.documents import read_json
 from cea.lineage.facts import hardware
 from cea.lineage.project import Project
 from cea.lineage.record import Record, training_threads
@@ -115,7 +115,8 @@ def metric_rows(recorded: Found, project: Path, held: Promise) -> Iterator[Row]:
     """PSNR of input and output over all images and by recipe; nothing where the record's figures are out of reach."""
     if recorded.summary is None:
         return
-    again = _decibels(json.loads((project / "metrics/summary.json").read_text(encoding="utf-8")))
+    remedy = "see what its evaluate stage printed"
+    again = _decibels(read_json(project / "metrics/summary.json", expected="what evaluate writes", remedy=remedy))
     for key, expected in _decibels(recorded.summary).items():
         tolerance = held.recipe_db if key.startswith("recipes.") else held.mean_db
         got = again.get(key)

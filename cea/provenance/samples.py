@@ -12,7 +12,7 @@ import polars as pl
 from cea.data.clean import read_clean
 from cea.data.records import to_record
 from cea.data.shards import PARTS, read_index
-from cea.errors import DataError
+from cea.errors import DataError, foreign
 from cea.lineage.project import Project
 from cea.types import SPLITS
 
@@ -82,7 +82,7 @@ def find_sample(project: Project, sample: str) -> Place:
     """
     for stage in project.instances("synthesize"):
         for path in stage.outputs:
-            row = first_row(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
+            row = sample_row(project.root / path, sample)
             if row is not None:
                 return _place(project, row)
     raise DataError(
@@ -111,6 +111,16 @@ def output_of(project: Project, stage: str, name: str = "") -> str:
     raise DataError(
         f"{project.root / 'dvc.lock'}: stage {stage} has not run", expected="a finished pipeline", remedy="dvc repro"
     )
+
+
+def sample_row(table: Path, sample: str) -> dict[str, Any] | None:
+    """The row of a sample in a Parquet table; None where there is none.
+
+    Raises:
+        DataError: no Parquet table with sample ids.
+    """
+    with foreign(table, expected="a complete Parquet table with sample ids", remedy="dvc checkout, or dvc repro"):
+        return first_row(pl.scan_parquet(table), pl.col("sample_id") == sample)
 
 
 def first_row(table: pl.LazyFrame, wanted: pl.Expr) -> dict[str, Any] | None:

@@ -15,13 +15,14 @@ class ServedRestorer:
     """Restores photographs.
 
     Args:
-        weights: a ``.safetensors`` file.
+        weights: a ``.safetensors`` file. An adapter or block of one's own that it names as ``module:Name`` is imported:
+            loading a model from MLflow runs the model's code in any case, so that a store has to be trusted.
     """
 
     def __init__(self, weights: Path) -> None:
         from cea.restoring.restorer import Restorer
 
-        self._restorer = Restorer.load(weights, device="cpu")
+        self._restorer = Restorer.load(weights, device="cpu", trust_code=True)
 
     def predict(self, images: NDArray[Any], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:
         """Restore a batch.

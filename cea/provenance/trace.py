@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +14,13 @@ from cea.data.records import to_record
 from cea.data.shards import read_sample
 from cea.degradations.engine.render import render
 from cea.errors import DataError
+from cea.evaluation.columns import IMAGES
+from cea.io.documents import read_json
 from cea.io.images import pixel_sha256
+from cea.io.tables import read_table
 from cea.lineage.facts import git_state
 from cea.lineage.project import LockedStage, Project
-from cea.provenance.samples import Facts, clean_facts, drawn_facts, find_sample, first_row, output_of
+from cea.provenance.samples import Facts, clean_facts, drawn_facts, find_sample, first_row, output_of, sample_row
 from cea.types import ImageU8
 
 
@@ -105,7 +107,7 @@ def number_facts(project: Project, path: Path, key: str) -> Facts:
     """What a number of ``summary.json`` is the mean of, and where the images are from."""
     value = _lookup(path, key)
     images = output_of(project, "evaluate", "images.parquet")
-    table = pl.read_parquet(project.root / images)
+    table = read_table(project.root / images, IMAGES, remedy="dvc checkout, or dvc repro")
     rows, what = _behind(table, key)
     facts: Facts = {"kind": "number", "file": str(path), "key": key, "value": value, "is": what, "table": images}
     if rows is not None and not rows.is_empty():
@@ -132,13 +134,11 @@ def _behind(table: pl.DataFrame, key: str) -> tuple[pl.DataFrame | None, str]:
 
 
 def _lookup(path: Path, key: str) -> Any:
+    value: Any = read_json(path, expected="a summary.json", remedy="run dvc repro, or correct it")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
         for part in key.split("."):
             value = value[part]
         return value
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}", expected="a summary.json", remedy="run dvc repro, or correct it") from None
     except (KeyError, TypeError):
         raise DataError(
             f"{path} has no {key}", expected="a dotted key, such as recipes.low.gain_psnr", remedy="look into the file"
@@ -152,11 +152,7 @@ def _split(target: str) -> tuple[Path, str, str]:
 
 
 def _row(path: Path, inside: str) -> str:
-    try:
-        names = pl.read_parquet(path, columns=["sample_id"])["sample_id"]
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: {reason}", expected="a table with a column sample_id", remedy="pass one") from None
+    names = read_table(path, {"sample_id": pl.String}, remedy="pass a table of images")["sample_id"]
     if inside in set(names):
         return inside
     if inside.isdecimal() and int(inside) < len(names):
@@ -188,7 +184,7 @@ def _judged(project: Project, sample: str) -> Facts:
     for stage in project.instances("evaluate"):
         for path in stage.outputs:
             if Path(path).name == "images.parquet" and (project.root / path).is_file():
-                row = first_row(pl.scan_parquet(project.root / path), pl.col("sample_id") == sample)
+                row = sample_row(project.root / path, sample)
                 scores = ("input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim")
                 return {} if row is None else {"judged": {name: row[name] for name in scores}}
     return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +12,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cea.errors import DataError, brief, foreign
+from cea.errors import DataError, foreign
 from cea.evaluation.columns import IMAGES
 from cea.evaluation.pictures import Picture, read_pictures
 from cea.evaluation.schema import checked
+from cea.io.documents import read_json
 from cea.io.images import read_rgb
 from cea.io.tables import read_table
 from cea.report.charts import Curve
@@ -134,12 +134,6 @@ def _read_curves(path: Path) -> dict[str, Curve]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", expected="what evaluate writes", remedy="run evaluate first") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: {brief(error)}", expected="JSON", remedy="run evaluate again") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: not a JSON object", expected="what evaluate writes", remedy="run evaluate again")
-    return value
+    if not path.exists():
+        raise DataError(f"{path}: no such file", expected="what evaluate writes", remedy="run evaluate first")
+    return read_json(path, expected="the JSON that evaluate writes", remedy=_AGAIN)

@@ -14,7 +14,7 @@ from torch import nn
 from cea.errors import ConfigError, ImageError
 from cea.inference import expected_errors, restore, tile_for
 from cea.io.arrays import one_channel
-from cea.io.images import reduced
+from cea.io.images import pixel_sha256, reduced
 from cea.io.photo import Photo
 from cea.levels import to_uint8, unit_float
 from cea.types import Image, ImageF, ImageU8, Map
@@ -107,6 +107,11 @@ def read_strength(text: str) -> float | Map:
     if not 0 <= number <= 1:
         raise ConfigError(f"--strength {text}", expected="a number from 0 to 1, or a mask", remedy="correct the option")
     return number
+
+
+def strength_name(strength: float | Map) -> str:
+    """The number, or the digest of a mask's values."""
+    return f"{strength:g}" if isinstance(strength, float) else pixel_sha256(strength)
 
 
 def sheet(before: Photo, after: Photo) -> ImageU8:

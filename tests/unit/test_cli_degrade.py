@@ -94,13 +94,17 @@ def test_everything_is_processed_or_named_and_a_second_run_resumes(photo, tmp_pa
         result = cea("degrade", folder, "--recipe", "haze", "-o", out, "--maps", "--record")
         assert result.exit_code == 2
         assert "left out: e.heic: HEIC is not read here; convert it to PNG or TIFF" in result.stderr
-        assert "1 of 5 images were left out: e.heic" in result.stderr.splitlines()[-1]
+        assert "1 of 5 images was left out: e.heic" in result.stderr.splitlines()[-1]
     assert result.stdout == ""
     assert "4 of 4 were there already" in result.stderr
     written = {path.relative_to(out).as_posix() for path in out.rglob("*.json")}
     assert written == {"a_jpg_2.json", "a_png.json", "a_jpg.json", "c.png/d.json"}
     (out / "a_png.json").unlink()
     assert "a_png.png" in cea("degrade", folder, "--recipe", "haze", "-o", out, "--record").stdout
+    for words, says in ((["haze", "--seed", "3"], "seed 0 (now 3)"), (["low"], "haze (now ")):
+        other = cea("degrade", folder, "--recipe", *words, "-o", out)
+        assert other.exit_code == 2
+        assert says in other.stderr
     again = cea("degrade", folder, "--recipe", "haze", "-o", out, "--overwrite")
     assert len([line for line in again.stdout.splitlines() if "PSNR" in line]) == 4
 

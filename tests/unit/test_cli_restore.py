@@ -98,4 +98,4 @@ def test_a_broken_file_does_not_stop_the_others(tmp_path: Path, weights: Path):
     done = run(tmp_path / "photos", "-o", tmp_path / "out", "--weights", weights)
     assert done.exit_code == 2
     assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["a.png", "c.png"]
-    assert "1 of 3 images were left out: b.png" in done.stderr
+    assert "1 of 3 images was left out: b.png" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -47,6 +48,19 @@ class DegradeOptions:
     uneven: bool = False
     inverse_depth: Map | None = None
     light: Map | None = None
+
+    def settings(self) -> dict[str, str | int | bool | None]:
+        """All of it as plain values; the recipe and the maps by their SHA-256."""
+        text = self.recipe.model_dump_json().encode()
+        depth, light = (None if each is None else pixel_sha256(each) for each in (self.inverse_depth, self.light))
+        return {
+            "recipe": self.name,
+            "recipe_sha256": hashlib.sha256(text).hexdigest(),
+            "seed": self.seed,
+            "uneven": self.uneven,
+            "depth": depth,
+            "light": light,
+        }
 
 
 @dataclass(frozen=True)

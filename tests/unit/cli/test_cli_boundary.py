@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from cea.errors import DataError, ImageError, foreign, one_line, status_of
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.provenance.served import ServedRestorer
 from pipeline import stage
 
 FAULTS = [
@@ -124,6 +126,36 @@ def test_the_option_of_a_command_is_named_as_it_is_typed(tmp_path: Path):
     assert "params.yaml" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("restore a.png -o o --tile abc", "--tile has a wrong value; expected a valid integer; see cea restore --help"),
+        ("restore a.png -o o --quality 200", "expected a number less than or equal to 100; see cea restore --help"),
+        ("restore a.png -o o --device tpu", "--device 'tpu'; expected one of 'auto', 'cpu', 'gpu'"),
+        ("restore a.png -o o --til 3", "no such option: --til"),
+        ("restore a.png", "missing option '--out' / '-o'; expected "),
+        ("degrade a.png --recipe haze -o o --seed x", "--seed has a wrong value; expected a valid integer"),
+        ("eval --data x --workers 0", "--workers has a wrong value; expected a number greater than or equal to 1"),
+        ("trace", "missing argument 'target'"),
+        ("restor a.png", "no such command 'restor'"),
+        ("--verbose restore a.png", "no such option: --verbose"),
+    ],
+)
+def test_wrong_options_are_one_line_too(words: str, says: str):
+    done = CliRunner().invoke(app, words.split(), prog_name="cea")
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+def test_cea_alone_shows_its_help():
+    done = CliRunner().invoke(app, [])
+    assert "restore" in done.output
+    assert "error: " not in done.output
+
+
 def test_weights_run_code_only_where_that_is_trusted(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -140,3 +172,5 @@ def test_weights_run_code_only_where_that_is_trusted(tmp_path: Path, monkeypatch
     model, _ = load_weights(tmp_path / "w.safetensors", trust_code=True)
     assert mark.exists()
     assert model.config.adapter == "mine_adapter:Mine"
+    image = np.zeros((1, 16, 16, 3), np.uint8)
+    assert ServedRestorer(tmp_path / "w.safetensors").predict(image).shape == image.shape

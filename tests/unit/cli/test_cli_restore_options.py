@@ -108,10 +108,13 @@ def test_several_inputs_and_globs_and_resuming(tmp_path: Path, photo: Path, weig
     out = tmp_path / "out"
     done = run(photo, tmp_path / "in" / "[ab].png", "-o", out, "--weights", weights, "--suffix", ".tif")
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in out.iterdir()) == ["a.tif", "b.tif", "photo.tif"]
+    assert sorted(path.name for path in out.iterdir() if path.suffix == ".tif") == ["a.tif", "b.tif", "photo.tif"]
     assert "2 left, about 0:0" in done.stdout
     again = run(photo, tmp_path / "in" / "*.png", "-o", out, "--weights", weights, "--suffix", ".tif")
     assert "3 of 3 were there already" in again.stderr
+    other = run(photo, "-o", out, "--weights", weights, "--suffix", ".tif", "--strength", "0.5")
+    assert other.exit_code == 2
+    assert "photo.tif is there already, made with strength 1 (now 0.5); " in other.stderr
     nothing = run(tmp_path / "in" / "*.jpg", "-o", out, "--weights", weights)
     assert nothing.exit_code == 2
     assert "*.jpg: matches nothing" in nothing.stderr

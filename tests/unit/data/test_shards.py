@@ -252,7 +252,7 @@ except DataError as error:
     train.write_parquet(tmp_path / "records.parquet")
     arguments = [str(tmp_path / "records.parquet"), str(tmp_path / "out"), str(clean_folder)]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
-    assert "out: File too large; expected a place to write with enough room; free some space" in run.stdout
+    assert "out: File too large; expected a smaller file; write elsewhere" in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["records.parquet"]
 
 

@@ -12,6 +12,7 @@ from cea.errors import DataError, ImageError
 from cea.io import outputs
 from cea.io.images import write_bytes
 from cea.io.outputs import Job, plan_outputs, process
+from cea.io.results import RECORD
 from cea.io.walk import find_pictures
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
@@ -169,13 +170,68 @@ def test_the_rest_goes_on_and_a_second_run_resumes(tmp_path: Path):
     for overwrite, wanted in ((False, ["a.png", "c.png"]), (False, []), (True, ["a.png", "c.png"])):
         done.clear(), said.clear()
         with pytest.raises(ImageError, match=r"2 of 4 images were left out: d\.heic, b\.png"):
-            process(plan_outputs([folder], out, SUFFIXES), work, said.append, overwrite=overwrite)
+            process(plan_outputs([folder], out, SUFFIXES), work, said.append, settings={}, overwrite=overwrite)
         assert done == wanted
         assert said[-2:] == [
             "left out: d.heic: HEIC is not read here; convert it to PNG or TIFF",
             "left out: b.png: truncated; expected a whole file; replace it",
         ]
-    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png"]
+    assert sorted(path.name for path in out.iterdir()) == [RECORD, "a.png", "c.png"]
+
+
+def made_by(folder: Path, out: Path, settings: dict[str, object], *, overwrite: bool = False) -> list[str]:
+    """Names of the photographs that were worked on; each result holds its settings."""
+    done = []
+
+    def work(job: Job) -> None:
+        done.append(job.source.name)
+        write_bytes(job.target, repr(settings).encode())
+
+    process(plan_outputs([folder], out, SUFFIXES), work, print, settings=settings, overwrite=overwrite)
+    return done
+
+
+def test_results_of_other_settings_are_never_kept_in_silence(tmp_path: Path):
+    folder, out = fill(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+    assert made_by(folder, out, {"strength": "1", "weights": "f" * 64}) == ["a.png", "b.png"]
+    assert made_by(folder, out, {"strength": "1", "weights": "f" * 64}) == []
+    for other, says in (
+        ({"strength": "0.5", "weights": "f" * 64}, r"made with strength 1 \(now 0\.5\); "),
+        ({"strength": "1", "weights": "0" * 64}, r"made with weights f{12} \(now 0{12}\); "),
+        ({"strength": "1"}, r"made with weights f{12} \(now none\); "),
+    ):
+        fill(folder, "c.png")
+        with pytest.raises(
+            DataError, match=r"out/a\.png is there already, " + says + ".*another folder, or --overwrite"
+        ):
+            made_by(folder, out, other)
+        assert not (out / "c.png").exists(), "nothing is done"
+    assert made_by(folder, out, {"strength": "0.5"}, overwrite=True) == ["a.png", "b.png", "c.png"]
+    assert made_by(folder, out, {"strength": "0.5"}) == []
+    assert (out / "a.png").read_bytes() == b"{'strength': '0.5'}"
+
+
+def test_a_photograph_that_changed_is_worked_on_again(tmp_path: Path):
+    folder, out = fill(tmp_path / "in", "a.png", "b.png"), tmp_path / "out"
+    made_by(folder, out, {})
+    (folder / "b.png").write_bytes(b"another")
+    assert made_by(folder, out, {}) == ["b.png"]
+    folder.rename(tmp_path / "moved")
+    assert made_by(tmp_path / "moved", out, {}) == [], "a folder may be moved"
+    fill(tmp_path / "others", "a.png")
+    (tmp_path / "others/a.png").write_bytes(b"of the same name")
+    with pytest.raises(DataError, match=r"made from .*in/a\.png, not from .*others/a\.png"):
+        made_by(tmp_path / "others", out, {})
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe{", b'{"result": "a.png"}\n', b"[" * 10**5])
+def test_what_no_record_names_is_not_taken_for_a_result(tmp_path: Path, damage: bytes):
+    folder, out = fill(tmp_path / "in", "a.png"), fill(tmp_path / "out", "a.png")
+    (out / RECORD).write_bytes(damage)
+    with pytest.raises(DataError, match=r"a\.png is there already, and nothing says how it was made"):
+        made_by(folder, out, {})
+    assert made_by(folder, out, {}, overwrite=True) == ["a.png"]
+    assert made_by(folder, out, {}) == []
 
 
 def test_a_failed_write_says_why_and_leaves_nothing(tmp_path: Path):

@@ -253,7 +253,7 @@ def test_a_missing_or_broken_summary_is_one_clear_error(tmp_path: Path):
     with pytest.raises(DataError, match=r"no such file.*run evaluate first"):
         build_report(ReportFiles(tmp_path / "summary.json"), {}, ReportConfig())
     (tmp_path / "summary.json").write_text("{")
-    with pytest.raises(DataError, match="expected JSON"):
+    with pytest.raises(DataError, match="expected the JSON that evaluate writes; run evaluate again"):
         build_report(ReportFiles(tmp_path / "summary.json"), {}, ReportConfig())
 
 
