@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
