@@ -19,7 +19,7 @@ from cea.degradations.exact.planes import as_rgb8
 from cea.degradations.tools.images import drawn_and_rendered, named_maps
 from cea.errors import ImageError
 from cea.io.arrays import one_channel
-from cea.io.images import encode_png, read_photo, write_bytes
+from cea.io.images import encode_png, pixel_sha256, read_photo, write_bytes
 from cea.io.photo import Photo
 from cea.io.writer import LOSSLESS_SUFFIXES, write_photo
 from cea.levels import to_uint16, unit_float
