@@ -1,13 +1,14 @@
 # The few commands a person types. `make repro` and `make test` set everything up by themselves.
 PYTHON ?= python3
 TORCH ?= locked
+LOCK ?= requirements.lock
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro compare test test-fast lint setup lock ui docs
+.PHONY: help repro compare test test-fast lint setup lock ui docs audit
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,18 +43,30 @@ ui: $(VENV)/.ready  ## the list of training runs in the browser, best first
 docs: $(VENV)/.ready  ## write the documentation as a site: docs/_build/index.html
 	sphinx-build -q --fail-on-warning --keep-going docs docs/_build
 
-lock: $(VENV)/.ready  ## write requirements.lock from what is installed
+audit: $(VENV)/.ready  ## look every locked version up among known vulnerabilities, and write sbom.json (needs the network)
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet 'pip-audit>=2.9,<3'
+	sed 's/+cpu//' requirements.lock > $(VENV)/audit/requirements.txt
+	$(VENV)/audit/bin/pip-audit --requirement $(VENV)/audit/requirements.txt --no-deps --disable-pip \
+	  --format cyclonedx-json --output sbom.json
+	$(VENV)/audit/bin/pip-audit --requirement $(VENV)/audit/requirements.txt --no-deps --disable-pip --strict
+
+lock: $(VENV)/.ready  ## write requirements.lock from what is installed, and requirements.sha256 from the index
 	@{ head -1 requirements.lock; \
 	  { pip freeze --exclude-editable; pip list --format=freeze | grep '^setuptools=='; } \
 	  | sed 's/+cpu$$//' | sort -f; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@pip install --dry-run --quiet --no-deps --ignore-installed --report $(VENV)/report.json -r requirements.lock
+	@{ echo "# requirements.lock with the SHA-256 of each file: CPython 3.11 on Linux x86-64, torch for the CPU. Made with 'make lock'."; \
+	  python .ci/hashes.py < $(VENV)/report.json; } > requirements.sha256.new
+	@mv requirements.sha256.new requirements.sha256
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$$($(PYTHON) --version) is too old: expected Python 3.11 or newer; run 'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'"; \
 	  exit 2; }
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
-	grep -v $(if $(filter system,$(TORCH)),'^torch==','^#') requirements.lock > $(VENV)/requirements.txt
-	pip install --quiet --requirement $(VENV)/requirements.txt
+	grep -v $(if $(filter system,$(TORCH)),'^torch==','^#') $(LOCK) > $(VENV)/requirements.txt
+	pip install --quiet $(if $(findstring sha256,$(LOCK)),--require-hashes --no-deps) --requirement $(VENV)/requirements.txt
 	pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

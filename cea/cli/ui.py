@@ -32,7 +32,8 @@ def ui(
         return
     if browser:
         threading.Thread(target=_open_when_ready, args=(server, address), daemon=True).start()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), "--port", str(port)]
+    place = ["--host", "127.0.0.1", "--port", str(port)]  # this machine only: MLflow asks nobody for a password
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), *place]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,21 @@ from cea.data.crops import Crop
 from cea.data.layouts import Layout
 from cea.errors import DataError
 from cea.metrics.protocol import find_protocol
+
+SetName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+_FOR_THE_SHELL = re.compile(r"[\"$`\\\x00-\x1f\x7f]")
+
+
+def plain_path(path: str) -> str:
+    """``path`` as it is: DVC puts it between double quotes into a command, where these characters mean something.
+
+    Raises:
+        ValueError: it holds one of them.
+    """
+    found = _FOR_THE_SHELL.search(path)
+    if found:
+        raise ValueError(f"a path without {found[0]!r}, which a shell would take for a command of its own")
+    return path
 
 
 class ExamplesConfig(Config):
@@ -61,6 +77,11 @@ class JudgedSetConfig(Config):
     def _known(cls, name: str) -> str:
         return find_protocol(name).name
 
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, path: str) -> str:
+        return plain_path(path)
+
 
 class EvaluationConfig(Config):
     """``params.yaml: evaluate``."""
@@ -80,15 +101,20 @@ class EvaluationConfig(Config):
     routing: RoutingConfig = RoutingConfig()
     """Where the experts act, against where the degradation is."""
 
-    testsets: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], JudgedSetConfig] = Field(default_factory=dict)
+    testsets: dict[SetName, JudgedSetConfig] = Field(default_factory=dict)
     """Name -> test set on disk; names are letters, digits and underscores."""
-    photographs: dict[Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")], str] = Field(default_factory=dict)
+    photographs: dict[SetName, str] = Field(default_factory=dict)
     """Name -> folder of real photographs without a clean original, scored without reference."""
 
     @field_validator("protocol")
     @classmethod
     def _known(cls, name: str) -> str:
         return find_protocol(name).name
+
+    @field_validator("photographs")
+    @classmethod
+    def _plain(cls, photographs: dict[str, str]) -> dict[str, str]:
+        return {name: plain_path(path) for name, path in photographs.items()}
 
     @model_validator(mode="before")
     @classmethod

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cea.errors import ImageError, foreign
 from cea.io.images import read_photo
+from cea.io.photo import largest_pixels
 
-_LARGEST_VALUES = 400_000_000
 _EXPECTED = "a .npy file, or a picture (EXR, float and 16-bit TIFF and PNG among them), of shape (H, W)"
 _SECONDS = 120
 """An EXR that takes longer to read is given up."""
@@ -69,7 +69,7 @@ def _of_npy(path: Path, data: bytes) -> NDArray[Any]:
         shape, _, kind = read[np.lib.format.read_magic(file)[0]](file)
         if kind.kind not in "uifb" or kind.hasobject:
             raise TypeError(f"values of type {kind}")
-        if not 0 < np.prod(shape, dtype=float) <= min(_LARGEST_VALUES, len(data)):
+        if not 0 < np.prod(shape, dtype=float) <= min(largest_pixels(), len(data)):
             raise TypeError(f"an array of shape {shape}" + (", and less in the file" if len(data) > 999 else ""))
         return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
     except Exception as error:  # NumPy raises anything on damaged headers
@@ -88,7 +88,7 @@ def _of_float_tiff(data: bytes) -> NDArray[Any] | None:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            small = page.imagewidth * page.imagelength <= _LARGEST_VALUES
+            small = page.imagewidth * page.imagelength <= largest_pixels()
             wanted = small and page.samplesperpixel == 1 and np.dtype(page.dtype).kind == "f"
             return np.asarray(page.asarray()) if wanted else None
     except Exception:  # the reader of photographs says what is wrong
@@ -97,19 +97,28 @@ def _of_float_tiff(data: bytes) -> NDArray[Any] | None:
 
 _READ_EXR = """
 import sys, numpy, OpenEXR
-with OpenEXR.File(sys.argv[1], separate_channels=True) as file:
-    numpy.savez(sys.argv[2], **{name: channel.pixels for name, channel in file.channels().items()})
+path, target, most = sys.argv[1:]
+values = 0
+with OpenEXR.File(path, header_only=True) as file:
+    for part in file.parts:
+        (left, top), (right, bottom) = part.header["dataWindow"]
+        values += (int(right) - int(left) + 1) * (int(bottom) - int(top) + 1) * len(part.header["channels"])
+if values > int(most):
+    sys.exit(f"{values} values by its header, and at most {most} are read")
+with OpenEXR.File(path, separate_channels=True) as file:
+    numpy.savez(target, **{name: channel.pixels for name, channel in file.channels().items()})
 """
 
 
 def _of_exr(path: Path) -> NDArray[Any]:
     """The one channel of an EXR, or three that are equal; float32.
 
-    In a process of its own: its library prints what is wrong with a damaged file, and goes on without the pixels.
+    In a process of its own, which looks for modules nowhere but where they are installed: the library prints what is
+    wrong with a damaged file, and goes on without the pixels.
     """
     with tempfile.TemporaryDirectory() as folder, foreign(path, expected=_EXPECTED, kind=ImageError):
         target = Path(folder) / "channels.npz"
-        command = [sys.executable, "-c", _READ_EXR, str(path), str(target)]
+        command = [sys.executable, "-P", "-c", _READ_EXR, str(path), str(target), str(3 * largest_pixels())]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         said = done.stderr.strip().splitlines()
         if done.returncode or said or not target.is_file():

@@ -36,6 +36,9 @@ _LARGEST_MEGAPIXELS = 250
 LIMIT = "CEA_LARGEST_MEGAPIXELS"
 """The variable of the environment that allows larger pictures: real panoramas."""
 
+_MOST_CHANNELS = 16
+"""Of a TIFF that is decoded at all; more than four are refused afterwards, by what they are."""
+
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "JPEG2000", "GIF", "BMP", "TGA", "PPM")
 """What Pillow may open: each of these is tested, and none starts another program, as PostScript does."""
 
@@ -493,7 +496,9 @@ def _tiff(data: bytes, convert: bool) -> Photo:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page, count = file.pages.first, len(file.pages)
-        _check_size(page.imagewidth, page.imagelength)
+        _check_size(page.imagewidth, page.imagelength * max(1, page.imagedepth))
+        if page.samplesperpixel > _MOST_CHANNELS:
+            raise _RefusedError(f"{page.samplesperpixel} channels", "save one picture with at most one extra channel")
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
         if 262 not in page.tags:
             raise _RefusedError(

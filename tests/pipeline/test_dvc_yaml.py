@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,43 @@ def test_a_recipe_name_that_no_file_or_metric_can_carry_is_refused(tmp_path: Pat
     folder = copy_of(tmp_path, lambda params: params["recipes"].update({name: {"nodes": {"noise": {}}}}))
     with pytest.raises(ConfigError, match="no name for a recipe"):
         check(folder)
+
+
+RUN = ["sets/$(touch X)", "sets/`touch X`", 'sets/"; touch X; "', 'sets/a\\"b', "sets/a\nb"]
+
+
+@pytest.mark.parametrize("path", RUN)
+@pytest.mark.parametrize("key", ["testsets", "photographs"])
+def test_a_path_that_a_shell_would_run_is_refused(tmp_path: Path, key: str, path: str):
+    """dvc.yaml puts it between double quotes; that such a folder exists is no reason to run its name."""
+    (tmp_path / path).mkdir(parents=True)
+    entry = {"path": path} if key == "testsets" else path
+    folder = copy_of(tmp_path, lambda params: params["evaluate"][key].update({"mine": entry}))
+    with pytest.raises(ConfigError, match="which a shell would take for a command of its own"):
+        check(folder)
+
+
+@pytest.mark.parametrize("name", ["a b", "$(touch X)", "a;b", "1a", "a\n", "é"])
+@pytest.mark.parametrize("key", ["testsets", "photographs"])
+def test_a_name_of_a_set_that_a_shell_would_run_is_refused(tmp_path: Path, key: str, name: str):
+    entry = {"path": "data/raw"} if key == "testsets" else "data/raw"
+    folder = copy_of(tmp_path, lambda params: params["evaluate"][key].update({name: entry}))
+    with pytest.raises(ConfigError, match=f"evaluate.{key}"):
+        check(folder)
+
+
+def test_every_value_in_a_command_is_one_that_is_checked():
+    """A further template in a command has to be one of these: names by pattern, paths without characters of a shell."""
+    text = (ROOT / "dvc.yaml").read_text()
+    commands = [line for line in text.splitlines() if "python -m" in line or line.strip().startswith("--")]
+    assert {found for line in commands for found in re.findall(r"\S*\$\{[^}]*\}\S*", line)} == {
+        '"${item.path}"',
+        '"${item}"',
+        "${key}",
+        *(f"data/{place}/${{key}}" for place in ("shards/train", "shards/val", "shards/test")),
+        "data/records/${key}.parquet",
+        *(f"data/testsets/{folder}${{key}}.txt" for folder in ("", "photographs/")),
+    }
 
 
 def change(key: str, value: object) -> Callable[[dict[str, Any]], None]:

@@ -133,3 +133,27 @@ def test_mutated_arrays_are_read_or_refused_in_one_line(tmp_path: Path, place: i
     except ImageError as error:
         message = str(error)
     assert len(message.splitlines()) == 1
+
+
+def test_an_exr_of_gigabytes_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    exr(tmp_path / "z.exr", Z=np.zeros((900, 1200), np.float32))
+    assert (tmp_path / "z.exr").stat().st_size < 100_000
+    monkeypatch.setenv("CEA_LARGEST_MEGAPIXELS", "0")
+    with pytest.raises(ImageError, match=r"1080000 values by its header, and at most 0 are read"):
+        read_map(tmp_path / "z.exr")
+
+
+def test_modules_beside_a_picture_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An EXR is read in a process of its own; the current folder is no place to look for its libraries."""
+    exr(tmp_path / "z.exr", Z=DEPTH)
+    for name in ("OpenEXR", "numpy", "cv2"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(read_map(Path("z.exr")), DEPTH)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tiff_of_thousands_of_channels_is_refused_by_its_tags(tmp_path: Path):
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((4, 4, 300), np.uint8), photometric="minisblack", planarconfig=1)
+    with pytest.raises(ImageError, match=r"c\.tif: 300 channels"):
+        read_map(tmp_path / "c.tif")
