@@ -21,6 +21,7 @@ from filelock import FileLock
 from cea.errors import foreign
 from cea.io.documents import read_json
 from cea.io.images import write_bytes
+from cea.lineage.logged_model import log_restorer
 from cea.lineage.store import project_root
 
 CHANGES_NO_RESULT = True
@@ -42,9 +43,10 @@ class Operation:
     """One thing to record of a run.
 
     Attributes:
-        kind: ``params``, ``tags``, ``metrics``, ``datasets``, ``files`` or ``end``.
+        kind: ``params``, ``tags``, ``metrics``, ``datasets``, ``files``, ``model`` or ``end``.
         values: name -> text for parameters and tags; ``points``: [name, value, Unix ms, step]; ``datasets``: entries
-            with name, digest, source, profile, context; ``folder`` in the run's artifacts; ``status`` and ``time``.
+            with name, digest, source, profile, context; ``folder`` in the run's artifacts; ``artifact``, the weights
+            that become a model; ``status`` and ``time``.
         files: what ``files`` attaches: files, or a folder whose content it is.
     """
 
@@ -77,6 +79,8 @@ def apply(client: MlflowClient, run_id: str, operation: Operation) -> None:
             for path in operation.files:
                 log = client.log_artifacts if path.is_dir() else client.log_artifact
                 log(run_id, str(path), values["folder"] or None)
+        case "model":
+            log_restorer(client, run_id, values["artifact"])
         case "end":
             client.set_terminated(run_id, values["status"], values["time"])
         case other:

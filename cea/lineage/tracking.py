@@ -196,6 +196,10 @@ class Tracker:
             path.write_bytes(data)
             self._do(run_id, Operation("files", {"folder": ""}, (Path(folder),)))
 
+    def log_model(self, run_id: str, artifact: str) -> None:
+        """Make weights that are attached to the run a model that MLflow loads by itself."""
+        self._do(run_id, Operation("model", {"artifact": artifact}))
+
     def log_time(self, run_id: str) -> None:
         """Attach how long the stage of this process has taken so far; nothing outside DVC."""
         name = times.stage_name()

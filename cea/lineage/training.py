@@ -17,7 +17,6 @@ from cea.config import load
 from cea.errors import foreign
 from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
-from cea.lineage.logged_model import log_restorer
 from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag, file_sha256
@@ -77,8 +76,7 @@ class TrainingRun:
         with TemporaryDirectory() as folder:
             write_record(whole, Path(folder))
             self.tracker.log_files(self.run_id, {Path(folder): FOLDER})
-        if self.tracker.online:
-            log_restorer(self.run_id, weights)
+        self.tracker.log_model(self.run_id, f"model/{weights.name}")
         self.tracker.adopt_evaluation(self.run_id, weights)
 
     def _record(self, weights: Path) -> Record:

@@ -159,6 +159,7 @@ def test_a_store_that_is_down_from_the_start_costs_nothing(project: Path, monkey
         LiveCurves(tracker, run_id)(10, {"train/loss": 0.5})
         tracker.log_files(run_id, {weights: "model"})
         tracker.set_tags(run_id, {WEIGHTS_TAG: file_sha256(weights)})
+        tracker.log_model(run_id, "model/best.safetensors")
     later = Tracker(TrackingConfig())
     assert later.run_of(weights, {}) == run_id
     later.log_summary(run_id, {"gain_psnr": 1.5})
@@ -170,6 +171,8 @@ def test_a_store_that_is_down_from_the_start_costs_nothing(project: Path, monkey
     assert (run.info.run_name, run.info.status, run.data.params) == ("lonely", "FINISHED", {"model.rank": "8"})
     assert run.data.metrics == {"train/loss": 0.5, "gain_psnr": 1.5}
     assert [file.path for file in client.list_artifacts(sent, "model")] == ["model/best.safetensors"]
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.name, model.source_run_id) == ("restorer", sent)
     assert send_waiting() == []
     assert len(list_runs()) == 1
 
@@ -188,6 +191,21 @@ def test_a_store_that_dies_during_training_does_not_stop_it(project: Path, monke
     client, run = find_run(run_id)
     assert run.info.status == "FINISHED"
     assert [p.step for p in client.get_metric_history(run_id, "train/loss")] == [10, 20, 30]
+
+
+def test_a_store_that_takes_no_models_costs_no_record(project: Path, monkeypatch, caplog):
+    """It answers, so that it is not taken for one that is down: what comes after is sent."""
+    caplog.set_level("INFO")
+    weights = project / "best.safetensors"
+    weights.write_bytes(b"weights")
+    tracker = Tracker(TrackingConfig())
+    monkeypatch.setattr("mlflow.pyfunc.log_model", refuse)
+    with tracker.training_run("plain", {}, {}) as run_id:
+        tracker.log_files(run_id, {weights: "model"})
+        tracker.log_model(run_id, "model/best.safetensors")
+    assert tracker.online
+    assert "the model is not logged in MLflow: " in caplog.text
+    assert [(row.state, row.id) for row in list_runs()] == [("finished", run_id)]
 
 
 def refuse(*_: object, **__: object) -> None:
