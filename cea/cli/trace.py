@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cea.cli.app import app
+from cea.errors import InputError
+
+if TYPE_CHECKING:
+    from cea.lineage.project import Project
 
 _LONGEST = 12
 """Entries of a list that are shown; ``--json`` has them all."""
@@ -26,27 +30,51 @@ def trace_back(
     ],
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="For programs: everything, as JSON.")] = False,
-    render: Annotated[bool, typer.Option("--render", help="Make the degraded pixels again and compare.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where --render puts the picture (.png).")] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Make the degraded pixels (of a mean: all its images) again and compare.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where --render puts one picture (.png).")] = None,
 ) -> None:
     """Tell where a result came from: photograph, every drawn number, shard, commands, commit, run."""
     from cea.lineage.project import open_project
-    from cea.provenance.trace import render_again, sample_id, trace
+    from cea.provenance.trace import samples_behind, trace
 
     opened = open_project(project)
     facts = trace(opened, target)
-    same = True
+    different = []
     if render:
-        made, same = render_again(opened, sample_id(opened, target))
-        facts["rendered again"] = "identical, bit for bit" if same else "DIFFERENT from the stored pixels"
+        samples = samples_behind(opened, target)
+        different = _different(opened, samples, out)
+        facts["rendered again"] = _verdict(samples, different)
         if out is not None:
-            from cea.io.images import write_image
-
-            write_image(out, made)
             facts["written"] = str(out)
     typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts)))
-    if not same:
+    if different:
         raise typer.Exit(1)
+
+
+def _different(project: Project, samples: list[str], out: Path | None) -> list[str]:
+    """Those samples whose pixels come out otherwise than they are stored; a single one is written to ``out``."""
+    from cea.io.images import write_image
+    from cea.provenance.trace import render_again
+
+    if out is not None and len(samples) != 1:
+        raise InputError(f"--out with {len(samples)} images", expected="one", remedy="pass the id of one sample")
+    different = []
+    for sample in samples:
+        made, same = render_again(project, sample)
+        different += [] if same else [sample]
+        if out is not None:
+            write_image(out, made)
+    return different
+
+
+def _verdict(samples: list[str], different: list[str]) -> str:
+    count = f"{len(samples)} images, all " if len(samples) > 1 else ""
+    if not different:
+        return f"{count}identical, bit for bit"
+    which = f": {', '.join(different)}" if len(samples) > 1 else ""
+    return f"DIFFERENT from the stored pixels{which}"
 
 
 def lines(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:

@@ -129,7 +129,7 @@ def make_record(
         run: id and name.
         params: all of params.yaml.
         weights: file name -> SHA-256.
-        seconds: of the training.
+        seconds: of its stage so far.
     """
     stages = locked_stages(root, params)
     return Record(

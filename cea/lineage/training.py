@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from cea.io.images import encode_png, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
 from cea.lineage.spool import WEIGHTS_TAG
+from cea.lineage.times import elapsed
 from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag, file_sha256
 from cea.types import ImageU8
 
@@ -38,7 +38,6 @@ class TrainingRun:
         tracker: the store.
         run_id: of the run, and ``name`` its name.
         params: all of params.yaml.
-        started: when, by the monotonic clock.
         facts: where it comes from, as `cea.lineage.facts.lineage` says.
         live: takes each point of the curves as it is made.
     """
@@ -47,7 +46,6 @@ class TrainingRun:
     run_id: str
     name: str
     params: Mapping[str, Any]
-    started: float
     facts: Mapping[str, Any]
     live: LiveCurves
 
@@ -82,7 +80,7 @@ class TrainingRun:
     def _record(self, weights: Path) -> Record:
         digests = {path.name: file_sha256(path) for path in sorted(weights.parent.glob("*.safetensors"))}
         run = (self.run_id, self.name)
-        return make_record(Path(), run, self.params, digests, time.monotonic() - self.started)
+        return make_record(Path(), run, self.params, digests, elapsed())
 
 
 @contextmanager
@@ -101,10 +99,9 @@ def tracked(params: Mapping[str, Any], name: str) -> Iterator[TrainingRun]:
     if os.environ.get(COMPARISON):
         tags[COMPARISON_TAG] = os.environ[COMPARISON]
     name = os.environ.get("DVC_EXP_NAME") or name
-    started = time.monotonic()
     with tracker.training_run(name, params, tags) as run_id:
         tracker.log_datasets(run_id, named_datasets(digests))
-        yield TrainingRun(tracker, run_id, name, params, started, facts, LiveCurves(tracker, run_id))
+        yield TrainingRun(tracker, run_id, name, params, facts, LiveCurves(tracker, run_id))
 
 
 _CONTEXTS = {"train": "training", "val": "validation", "test": "testing"}

@@ -47,6 +47,25 @@ def trace(project: Project, target: str) -> Facts:
     return sample_facts(project, sample_id(project, target))
 
 
+def samples_behind(project: Project, target: str) -> list[str]:
+    """The samples whose degraded pixels ``target`` (see `trace`) is made of: all those that a number is the mean of.
+
+    Raises:
+        DataError: it is made of none.
+    """
+    path, _, inside = _split(target)
+    if path.suffix == ".json" and inside:
+        samples = number_facts(project, path, inside).get("samples")
+        if samples:
+            return list(samples)
+        raise _no_pixels(target, "for example summary.json:gain_psnr, or the id of a sample")
+    if path.suffix == ".safetensors":
+        raise _no_pixels(target, f"cea reproduce {path} trains them again and compares")
+    if path.suffix == ".png" and path.is_file() and _clean_of(project, path) is not None:
+        raise _no_pixels(target, "pass the id of a sample made from it")
+    return [sample_id(project, target)]
+
+
 def sample_id(project: Project, target: str) -> str:
     """The sample that ``target`` (see `trace`) belongs to.
 
@@ -162,6 +181,10 @@ def _row(path: Path, inside: str) -> str:
         expected=f"FILE:ROW with a row from 0 to {len(names) - 1}, or FILE:SAMPLE",
         remedy=f"for example: cea trace {path}:0",
     )
+
+
+def _no_pixels(target: str, remedy: str) -> DataError:
+    return DataError(f"{target}: no degraded pixels to make again", expected="a sample or a mean", remedy=remedy)
 
 
 def _unknown(target: str) -> DataError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ TRAINED = ("noise", "haze", "low_haze")
 UNSEEN = ("haze_noise",)
 RECIPES = (*TRAINED, *UNSEEN)
 SPLITS = ("train", "val", "test")
+PICTURES = "metrics/pictures/pictures.json"
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
@@ -294,12 +296,37 @@ def test_a_number_and_weights_are_traced_too(project: Project):
     number = traced(project, "metrics/summary.json:recipes.noise.gain_psnr")
     images = pl.read_parquet(project.folder / "metrics/images.parquet").filter(recipe="noise")
     assert number["samples"] == images["sample_id"].to_list()
+    again = traced(project, "metrics/summary.json:recipes.noise.gain_psnr", "--render")
+    assert again["rendered again"] == f"{len(images)} images, all identical, bit for bit"
     assert number["value"] == pytest.approx(images["gain_psnr"].mean(), abs=1e-4)
     weights = traced(project, "data/model/best.safetensors")
     assert weights["model"]["adapter"] == "cea"
     assert list(weights["commands"])[-1] == "train"
     assert [run["status"] for run in weights["runs"]] == ["FINISHED"]
     assert weights["sha256"] == number["weights"]
+    command = (sys.executable, "-m", "cea.cli", "trace", "data/model/best.safetensors", "--render")
+    done = project.run(*command, check=False)
+    assert (done.returncode, "cea reproduce data/model/best.safetensors trains them" in done.stderr) == (2, True)
+
+
+def test_every_example_of_the_report_has_its_trace(project: Project):
+    page = (project.folder / "metrics/report.html").read_text()
+    pictures = [picture["sample_id"] for picture in json.loads((project.folder / PICTURES).read_text())]
+    assert page.count('<details class="trace">') == len(pictures) > 3
+    commit = project.run("git", "rev-parse", "HEAD~1").stdout[:12]
+    for sample in pictures:
+        way = page[: page.index(f"<code>cea trace {sample} --render</code>")]
+        way = way[way.rindex('<details class="trace">') :]
+        facts = traced(project, sample)
+        place = facts["shard"]["members"][f"{sample}.degraded.png"]
+        assert f"{facts['shard']['tar']}, degraded image at byte {place['offset']}, {place['bytes']} bytes" in way
+        assert facts["clean photograph"]["licence"] in html.unescape(way)
+        assert f"commit {commit}" in way
+        for node in facts["degradations"].values():
+            numbers = [value for value in node["params"].values() if isinstance(value, float)]
+            assert all(f" {value:.6g}" in way for value in numbers)
+    assert page.count("cea-record-1:") == 1
+    assert page.index("cea-record-1:") > page.index('<script type="application/json" id="record">')
 
 
 def test_whatever_came_of_a_run_leads_to_its_record(project: Project):

@@ -77,6 +77,10 @@ def test_everything_that_came_of_a_run_leads_to_its_record(project: Project):
         assert plan["untracked files"] == ["plugins/fog.py"]
         assert plan["uncommitted changes"] != "0 bytes"
         assert plan["other versions"] == {}
+        assert plan["requirements.lock of the commit"] == "as installed"
+        assert "rebuild the environment" not in plan
+        assert plan["time"]["not recorded"] == (["report"] if target.endswith(".html") else []), "still being written"
+        assert plan["time"]["in all, s"] == pytest.approx(sum(plan["time"]["by stage, s"].values()), abs=0.1)
     done = project.run(sys.executable, "-m", "cea.cli", "reproduce", "nobody", check=False)
     assert done.returncode == 2
     assert "nobody: no run of" in done.stderr
