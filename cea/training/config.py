@@ -73,6 +73,9 @@ class TrainConfig(Config):
     threads: int = Field(1, ge=0, le=1024)
     """CPU threads, each of which takes its share of a batch; 0 lets PyTorch divide every operator instead, over as
     many threads as it likes. Results differ in the last bits with it. (Of a GPU or a compiled step: for all else.)"""
+    deterministic: bool = False
+    """Take only those algorithms of PyTorch that give the same bits on every run: for a GPU, whose fast ones do not (it
+    stops at an operation that has none). On the CPU the weights are the same with it."""
     compile: bool = False
     """Compile the training step (torch.compile): minutes at the start, fewer per step; for long runs."""
     workers: int = Field(1, ge=0, le=256)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -117,7 +118,7 @@ def fit(
     curves = Curves(config.log_interval, report)
     parent = init_sha256(config)
     best = BestWeights(curves, {"parent_sha256": parent} if parent else {})
-    with _quiet(), _threads(config.threads):
+    with _quiet(), _threads(config.threads), _algorithms(config.deterministic):
         data = RestorationData(job.train, job.val, config, job.seed)
         recipes = tuple(folder.name for folder in job.val)
         module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
@@ -277,3 +278,16 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _algorithms(deterministic: bool) -> Iterator[None]:
+    """Only deterministic ones, where wanted; cuBLAS reads its variable when it starts."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -119,6 +119,24 @@ def test_threads_change_the_last_bits_only(shards: Path, undisturbed: FitResult,
     assert result.best_gain_psnr == pytest.approx(undisturbed.best_gain_psnr, abs=0.01)
 
 
+def test_deterministic_algorithms_give_the_same_weights_on_the_cpu(
+    shards: Path, undisturbed: FitResult, tmp_path: Path
+) -> None:
+    """And are switched off again. Whether a GPU repeats itself with them was not tried: there was none."""
+    seen = []
+    config = TRAIN.model_copy(update={"deterministic": True})
+    result = fit(
+        make_job(shards, tmp_path),
+        config,
+        MODEL,
+        report=lambda step, values: seen.append(torch.are_deterministic_algorithms_enabled()),
+        progress=False,
+    )
+    assert set(seen) == {True}
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert same_weights(result.weights, undisturbed.weights)
+
+
 @pytest.mark.slow
 def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
