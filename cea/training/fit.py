@@ -26,6 +26,7 @@ from cea.models.network import RestorationNetwork, build
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
 from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
+from cea.training.lock import Destination
 from cea.training.module import RestorationModule
 from cea.training.progress import ProgressLine
 from cea.training.state import open_state
@@ -110,9 +111,10 @@ def fit(
         progress: show a progress bar on standard error.
 
     Raises:
-        DataError: shards that are missing, damaged or empty.
+        DataError: shards that are missing, damaged or empty; another run wrote to ``job.output`` meanwhile.
         ConfigError: a GPU that is asked for and not there; a loss that is no longer finite.
     """
+    destination = Destination.of(job.output)
     mark = fingerprint(job, config, model)
     checkpoint = open_state(job.state, mark)
     curves = Curves(config.log_interval, report)
@@ -127,6 +129,7 @@ def fit(
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     if trainer.received_sigterm:
         raise SystemExit(128 + signal.SIGTERM)  # not a result; the same command goes on from the last checkpoint
+    destination.check()
     return _hand_over(job, trainer, module, curves, best)
 
 

@@ -210,6 +210,25 @@ def test_state_of_another_run_is_not_resumed(shards: Path, undisturbed: FitResul
     assert same_weights(fit(job, TRAIN, MODEL, progress=False).last, undisturbed.last)
 
 
+def test_results_of_another_run_are_not_written_over(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    """As where DVC, whose trainer outlived it, has put another run's weights in place; then the run goes on."""
+    job = make_job(shards, tmp_path)
+
+    def put(step: int, _: object) -> None:
+        job.output.mkdir(exist_ok=True)
+        (job.output / "best.safetensors").write_bytes(b"another run's")
+
+    with pytest.raises(DataError, match="results of another run were put there"):
+        fit(job, TRAIN, MODEL, report=put, progress=False)
+    assert [path.name for path in job.output.iterdir()] == ["best.safetensors"]
+    assert (job.output / "best.safetensors").read_bytes() == b"another run's"
+    steps: list[int] = []
+    again = fit(job, TRAIN, MODEL, report=lambda step, _: steps.append(step), progress=False)
+    assert same_weights(again.last, undisturbed.last)
+    assert same_weights(again.weights, undisturbed.weights)
+    assert not steps, "it was at its end already"
+
+
 def flip(path: Path) -> None:
     """One bit in the middle of a file."""
     data = bytearray(path.read_bytes())
