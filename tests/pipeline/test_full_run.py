@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import html
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -433,6 +435,7 @@ def test_another_rank_reruns_training_and_what_follows(project: Project):
 )
 def test_a_wrong_value_loses_nothing_that_was_made(project: Project, value: str, says: str):
     """DVC removes a stage's results before the stage can refuse a value, and has them in its cache."""
+    before = project.lock()
     weights = (project.folder / "data/model/best.safetensors").read_bytes()
     done = project.run("dvc", "exp", "run", "-S", value, check=False)
     assert done.returncode != 0
@@ -445,7 +448,57 @@ def test_a_wrong_value_loses_nothing_that_was_made(project: Project, value: str,
     assert ran <= {"code", "report"}, "seconds, and neither trained nor evaluated"
     assert (project.folder / "data/model/best.safetensors").read_bytes() == weights
     assert "up to date" in project.run("dvc", "status").stdout
-    assert project.run("git", "status", "--porcelain", "dvc.lock", "params.yaml", "metrics/training.json").stdout == ""
+    after = project.lock()
+    assert {name for name in after if after[name] != before[name]} <= {"report"}  # the page was made anew
+    assert project.run("git", "status", "--porcelain", "params.yaml", "metrics/*.json", "metrics/*.csv").stdout == ""
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the trainers' lock."""
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def until(true: Callable[[], bool], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_orphaned_trainer_writes_over_nothing_that_dvc_restored(project: Project):
+    """Its DVC is killed, and DVC takes the former training from its cache while the trainer still lives."""
+    state, lock = project.folder / "data/state", project.folder / "data/state.lock"
+    shutil.rmtree(state, ignore_errors=True)
+    before = [(project.folder / name).read_bytes() for name in ("data/model/best.safetensors", "metrics/lineage.json")]
+    project.params(lambda params: params["train"].update(max_steps=40))
+    dvc = project.start("dvc", "repro", "--single-item", "train")
+    try:
+        until(lambda: (state / "resume.ckpt").is_file() or dvc.poll() is not None)
+        orphan = int(lock.read_text())
+        os.kill(orphan, signal.SIGSTOP)
+        dvc.kill()
+        dvc.wait()
+        assert is_locked(lock)
+        project.run("git", "checkout", "-q", "--", "params.yaml")
+        assert "Stage 'train' is cached" in project.run("dvc", "repro").stdout
+        os.kill(orphan, signal.SIGCONT)
+        until(lambda: not is_locked(lock))
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(dvc.pid, signal.SIGKILL)
+    after = [(project.folder / name).read_bytes() for name in ("data/model/best.safetensors", "metrics/lineage.json")]
+    assert after == before
+    assert (state / "resume.ckpt").is_file(), "the orphan's own work"
+    shutil.rmtree(state)
+    assert "up to date" in project.run("dvc", "status").stdout
+    assert project.run("git", "status", "--porcelain", "dvc.lock", "metrics").stdout == ""
 
 
 def test_another_unseen_composition_trains_nothing_anew(project: Project):

@@ -28,7 +28,7 @@ from cea.types import Image
 _A = library()
 
 
-class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined]
+class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined,misc]
     """A recipe as one transform.
 
     Args:
