@@ -16,9 +16,9 @@ from cea.evaluation.cases import shard_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.run import ARTIFACTS, Subject, evaluate_run, headline
 from cea.evaluation.summary import to_json
-from cea.io.images import write_bytes
+from cea.io.images import file_sha256, write_bytes
 from cea.lineage.facts import as_tags, lineage
-from cea.lineage.tracking import Tracker, TrackingConfig, file_sha256
+from cea.lineage.tracking import Tracker, TrackingConfig
 from cea.models.checkpoint import load_weights
 from cea.models.measure.config import CostConfig
 from cea.models.measure.overhead import measure_config

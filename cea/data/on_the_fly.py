@@ -72,7 +72,7 @@ class OnTheFly(Dataset[dict[str, Any]]):
         self._recipes = _named(recipes)
         self._seed, self._crop, self._nonuniform_share, self._names = seed, crop, nonuniform_share, names
         self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that live on must see it change
+        self._epoch.share_memory_()  # workers that live on must see it change
 
     def set_epoch(self, epoch: int) -> None:
         """Samples are those of ``epoch`` (0, 1, ...) from here on, in workers that are at work already as well."""

@@ -75,6 +75,11 @@ def pixel_sha256(image: Image) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def encode_png(image: Image | Map) -> bytes:
     """Lossless PNG of a uint8 or uint16 image, (H, W) or (H, W, 3) RGB."""
     assert image.dtype in (np.uint8, np.uint16), image.dtype

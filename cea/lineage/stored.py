@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cea.errors import DataError
+from cea.io.images import file_sha256
 from cea.lineage import times
 from cea.lineage.record import FOLDER, Record, from_text, read_record, seconds_beside
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import project_root, tracking_uri
-from cea.lineage.tracking import file_sha256
 
 CHANGES_NO_RESULT = True
 

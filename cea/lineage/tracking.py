@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from cea.config import Config, read_params
 from cea.errors import DataError, InputError
+from cea.io.images import file_sha256
 from cea.lineage import times
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG, Heartbeat, is_dead, process_mark
 from cea.lineage.presentation import (
@@ -440,11 +441,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "", *, text: bool = True) -
         elif isinstance(value, int | float) and not isinstance(value, bool):
             flat[name] = value
     return flat
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def code_digest(listings: Path) -> str | None:

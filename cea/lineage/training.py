@@ -14,12 +14,12 @@ from typing import Any
 
 from cea.config import load
 from cea.errors import foreign
-from cea.io.images import encode_png, write_bytes
+from cea.io.images import encode_png, file_sha256, write_bytes
 from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
 from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.times import elapsed
-from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag, file_sha256
+from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag
 from cea.types import ImageU8
 
 CHANGES_NO_RESULT = True

@@ -9,11 +9,11 @@ from typing import Any
 
 from cea.config import read_params
 from cea.io.documents import read_json
+from cea.io.images import file_sha256
 from cea.lineage.facts import hardware
 from cea.lineage.project import Project
 from cea.lineage.record import Record, training_threads
 from cea.lineage.stored import Found
-from cea.lineage.tracking import file_sha256
 
 ORDER = ("code", "ingest", "synthesize", "shard", "dataset", "testset", "photographs", "leaks", "train")
 """The stages as they follow one another."""

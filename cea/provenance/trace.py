@@ -236,6 +236,6 @@ def _run_of(project: Project) -> Facts:
 
 
 def _file_sha256(path: Path) -> str:
-    from cea.lineage.tracking import file_sha256
+    from cea.io.images import file_sha256
 
     return file_sha256(path)

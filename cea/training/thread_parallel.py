@@ -30,7 +30,7 @@ class Shares:
 
     def loss(self, loss_of: LossOf, parameters: Sequence[Tensor], degraded: Tensor, clean: Tensor) -> Tensor:
         """``loss_of(degraded, clean)``, whose gradient with respect to ``parameters`` is known already."""
-        loss: Tensor = _Known.apply(lambda: self._gradients(loss_of, parameters, degraded, clean), *parameters)
+        loss: Tensor = _Known.apply(lambda: self._gradients(loss_of, parameters, degraded, clean), *parameters)  # type: ignore[no-untyped-call]
         return loss
 
     def close(self) -> None:

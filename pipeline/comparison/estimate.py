@@ -40,7 +40,7 @@ def step_seconds(model: ModelConfig, config: TrainConfig, steps: int = STEPS) ->
     def timed() -> float:
         start = time.perf_counter()
         loss = shares.loss(loss_of, parameters, clean / 2, clean) if shares else loss_of(clean / 2, clean)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         loss.item()  # waits for a GPU

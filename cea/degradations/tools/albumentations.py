@@ -43,7 +43,7 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined,misc]
     the last call is in ``params["record"]`` as JSON.
     """
 
-    class InitSchema(_A.core.transforms_interface.BaseTransformInitSchema):  # type: ignore[name-defined]
+    class InitSchema(_A.core.transforms_interface.BaseTransformInitSchema):  # type: ignore[name-defined,misc]
         """What albumentations validates."""
 
         nodes: dict[str, Any]

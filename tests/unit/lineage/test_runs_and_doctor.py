@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cea.cli.main import app
+from cea.io.images import file_sha256
 from cea.lineage.cache import of_weights
 from cea.lineage.liveness import PROCESS_TAG
 from cea.lineage.spool import WEIGHTS_TAG
-from cea.lineage.tracking import Tracker, TrackingConfig, file_sha256
+from cea.lineage.tracking import Tracker, TrackingConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -16,19 +16,12 @@ import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from cea.errors import ConfigError, DataError
+from cea.io.images import file_sha256
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG
 from cea.lineage.runs import find_run, list_runs, send_waiting
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
-from cea.lineage.tracking import (
-    CODE_TAG,
-    LiveCurves,
-    NamedData,
-    Tracker,
-    TrackingConfig,
-    file_sha256,
-    flatten,
-)
+from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, Tracker, TrackingConfig, flatten
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
