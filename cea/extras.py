@@ -8,8 +8,6 @@ from types import MappingProxyType
 
 from cea.errors import ConfigError
 
-CHANGES_NO_RESULT = True
-
 _PIPELINE = (
     *("lightning", "dvc", "mlflow", "sqlalchemy", "alembic", "polars", "skimage", "sklearn", "scipy"),
     *("joblib", "filelock", "matplotlib", "jinja2"),

@@ -15,8 +15,6 @@ from ruamel.yaml.error import YAMLError
 
 from cea.lineage.facts import git
 
-CHANGES_NO_RESULT = True
-
 
 @dataclass(frozen=True)
 class CacheEntries:

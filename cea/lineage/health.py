@@ -23,8 +23,6 @@ from cea.lineage.spool import Spool
 from cea.lineage.store import one_line, open_store, own_database
 from cea.lineage.tracking import open_runs, run_is_dead
 
-CHANGES_NO_RESULT = True
-
 LEAST_FREE_GB = 5
 """A default run with its environment needs less."""
 

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-CHANGES_NO_RESULT = True
-
 PROCESS_TAG = "cea.process"
 """``host:pid:start:space``: when the kernel started it, and the space in which the number counts."""
 

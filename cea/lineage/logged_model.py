@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from cea.lineage.store import check_address, expect_store, failures, one_line, store_error, tracking_uri
 
-CHANGES_NO_RESULT = True
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 

@@ -8,8 +8,6 @@ import os
 import shlex
 from collections.abc import Mapping
 
-CHANGES_NO_RESULT = True
-
 CURVES = ("train/loss", "train/lr", "val/gain_psnr")
 """Curves that are charts; all others are in the artifact ``model/history.parquet``."""
 

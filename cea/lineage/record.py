@@ -26,8 +26,6 @@ from cea.lineage.facts import UNKNOWN, git, git_state, hardware, uncommitted_cha
 from cea.lineage.project import open_project
 from cea.lineage.times import known
 
-CHANGES_NO_RESULT = True
-
 SCHEMA = 1
 """Raised when a reader of an older record would misread it."""
 

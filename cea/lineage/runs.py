@@ -17,8 +17,6 @@ from cea.lineage.spool import WEIGHTS_TAG, Spool
 from cea.lineage.store import failures, one_line, open_store, own_database, project_root, tracking_uri
 from cea.lineage.tracking import ERROR_TAG, TrackingConfig, open_runs, run_is_dead
 
-CHANGES_NO_RESULT = True
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run

@@ -24,8 +24,6 @@ from cea.io.images import write_bytes
 from cea.lineage.logged_model import log_restorer
 from cea.lineage.store import project_root
 
-CHANGES_NO_RESULT = True
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from cea.errors import ConfigError, DataError
 
-CHANGES_NO_RESULT = True
-
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there should not hold up minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -17,8 +17,6 @@ from cea.lineage.record import FOLDER, Record, from_text, read_record, seconds_b
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import project_root, tracking_uri
 
-CHANGES_NO_RESULT = True
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CHANGES_NO_RESULT = True
-
 
 class ServedRestorer:
     """Restores photographs.

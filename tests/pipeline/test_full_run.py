@@ -361,9 +361,10 @@ def test_what_cannot_be_traced_gets_one_line(project: Project, target: str, says
 def neutral(file: Path) -> bool:
     """Whether a module says that it changes no result, or is only loaded by modules that say so.
 
-    Of the latter: what lineage knows of the project; where ``train`` logs its model, MLflow runs it on an example.
+    Of the latter: the record of a training; where ``train`` logs its model, MLflow runs it on an example.
     """
-    return "CHANGES_NO_RESULT = True" in file.read_text() or file.name in ("project.py", "inference.py")
+    named = ("inference.py", "served.py")
+    return "CHANGES_NO_RESULT = True" in file.read_text() or file.parent.name == "lineage" or file.name in named
 
 
 def test_nothing_to_do_the_second_time(project: Project):
@@ -548,6 +549,34 @@ def test_a_change_touches_what_it_concerns_and_nothing_else(project: Project, pa
     file.write_text(before)
     project.run("dvc", "repro", "code")
     assert set(status) == stages
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
+def test_another_label_is_judged_by_and_not_trained_on(project: Project):
+    """Severity maps of other values at the same pixels."""
+    file = project.folder / "cea/degradations/families/haze.py"
+    before, label = file.read_text(), "1 - transmission, labels)"
+    assert before.count(label) == 1
+    weights = (project.folder / "data/model/best.safetensors").read_bytes()
+    splits = [json.loads((project.folder / f"data/dataset/{split}.json").read_text())["recipes"] for split in SPLITS]
+    table = pl.read_parquet(project.folder / "metrics/images.parquet")
+    file.write_text(before.replace(label, "(1 - transmission) * np.float32(0.5), labels)"))
+    out = project.run("dvc", "repro").stdout
+    ran = {line.split("'")[1] for line in out.splitlines() if line.startswith("Running stage")}
+    assert ran == {"code", "dataset", "evaluate", "report", *per_recipe("haze", "low_haze", "haze_noise")}
+    for split, old in zip(SPLITS, splits, strict=True):
+        new = json.loads((project.folder / f"data/dataset/{split}.json").read_text())["recipes"]
+        assert {name: one["sha256"] for name, one in new.items()} == {name: one["sha256"] for name, one in old.items()}
+    judged = pl.read_parquet(project.folder / "metrics/images.parquet")
+    same = [name for name in judged.columns if name != "severity"]
+    assert judged.select(same).equals(table.select(same))
+    hazy = pl.col("recipe") == "haze"
+    halves = [old[0] / 2 for old in table.filter(hazy)["severity"].to_list()]
+    assert [new[0] for new in judged.filter(hazy)["severity"].to_list()] == pytest.approx(halves, abs=1 / 255)
+    assert (project.folder / "data/model/best.safetensors").read_bytes() == weights
+    file.write_text(before)
+    project.run("git", "checkout", "-q", "--", "dvc.lock", "metrics")
+    project.run("dvc", "checkout")
     assert "up to date" in project.run("dvc", "status").stdout
 
 

@@ -307,6 +307,21 @@ def test_averaging_is_exponential(shards: Path, tmp_path: Path) -> None:
     assert raw.history["train/loss"] == averaged.history["train/loss"]  # averaging does not touch the training
 
 
+def test_what_is_shown_of_a_training_changes_no_weight(
+    shards: Path, undisturbed: FitResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Progress, pictures and reports are in no listing of code, see CHANGES_NO_RESULT."""
+    pictures: dict[int, object] = {}
+    points: list[int] = []
+    job = make_job(shards, tmp_path)
+    result = fit(job, TRAIN, MODEL, report=lambda step, _: points.append(step), show=pictures.__setitem__)
+    assert pictures
+    assert points
+    assert "train: " in capfd.readouterr().err
+    assert same_weights(result.weights, undisturbed.weights)
+    assert same_weights(result.last, undisturbed.last)
+
+
 def test_quiet(shards: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"max_steps": 10}), MODEL)
     out, err = capfd.readouterr()
