@@ -49,11 +49,42 @@ def log_error_l1(log_error: Tensor, degraded: Tensor, clean: Tensor, unit: float
         degraded, clean: (B, 3, H, W) in [0, 1].
         unit: an error, full scale 1.
     """
-    error = (degraded.float() - clean.float()).abs().mean(dim=1, keepdim=True)
     height, width = log_error.shape[-2:]
-    cells = nn.functional.adaptive_avg_pool2d(error, (height, width))
-    around = nn.functional.avg_pool2d(cells, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+    around = local_error(degraded, clean, (height, width))
     return (log_error.float() - (around / unit + _SMALLEST_ERROR).log()).abs().mean()
+
+
+def local_error(degraded: Tensor, clean: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mean absolute error over 9 x 9 cells, of which an image has ``size`` rows and columns.
+
+    Args:
+        degraded, clean: (B, 3, H, W) in [0, 1].
+        size: h and w.
+
+    Returns:
+        (B, 1, h, w) float32, full scale 1.
+    """
+    error = (degraded.float() - clean.float()).abs().mean(dim=1, keepdim=True)
+    cells = nn.functional.adaptive_avg_pool2d(error, size)
+    return nn.functional.avg_pool2d(cells, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+
+
+def severity_loss(logits: Tensor, recorded: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy between predicted and recorded severities, as of two coins that fall on one side so often.
+
+    Its minimum is the mean of what was recorded at places that look alike, so that a prediction of .3 means .3 on
+    average; the absolute error would be least at the median, which is 0 for anything sparse.
+
+    Args:
+        logits: (B, K, h, w), of the predictions.
+        recorded: (B, K, h, w) in [0, 1].
+        known: (B, K, h, w) in [0, 1], how much of a cell has a known label; 0 leaves the cell out.
+
+    Returns:
+        The mean over all cells, those of unknown label counting 0: so the parts of a batch add up to the whole.
+    """
+    entropy = nn.functional.binary_cross_entropy_with_logits(logits.float(), recorded.float(), reduction="none")
+    return (entropy * known).mean()
 
 
 _FLOOR, _TYPICAL = 0.01, 0.1

@@ -13,10 +13,11 @@ from typing import Any
 
 from cea.config import Config, load, read_params, section
 from cea.data.ingest import IngestConfig, check_sources
+from cea.data.labels import check_recorded
 from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
 from cea.degradations.contract.registry import FAMILIES
-from cea.degradations.engine.recipes import read_recipes
+from cea.degradations.engine.recipes import members, plan, read_recipes
 from cea.errors import ConfigError, InputError
 from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.lineage.tracking import TrackingConfig
@@ -60,6 +61,8 @@ def check(root: Path) -> None:
     check_component("model.block", BLOCKS, model.block)
     if model.equal_to is not None:
         check_component("model.equal_to", ADAPTERS, model.equal_to)
+    trained = (recipe for recipe in recipes.values() if recipe.training)
+    check_recorded(model.severity, (node.label for recipe in trained for node in members(plan(recipe))))
     check_sources(load(IngestConfig, params, "ingest"), root)
     check_folders(load(EvaluationConfig, params, "evaluate"), root)
 

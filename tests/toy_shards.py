@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cea.data.archive import TarWriter
 from cea.data.shards import INDEX, PARTS, write_index
@@ -14,12 +16,32 @@ from cea.io.images import encode_png, pixel_sha256
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
+Bands = Callable[[ImageU8, ImageU8], NDArray[np.uint8] | None]
+"""Clean and degraded to severity bands (n, H, W); None for a sample whose severities are not known."""
 
-def write_toy_shards(folder: Path, *, samples: int = 4, size: int = 48, seed: int = 0) -> Path:
-    """Write ``samples`` pairs under ``folder`` (named after the recipe), in one tar with its index."""
+
+def fully(clean: ImageU8, degraded: ImageU8) -> NDArray[np.uint8]:
+    """One component, of full severity everywhere."""
+    return np.full((1, *clean.shape[:2]), 255, np.uint8)
+
+
+def write_toy_shards(
+    folder: Path,
+    *,
+    samples: int = 4,
+    size: int = 48,
+    seed: int = 0,
+    components: tuple[str, ...] = (),
+    bands: Bands = fully,
+) -> Path:
+    """Write ``samples`` pairs under ``folder`` (named after the recipe), in one tar with its index.
+
+    ``components`` name the ``bands``; by default there is one, called after the recipe.
+    """
     folder.mkdir(parents=True)
     with TarWriter(folder / "000000.tar") as tar:
-        rows = [_write(tar, folder.name, number, size, seed) for number in range(samples)]
+        names = components or (folder.name,)
+        rows = [_write(tar, folder.name, number, size, seed, names, bands) for number in range(samples)]
     write_index(folder, pl.DataFrame(rows, schema=INDEX))
     return folder
 
@@ -35,12 +57,15 @@ def toy_pair(recipe: str, number: int, size: int, seed: int) -> tuple[ImageU8, I
     return to_u8[0], to_u8[1]
 
 
-def _write(tar: TarWriter, recipe: str, number: int, size: int, seed: int) -> dict[str, object]:
+def _write(
+    tar: TarWriter, recipe: str, number: int, size: int, seed: int, components: tuple[str, ...], bands: Bands
+) -> dict[str, object]:
     clean, degraded = toy_pair(recipe, number, size, seed)
+    severity = bands(clean, degraded)
     members = {
         "clean": encode_png(clean),
         "degraded": encode_png(degraded),
-        "severity": encode_png(np.full((size, size), 255, np.uint8)),
+        "severity": b"" if severity is None else encode_png(severity.reshape(-1, size)),
         "record": json.dumps({"sample_id": f"toy-{recipe}-{number:04d}"}).encode(),
     }
     row: dict[str, object] = {
@@ -49,8 +74,8 @@ def _write(tar: TarWriter, recipe: str, number: int, size: int, seed: int) -> di
         "recipe": recipe,
         "clean_id": f"toy{number}",
         "uniform": True,
-        "components": [recipe],
-        "n_components": 1,
+        "components": list(components),
+        "n_components": len(components),
         "height": size,
         "width": size,
         "clean_sha256": pixel_sha256(clean),

@@ -17,7 +17,7 @@ from cea.errors import DataError
 from cea.io.images import write_bytes
 
 LABELS: tuple[Part, ...] = ("severity", "record")
-"""The members of a sample that are judged with and not trained on."""
+"""The members of a sample that are judged with, and trained on only by a network that predicts severities."""
 
 
 class RecipeShards(Config):
@@ -28,7 +28,7 @@ class RecipeShards(Config):
     sha256: str
     """Digest of what is trained on: the decoded pixels of every sample, in order."""
     labels: str | None = None
-    """Digest of what is judged on besides, severity maps and records; None for splits that are trained on."""
+    """Digest of severity maps and records; None where neither training nor evaluation looks at them."""
     seen: bool
     """Whether the network is trained on this recipe."""
 
@@ -63,7 +63,7 @@ def _list(folder: Path, seen: bool, labels: bool) -> RecipeShards:
     return RecipeShards(
         samples=len(index),
         sha256=pixel_digest(index),
-        labels=_label_digest(folder, index) if labels else None,
+        labels=label_digest(folder) if labels else None,
         seen=seen,
     )
 
@@ -97,10 +97,14 @@ def pixel_digest(index: pl.DataFrame) -> str:
     return hashlib.sha256(pixels.write_csv().encode()).hexdigest()
 
 
-def _label_digest(folder: Path, index: pl.DataFrame) -> str:
-    """64 hex digits of severity maps, records and what the index says of components and evenness."""
+def label_digest(folder: Path) -> str:
+    """64 hex digits of severity maps, records and what the index says of components and evenness.
+
+    Raises:
+        DataError: shards that are missing or damaged.
+    """
     digest = hashlib.sha256()
-    for row in index.iter_rows(named=True):
+    for row in read_index(folder).iter_rows(named=True):
         digest.update(json.dumps([row["sample_id"], row["uniform"], row["components"]]).encode())
         for part in LABELS:
             digest.update(hashlib.sha256(read_part(folder, row, part)).digest())

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from cea.data.shards import read_index, read_pair
+from cea.data.labels import label_maps
+from cea.data.shards import read_index, read_pair, read_severity
 from cea.errors import DataError
 from cea.rng import generator, stream
 from cea.types import ImageU8
 
-PatchPair = tuple[Tensor, Tensor]
-"""Degraded and clean, (3, h, w) uint8 each."""
+Patch = tuple[Tensor, ...]
+"""Degraded and clean, (3, h, w) uint8 each; where labels are asked for also these, (K, h, w) int16."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ShardPairs:
 
     Args:
         folders: one folder per recipe, each with tars and an index.
-        cache_bytes: keep decoded pairs until this many bytes are held, in each process that reads.
+        cache_bytes: keep decoded images until this many bytes are held, in each process that reads.
 
     Raises:
         DataError: a folder that is missing, damaged or empty.
@@ -68,6 +69,7 @@ class ShardPairs:
                 raise DataError(f"{folder}: holds no samples", expected="at least one", remedy="draw more variants")
         self._room = cache_bytes
         self._kept: dict[tuple[int, int], tuple[ImageU8, ImageU8]] = {}
+        self._kept_bands: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
 
     def pair(self, group: int, row: int) -> tuple[ImageU8, ImageU8]:
         """Clean and degraded, (H, W, 3) uint8 each; not to be written to."""
@@ -80,25 +82,51 @@ class ShardPairs:
                 self._kept[group, row] = pair
         return pair
 
+    def severity(self, group: int, row: int) -> NDArray[np.uint8] | None:
+        """(n, H, W) uint8, one band per component of the sample; None where unknown; not to be written to."""
+        place = group, row
+        if place in self._kept_bands:
+            return self._kept_bands[place]
+        bands = read_severity(self.folders[group], self.rows[group][row])
+        size = 0 if bands is None else bands.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._kept_bands[place] = bands
+        return bands
 
-class PatchDataset(Dataset[PatchPair]):
-    """Patches of ``patch`` x ``patch`` pixels as the sampler orders them; smaller images are repeated at the edge."""
 
-    def __init__(self, pairs: ShardPairs, patch: int) -> None:
+class PatchDataset(Dataset[Patch]):
+    """Patches of ``patch`` x ``patch`` pixels as the sampler orders them; smaller images are repeated at the edge.
+
+    Args:
+        pairs: what they are cut from.
+        patch: height and width in pixels.
+        severity: components whose labels are cut with them (`cea.data.labels`); none: no severity map is read.
+    """
+
+    def __init__(self, pairs: ShardPairs, patch: int, severity: Sequence[str] = ()) -> None:
         self.pairs = pairs
         self.patch = patch
+        self.severity = tuple(severity)
 
-    def __getitem__(self, order: PatchSpec) -> PatchPair:
-        """Degraded and clean, (3, patch, patch) uint8."""
-        clean, degraded = self.pairs.pair(order.group, order.row)
-        return self._cut(degraded, order), self._cut(clean, order)
+    def __getitem__(self, order: PatchSpec) -> Patch:
+        """Degraded and clean, (3, patch, patch) uint8, and labels (K, patch, patch) int16 where they are asked for."""
+        clean, degraded = (self._crop(image, order) for image in self.pairs.pair(order.group, order.row))
+        images = (greyed(image, order.greyness) if order.greyness else image for image in (degraded, clean))
+        labels = (self._labels(order, clean.shape[:2]),) if self.severity else ()
+        return tuple(as_tensor(_flip(patch, order.flips)) for patch in (*images, *labels))
 
-    def _cut(self, image: ImageU8, order: PatchSpec) -> Tensor:
+    def _labels(self, order: PatchSpec, size: tuple[int, int]) -> NDArray[np.int16]:
+        bands = self.pairs.severity(order.group, order.row)
+        if bands is not None:
+            bands = self._crop(bands.transpose(1, 2, 0), order).transpose(2, 0, 1)
+        return label_maps(bands, self.pairs.rows[order.group][order.row]["components"], self.severity, size)
+
+    def _crop(self, image: ImageU8, order: PatchSpec) -> ImageU8:
         image = _at_least(image, self.patch)
         top = int(order.top * (image.shape[0] - self.patch + 1))
         left = int(order.left * (image.shape[1] - self.patch + 1))
-        patch = image[top : top + self.patch, left : left + self.patch]
-        return as_tensor(_flip(greyed(patch, order.greyness) if order.greyness else patch, order.flips))
+        return image[top : top + self.patch, left : left + self.patch]
 
 
 @dataclass(frozen=True)
@@ -180,8 +208,8 @@ def centre_crop(image: ImageU8, size: int) -> ImageU8:
     return image[top : top + size, left : left + size]
 
 
-def as_tensor(image: ImageU8) -> Tensor:
-    """(H, W, 3) to a (3, H, W) uint8 tensor with its own memory (a patch must not keep its tile alive)."""
+def as_tensor(image: NDArray[Any]) -> Tensor:
+    """(H, W, C) to a (C, H, W) tensor with its own memory (a patch must not keep its tile alive)."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
@@ -199,7 +227,7 @@ def _at_least(image: ImageU8, size: int) -> ImageU8:
     return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="edge") if any(missing) else image
 
 
-def _flip(image: ImageU8, flips: tuple[bool, bool, bool]) -> ImageU8:
+def _flip(image: NDArray[Any], flips: tuple[bool, bool, bool]) -> NDArray[Any]:
     up, across, transposed = flips
     image = image[::-1] if up else image
     image = image[:, ::-1] if across else image

@@ -63,13 +63,14 @@ class Sample:
     Attributes:
         clean: (H, W, 3) uint8.
         degraded: (H, W, 3) uint8.
-        severity: (K, H, W) uint8, one band per component in the order of the record's nodes, 255 = full.
+        severity: (K, H, W) uint8, one band per component in the order of the record's nodes, 255 = full; None for a
+            sample that was packed without.
         record: the record that renders it, as its JSON says; ``records.to_record`` makes it a Record.
     """
 
     clean: ImageU8
     degraded: ImageU8
-    severity: NDArray[np.uint8]
+    severity: NDArray[np.uint8] | None
     record: dict[str, Any]
 
 
@@ -135,6 +136,19 @@ def read_pair(folder: Path, row: Mapping[str, Any]) -> tuple[ImageU8, ImageU8]:
     return _read_image(folder, row, "clean"), _read_image(folder, row, "degraded")
 
 
+def read_severity(folder: Path, row: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+    """The severity maps of ``row``, (n, H, W) uint8, one band per component; None for a sample that holds none.
+
+    Raises:
+        DataError: the tar is missing, or the bytes at that place are no such maps.
+    """
+    if not row["severity_size"]:
+        return None
+    bands = _read_image(folder, row, "severity").reshape(-1, row["height"], row["width"])
+    maps: NDArray[np.uint8] = bands[: row["n_components"]]  # a sample without components has a band of zeros
+    return maps
+
+
 def read_sample(folder: Path, row: Mapping[str, Any]) -> Sample:
     """Everything that the shard holds of the sample that ``row`` of the index describes.
 
@@ -142,7 +156,7 @@ def read_sample(folder: Path, row: Mapping[str, Any]) -> Sample:
         DataError: the tar is missing, or the bytes at that place are no such sample.
     """
     clean, degraded = read_pair(folder, row)
-    bands = _read_image(folder, row, "severity").reshape(-1, row["height"], row["width"])[: row["n_components"]]
+    bands = read_severity(folder, row)
     try:
         record = json.loads(read_part(folder, row, "record"))
     except (ValueError, RecursionError):

@@ -14,6 +14,8 @@ from cea.models.sizes import Size, preset
 Affinity = Literal["dot", "layernorm", "cosine"]
 Side = Literal["encoder", "middle", "decoder"]
 _SITE = re.compile(r"middle|(?:encoder|decoder)(?:_(?P<level>\d))?")
+_COMPONENT = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""What can be part of a file's name."""
 
 
 class ModelConfig(Config):
@@ -78,6 +80,10 @@ class ModelConfig(Config):
 
     error_gate: bool = False
     """Predict the local error of the input and scale the correction by it, so that what is sound stays untouched."""
+    severity: Annotated[tuple[str, ...], Strict(False)] = Field((), exclude_if=lambda names: not names)
+    """Components whose local severity a head predicts, by their names in the recipes; none: no head."""
+    severity_gate: bool = Field(False, exclude_if=lambda gated: not gated)
+    """Let the gate of ``error_gate`` see the predicted severities, beside the features."""
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +101,13 @@ class ModelConfig(Config):
             raise ValueError("encoder, middle or decoder, or one level of them such as encoder_0")
         return sites
 
+    @field_validator("severity")
+    @classmethod
+    def _component_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not all(_COMPONENT.fullmatch(name) for name in names):
+            raise ValueError("names of components, each once: a letter, then letters, digits, - and _")
+        return names
+
     @field_validator("encoder_blocks", "decoder_blocks")
     @classmethod
     def _counts(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,6 +124,12 @@ class ModelConfig(Config):
             match = _SITE.fullmatch(site)
             if match and match["level"] and int(match["level"]) >= levels:
                 raise ValueError(f"sites on the {levels} levels there are, counted from 0, not {site!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_of_what_there_is(self) -> ModelConfig:
+        if self.severity_gate and not (self.error_gate and self.severity):
+            raise ValueError("severity_gate only where error_gate is true and severity names components")
         return self
 
     def adapted(self, side: Side, level: int) -> bool:

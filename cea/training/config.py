@@ -17,7 +17,7 @@ class TrainConfig(Config):
     again on the same data."""
     init: str | None = Field(None, min_length=1)
     """A file of weights to start from instead of random ones (fine-tuning); its network must be this one,
-    but may lack the head of ``error_gate``, which then starts afresh."""
+    but may lack the heads of ``error_gate`` and ``severity``, which then start afresh."""
     max_steps: int = Field(3000, ge=1, le=10_000_000)
     """Optimiser steps; the schedule is sized to them."""
     max_hours: float | None = Field(None, gt=0, le=10_000)
@@ -60,6 +60,9 @@ class TrainConfig(Config):
 
     error_weight: float = Field(0.01, ge=0, le=100)
     """Weight of the error of the predicted logarithm of the input's local error, where ``model.error_gate`` is on."""
+
+    severity_weight: float = Field(0.02, ge=0, le=100)
+    """Weight of the cross-entropy of the predicted local severities, where ``model.severity`` names components."""
 
     val_crop: int = Field(256, ge=16, le=8192)
     """Validate on the central crop of this height and width, in pixels."""

@@ -12,9 +12,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from cea.data.labels import check_recorded
 from cea.data.loaders import (
+    Patch,
     PatchDataset,
-    PatchPair,
     PatchSequence,
     PatchSpec,
     ShardPairs,
@@ -53,24 +54,24 @@ class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
         return self._kept[number]
 
 
-class _Telling(Dataset[PatchPair]):
+class _Telling(Dataset[Patch]):
     """Batches of a data set, or what was wrong: of errors raised in another process PyTorch keeps the text only."""
 
-    def __init__(self, dataset: Dataset[PatchPair]) -> None:
+    def __init__(self, dataset: Dataset[Patch]) -> None:
         self.dataset = dataset
 
-    def __getitems__(self, orders: list[PatchSpec]) -> list[PatchPair] | InputError:
+    def __getitems__(self, orders: list[PatchSpec]) -> list[Patch] | InputError:
         try:
             return [self.dataset[order] for order in orders]
         except InputError as error:
             return error
 
 
-def _collate(pairs: list[PatchPair] | InputError) -> Any:
-    return pairs if isinstance(pairs, InputError) else default_collate(pairs)
+def _collate(patches: list[Patch] | InputError) -> Any:
+    return patches if isinstance(patches, InputError) else default_collate(patches)
 
 
-class TimedLoader(DataLoader[PatchPair]):
+class TimedLoader(DataLoader[Patch]):
     """A loader that counts the time for which the training waits for it; an `InputError` of a worker arrives as such.
 
     Attributes:
@@ -79,10 +80,10 @@ class TimedLoader(DataLoader[PatchPair]):
 
     waited = 0.0
 
-    def __init__(self, dataset: Dataset[PatchPair], **options: Any) -> None:
+    def __init__(self, dataset: Dataset[Patch], **options: Any) -> None:
         super().__init__(_Telling(dataset), collate_fn=_collate, **options)
 
-    def __iter__(self) -> Iterator[PatchPair]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Patch]:  # type: ignore[override]
         batches = super().__iter__()
         while True:
             start = time.perf_counter()
@@ -102,13 +103,26 @@ class RestorationData(LightningDataModule):
         train, val: shard folders, one per recipe.
         config: how to train.
         seed: of the sequence of patches.
+        severity: components whose labels come with the training patches; none: no label is read.
+
+    Raises:
+        ConfigError: a component that no training sample has.
     """
 
-    def __init__(self, train: tuple[Path, ...], val: tuple[Path, ...], config: TrainConfig, seed: int) -> None:
+    def __init__(
+        self,
+        train: tuple[Path, ...],
+        val: tuple[Path, ...],
+        config: TrainConfig,
+        seed: int,
+        severity: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         self.config = config
+        self.severity = severity
         self.validation = ValidationImages(val, config)
         self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB)
+        check_recorded(severity, (name for rows in self.pairs.rows for row in rows for name in row["components"]))
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(
             sizes, config.batch, seed, transpose=config.transpose, grey_share=config.grey_share
@@ -120,7 +134,7 @@ class RestorationData(LightningDataModule):
         start = self.trainer.global_step
         steps = range(start, min(start + self.config.val_interval, self.config.max_steps))
         return TimedLoader(
-            PatchDataset(self.pairs, self.config.patch),
+            PatchDataset(self.pairs, self.config.patch, self.severity),
             batch_sampler=StepSampler(self.sequence, steps, self.config.accumulate),
             num_workers=self.config.workers,
             pin_memory=torch.cuda.is_available() and self.config.device != "cpu",

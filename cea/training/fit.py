@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
+from cea.data.dataset import label_digest
 from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
 from cea.models.checkpoint import load_weights
@@ -34,6 +35,8 @@ from cea.training.validation_pictures import Show, ValidationPictures
 
 _NO_EFFECT = {"workers", "cache_mb", "log_interval"}
 """Fields of TrainConfig that do not change the weights; a run may be resumed with other values of these."""
+
+_NEW_HEADS = ("log_error.", "severity.")
 
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # train.workers is the user's choice
@@ -112,7 +115,8 @@ def fit(
 
     Raises:
         DataError: shards that are missing, damaged or empty; another run wrote to ``job.output`` meanwhile.
-        ConfigError: a GPU that is asked for and not there; a loss that is no longer finite.
+        ConfigError: a GPU that is asked for and not there; a component that no training sample has; a loss that is no
+            longer finite.
     """
     destination = Destination.of(job.output)
     mark = fingerprint(job, config, model)
@@ -121,7 +125,7 @@ def fit(
     parent = init_sha256(config)
     best = BestWeights(curves, {"parent_sha256": parent} if parent else {})
     with _quiet(), _threads(config.threads), _algorithms(config.deterministic):
-        data = RestorationData(job.train, job.val, config, job.seed)
+        data = RestorationData(job.train, job.val, config, job.seed, model.severity)
         recipes = tuple(folder.name for folder in job.val)
         module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
         shown = [ValidationPictures(show)] if show else []
@@ -154,8 +158,8 @@ def initial(model: ModelConfig, config: TrainConfig, seed: int) -> RestorationNe
 
 
 def _without_new_heads(network: RestorationNetwork) -> dict[str, Tensor]:
-    """What a parent may lack: its head for the input's error starts afresh."""
-    return {name: value for name, value in network.state_dict().items() if name.startswith("log_error.")}
+    """What a parent may lack: its heads for the input's error and severities start afresh."""
+    return {name: value for name, value in network.state_dict().items() if name.startswith(_NEW_HEADS)}
 
 
 def init_sha256(config: TrainConfig) -> str | None:
@@ -178,8 +182,11 @@ def init_sha256(config: TrainConfig) -> str | None:
 
 def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> str:
     """A digest of all that decides the weights: configuration, seed, the shards' pixels, PyTorch's version."""
+    labels = {"labels": [label_digest(folder) for folder in job.train]} if model.severity else {}
+    unused = set() if model.severity else {"severity_weight"}
     facts = {
-        "train": config.model_dump(exclude=_NO_EFFECT),
+        **labels,
+        "train": config.model_dump(exclude=_NO_EFFECT | unused),
         "model": model.model_dump(),
         "init": init_sha256(config),
         "seed": job.seed,

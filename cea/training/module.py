@@ -8,12 +8,14 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from cea.data.labels import FULL, UNKNOWN
 from cea.decibels import psnr_of
-from cea.losses import RestorationLoss, log_error_l1
-from cea.models.network import ERROR_UNIT, RestorationNetwork
+from cea.losses import RestorationLoss, log_error_l1, severity_loss
+from cea.models.network import ERROR_UNIT, RestorationNetwork, pad_to_multiple
 from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
 from cea.training.optimizer import MuonAdamW, parameter_groups
@@ -28,7 +30,7 @@ SMALLEST_MSE = 1e-10
 
 
 class RestorationModule(LightningModule):
-    """Trains ``network`` on batches (degraded, clean) of uint8 patches.
+    """Trains ``network`` on batches (degraded, clean) of uint8 patches, with (labels,) where it has a severity head.
 
     Args:
         network: from ``cea.models.network.build``.
@@ -73,21 +75,35 @@ class RestorationModule(LightningModule):
             self._shares.close()
         self._shares = None
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        degraded, clean = (unit_batch(images) for images in batch)
+        batch = *(unit_batch(images) for images in batch[:2]), *batch[2:]
         if self._shares:
-            return self._shares.loss(self._loss, list(self.network.parameters()), degraded, clean)
-        return self._loss(degraded, clean)
+            return self._shares.loss(self._loss, list(self.network.parameters()), *batch)
+        return self._loss(*batch)
 
-    def _loss(self, degraded: Tensor, clean: Tensor) -> Tensor:
+    def _loss(self, degraded: Tensor, clean: Tensor, labels: Tensor | None = None) -> Tensor:
         # A thread does not inherit the autocast that Lightning opens around the step.
         with torch.autocast(degraded.device.type, torch.bfloat16, enabled=self._half):
             judged = self._compiled(degraded) if self._compiled else self.network.judged(degraded)
         loss: Tensor = self.loss(judged.restored, clean, degraded)
         if judged.log_error is not None:
             loss = loss + self.config.error_weight * log_error_l1(judged.log_error, degraded, clean, ERROR_UNIT)
+        if judged.severity_logits is not None:
+            assert labels is not None
+            recorded, known = self._cells(labels)
+            loss = loss + self.config.severity_weight * severity_loss(judged.severity_logits, recorded, known)
         return loss
+
+    def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels (B, K, H, W) to severities in [0, 1] and how far they are known, each a mean over cells of the stem.
+
+        Padded as the network pads its input.
+        """
+        padded = pad_to_multiple(labels.float(), self.network.size_multiple)
+        known = (padded != UNKNOWN).float()
+        shares, sums = (F.avg_pool2d(maps, self.network.config.stem) for maps in (known, known * padded / FULL))
+        return sums / shares.clamp_min(torch.finfo(shares.dtype).eps), shares
 
     def on_validation_epoch_start(self) -> None:
         """Forget the gains of the validation before."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-LossOf = Callable[[Tensor, Tensor], Tensor]
-"""Degraded and clean images, (B, 3, H, W) each, to the mean loss over them."""
+LossOf = Callable[..., Tensor]
+"""The tensors of a batch, (B, ...) each, to the mean loss over it."""
 
 
 class Shares:
@@ -28,9 +28,9 @@ class Shares:
         self.pool = ThreadPoolExecutor(count, "share", initializer=torch.set_num_threads, initargs=(1,))
         self.count = count
 
-    def loss(self, loss_of: LossOf, parameters: Sequence[Tensor], degraded: Tensor, clean: Tensor) -> Tensor:
-        """``loss_of(degraded, clean)``, whose gradient with respect to ``parameters`` is known already."""
-        loss: Tensor = _Known.apply(lambda: self._gradients(loss_of, parameters, degraded, clean), *parameters)  # type: ignore[no-untyped-call]
+    def loss(self, loss_of: LossOf, parameters: Sequence[Tensor], *batch: Tensor) -> Tensor:
+        """``loss_of(*batch)``, whose gradient with respect to ``parameters`` is known already."""
+        loss: Tensor = _Known.apply(lambda: self._gradients(loss_of, parameters, batch), *parameters)  # type: ignore[no-untyped-call]
         return loss
 
     def close(self) -> None:
@@ -38,17 +38,17 @@ class Shares:
         self.pool.shutdown()
 
     def _gradients(
-        self, loss_of: LossOf, parameters: Sequence[Tensor], degraded: Tensor, clean: Tensor
+        self, loss_of: LossOf, parameters: Sequence[Tensor], batch: tuple[Tensor, ...]
     ) -> tuple[Tensor, list[Tensor]]:
         """The loss and its gradient, summed over the shares in their order."""
 
-        def of_share(share: tuple[Tensor, Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        def of_share(share: tuple[Tensor, ...]) -> tuple[Tensor, Sequence[Tensor]]:
             with torch.enable_grad():
-                loss = loss_of(*share) * (len(share[0]) / len(degraded))
+                loss = loss_of(*share) * (len(share[0]) / len(batch[0]))
             return loss.detach(), torch.autograd.grad(loss, parameters, materialize_grads=True)
 
-        pairs = zip(degraded.tensor_split(self.count), clean.tensor_split(self.count), strict=True)
-        losses, gradients = zip(*self.pool.map(of_share, (pair for pair in pairs if len(pair[0]))), strict=True)
+        shares = zip(*(tensor.tensor_split(self.count) for tensor in batch), strict=True)
+        losses, gradients = zip(*self.pool.map(of_share, (share for share in shares if len(share[0]))), strict=True)
         total = list(gradients[0])
         for gradient in gradients[1:]:
             torch._foreach_add_(total, gradient)

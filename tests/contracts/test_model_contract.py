@@ -21,8 +21,11 @@ def _register(title: str, contract: type, **facts: object) -> None:
     globals()[name] = type(name, (contract,), {**facts, "__module__": __name__})
 
 
+HEADS = {"error_gate": True, "severity": ["noise", "low", "haze", "rain", "snow"], "severity_gate": True}
+
 for _name in ADAPTERS:
     _register(f"adapter_{_name}", AdapterContract, name=_name)
+    _register(f"adapter_{_name}_with_heads", AdapterContract, name=_name, keys=HEADS)
 for _name in BLOCKS:
     _register(f"block_{_name}", BlockContract, name=_name)
 _register("block_restormer_odd_expansion", BlockContract, name="restormer", expansion=2.66)
