@@ -26,8 +26,9 @@ from cea.models.global_context import (
     recorded,
     reused,
 )
+from cea.models.network import ERROR_UNIT, Judged
 from cea.models.tensors import check_shape, image_tensor
-from cea.types import Image, ImageF
+from cea.types import Image, ImageF, Map
 
 OVERLAP = 64
 """Pixels that neighbouring tiles share: a quarter on each side is discarded, the half between is blended linearly."""
@@ -77,6 +78,45 @@ def restore(
         ImageError: another shape or dtype, an empty image, NaN, or floats outside [0, 1].
         ConfigError: ``tile`` below ``SMALLEST_TILE``, or ``parts`` below 1.
     """
+    return _restore(model, image, tile, parts, step, None)
+
+
+class Estimates(NamedTuple):
+    """What a network makes of an image beside its restoration, for each cell of its stem.
+
+    Attributes:
+        severity: by component, (h, w) float32 in [0, 1]; empty for a network without a severity head.
+        error: (h, w) float32, the mean absolute error that the network expects of the image there, full scale 1; None
+            for a network without an error gate.
+        cell: side of a cell in pixels; h and w are the image's height and width over it, rounded up.
+    """
+
+    severity: dict[str, Map]
+    error: Map | None
+    cell: int = 1
+
+
+def restore_judged(
+    model: nn.Module,
+    image: Image,
+    *,
+    tile: int | None = None,
+    parts: int | None = None,
+    step: Callable[[int, int], None] | None = None,
+) -> tuple[ImageF, Estimates]:
+    """As `restore`, and what the network makes of the image; tiles of maps are blended as those of pixels are."""
+    heads = _Heads(model, image.shape[:2])
+    return _restore(model, image, tile, parts, step, heads), heads.estimates()
+
+
+def _restore(
+    model: nn.Module,
+    image: Image,
+    tile: int | None,
+    parts: int | None,
+    step: Callable[[int, int], None] | None,
+    heads: _Heads | None,
+) -> ImageF:
     check_shape(image)
     if tile is not None and tile < SMALLEST_TILE:
         raise ConfigError(
@@ -89,10 +129,10 @@ def restore(
         if tile is None or max(image.shape[:2]) <= tile:
             told = _Steps(step, 1)
             with reused(model, fixed):
-                restored = _as_image(model(_on_device(model, image)))
+                restored = _run(model, image, heads)
             told.done()
             return restored
-        return _restore_tiles(model, image, tile, fixed, step)
+        return _restore_tiles(model, image, tile, fixed, step, heads)
 
 
 def tile_for(image: Image, wanted: int | None = None) -> int | None:
@@ -102,24 +142,66 @@ def tile_for(image: Image, wanted: int | None = None) -> int | None:
     return DEFAULT_TILE if image.shape[0] * image.shape[1] > WHOLE_PIXELS else None
 
 
-@contextmanager
-def expected_errors(model: nn.Module) -> Iterator[list[float]]:
-    """What the network expects to be wrong with its inputs, while the block runs: a number for each of its passes.
+class _Heads:
+    """Gathers the maps of a network's heads over an image, tile by tile.
 
-    Yields:
-        A list that fills with mean absolute errors in grey levels of 255; it stays empty for a network without an
-        error gate (see ``cea.models.network.Judged``).
+    Args:
+        model: the network; one without heads leaves nothing to gather.
+        size: height and width of the image in pixels.
     """
-    seen: list[float] = []
-    head = getattr(model, "log_error", None)
-    if head is None:
-        yield seen
-        return
-    hook = head.register_forward_hook(lambda _module, _inputs, log_error: seen.append(float(log_error.exp().mean())))
-    try:
-        yield seen
-    finally:
-        hook.remove()
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        self._size = size
+        self._names: tuple[str, ...] = getattr(getattr(model, "config", None), "severity", ())
+        self._multiple = _multiple(model)
+        self._maps: NDArray[np.float32] | None = None
+        self._cell = 1
+
+    def add(self, judged: Judged, tile: _Tile | None) -> None:
+        """Take up the maps of a tile, or of the whole image."""
+        heads = [judged.severity_logits, judged.log_error]
+        maps = [head[0].float() for head in heads if head is not None]
+        if not maps:
+            return
+        if judged.severity_logits is not None:
+            maps[0] = maps[0].sigmoid()
+        if judged.log_error is not None:
+            maps[-1] = maps[-1].exp() * ERROR_UNIT
+        stacked = torch.cat(maps).cpu().numpy()
+        height, width = self._size if tile is None else tile.weight.shape[:2]
+        self._cell = ceil(height / self._multiple) * self._multiple // stacked.shape[1]
+        own = stacked[:, : ceil(height / self._cell), : ceil(width / self._cell)]
+        if tile is None:
+            self._maps = own
+            return
+        if self._maps is None:
+            self._maps = np.zeros((len(own), *(ceil(side / self._cell) for side in self._size)), np.float32)
+        top, left = (place.start // self._cell for place in tile.place)
+        self._maps[:, top : top + own.shape[1], left : left + own.shape[2]] += own * self._cells(tile.weight[..., 0])
+
+    def estimates(self) -> Estimates:
+        """All that was gathered."""
+        if self._maps is None:
+            return Estimates({}, None)
+        severity = dict(zip(self._names, self._maps, strict=False))
+        return Estimates(severity, self._maps[-1] if len(self._maps) > len(severity) else None, self._cell)
+
+    def _cells(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Means of (H, W) weights over cells; the last cells repeat the edge, as the network's input does."""
+        padded = np.pad(weight, [(0, -side % self._cell) for side in weight.shape], mode="edge")
+        rows, columns = (side // self._cell for side in padded.shape)
+        means: NDArray[np.float32] = padded.reshape(rows, self._cell, columns, self._cell).mean(axis=(1, 3))
+        return means
+
+
+def _run(model: nn.Module, image: Image, heads: _Heads | None, tile: _Tile | None = None) -> ImageF:
+    """The network's restoration of an image or tile; its heads' maps go to ``heads``, where they are wanted."""
+    inputs = _on_device(model, image)
+    if heads is None or not hasattr(model, "judged"):
+        return _as_image(model(inputs))
+    judged: Judged = model.judged(inputs)  # type: ignore[operator]
+    heads.add(judged, tile)
+    return _as_image(judged.restored)
 
 
 class _Steps:
@@ -180,7 +262,12 @@ def _ramp(size: int, inner: tuple[bool, bool]) -> NDArray[np.float64]:
 
 
 def _restore_tiles(
-    model: nn.Module, image: Image, tile: int, fixed: Statistics, step: Callable[[int, int], None] | None
+    model: nn.Module,
+    image: Image,
+    tile: int,
+    fixed: Statistics,
+    step: Callable[[int, int], None] | None,
+    heads: _Heads | None,
 ) -> ImageF:
     multiple = _multiple(model)
     height, width = image.shape[:2]
@@ -199,7 +286,7 @@ def _restore_tiles(
     restored = np.zeros((height, width, 3), np.float32)
     for one in tiles:
         with reused(model, statistics, one.window):
-            restored_tile = _as_image(model(_on_device(model, image[one.place])))
+            restored_tile = _run(model, image[one.place], heads, one)
         restored[one.place] += one.weight * restored_tile
         told.done()
     return restored

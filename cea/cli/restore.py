@@ -15,10 +15,12 @@ from cea.cli.options import Tile, TrustCode, Weights
 from cea.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from cea.inference import Estimates
     from cea.io.outputs import Job, Plan
     from cea.io.photo import Photo
+    from cea.restoring.receipt import Writer
     from cea.restoring.restorer import Restorer
     from cea.types import Map
 
@@ -35,9 +37,13 @@ def restore_photo(
     tile: Tile = None,
     device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to compute.")] = "auto",
     strength: Annotated[
-        str, typer.Option(help="Share of the correction, 0 to 1, or a grey picture: white keeps all of it.")
+        str,
+        typer.Option(help="Share of the correction, 0 to 1, or a grey picture of its size: white keeps all of it."),
     ] = "1",
     compare: Annotated[bool, typer.Option("--compare", help="A sheet before | after beside each output.")] = False,
+    receipt: Annotated[
+        bool, typer.Option("--receipt", help="What the network estimates, as maps and JSON beside each output.")
+    ] = False,
     suffix: Annotated[str, typer.Option(help="Format in a folder or of stdout.")] = ".png",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
@@ -47,25 +53,34 @@ def restore_photo(
     from cea.io.outputs import process
     from cea.io.writer import FORMATS, write_photo
     from cea.restoring.photographs import read_strength, strength_name
+    from cea.restoring.receipt import Writer, check_heads, check_places
 
     if suffix.lower() not in FORMATS:
         raise ConfigError(f"--suffix {suffix}", expected=f"one of {', '.join(FORMATS)}", remedy="correct the option")
     share = read_strength(strength)
     if _PIPE in (*photos, out):
-        _check_pipes(photos, out, compare)
+        _check_pipes(photos, out, {"--compare": compare, "--receipt": receipt})
         _through_pipes(
             photos[0], out, suffix, quality, lambda: _Work(_restorer(weights, device, trust_code), tile, share)
         )
         return
-    plan = _plan(photos, out, suffix, compare)
-    restoring = _Work(_restorer(weights, device, trust_code, typer.echo), tile, share)
+    plan = _plan(photos, out, suffix, beside=compare or receipt)
+    restorer = _restorer(weights, device, trust_code, typer.echo)
+    seen: list[Estimates] = []
+    restoring = _Work(restorer, tile, share, seen.append if receipt else None)
     pace = _Pace(plan)
+    writer: Writer | None = None
+    if receipt:
+        check_places(plan.jobs, check_heads(restorer.network, _say))
+        writer = Writer(restorer.sha256, strength, share, tile)
 
     def work(job: Job) -> None:
         before, after, notes = restoring(job.source, pace.label(job))
         notes += write_photo(job.target, after, quality=quality)
         if compare:
             _write_sheet(job, before, after)
+        if writer is not None:
+            writer(job, after.rgb.shape[:2], seen.pop())
         height, width = after.rgb.shape[:2]
         typer.echo(f"{job.target}  {width}x{height}{pace.done(job)}" + "".join(f"  ({note})" for note in notes))
 
@@ -76,7 +91,11 @@ def restore_photo(
         settings={"command": "restore", "weights": restoring.restorer.sha256, "strength": strength_name(share)}
         | ({"quality": quality} if FORMATS[suffix.lower()] == "JPEG" else {}),
         overwrite=overwrite,
-        is_done=lambda job: job.target.is_file() and (not compare or _sheet_of(job).is_file()),
+        is_done=lambda job: (
+            job.target.is_file()
+            and (not compare or _sheet_of(job).is_file())
+            and (writer is None or writer.is_done(job))
+        ),
     )
 
 
@@ -84,7 +103,7 @@ def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _plan(photos: list[Path], out: Path, suffix: str, compare: bool) -> Plan:
+def _plan(photos: list[Path], out: Path, suffix: str, *, beside: bool) -> Plan:
     from cea.io.outputs import plan_outputs
     from cea.io.writer import FORMATS
 
@@ -97,7 +116,7 @@ def _plan(photos: list[Path], out: Path, suffix: str, compare: bool) -> Plan:
             named += matches
         else:
             named.append(photo)
-    return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=compare)
+    return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=beside)
 
 
 def _restorer(weights: str | None, device: str, trust_code: bool, say: Callable[[str], None] = _say) -> Restorer:
@@ -117,6 +136,7 @@ class _Work:
     restorer: Restorer
     tile: int | None
     strength: float | Map
+    judged: Callable[[Estimates], None] | None = None
 
     def __call__(self, source: Path | bytes, label: str) -> tuple[Photo, Photo, tuple[str, ...]]:
         """A photograph before and after, and notes; warns where it is unlike what weights are trained for."""
@@ -126,18 +146,18 @@ class _Work:
         before = read_photo(source, None if isinstance(source, Path) else "stdin")
         with Progress(label) as progress:
             after, warnings = self.restorer.restore_photo(
-                before, strength=self.strength, tile=self.tile, progress=progress.step
+                before, strength=self.strength, tile=self.tile, progress=progress.step, judged=self.judged
             )
         if warnings:
             _say(f"warning: {label}: {'; '.join(warnings)}")
         return before, after, before.notes
 
 
-def _check_pipes(photos: list[Path], out: Path, compare: bool) -> None:
+def _check_pipes(photos: list[Path], out: Path, beside: Mapping[str, bool]) -> None:
     if len(photos) > 1:
         raise ConfigError("- with several photographs", expected="one photograph", remedy="pass photographs singly")
-    if compare:
-        raise ConfigError("--compare with -", expected="files", remedy="leave --compare out, or name files")
+    for option in (name for name, wanted in beside.items() if wanted):
+        raise ConfigError(f"{option} with -", expected="files", remedy=f"leave {option} out, or name files")
     if photos[0] == _PIPE and sys.stdin.isatty():
         raise ConfigError("- and nothing piped in", expected="a picture on stdin", remedy="cea restore - -o - < a.jpg")
     if out == _PIPE and sys.stdout.isatty():

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cea.evaluation.calibration import calibrate
 from cea.evaluation.cases import Case, clean_cases
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.examples import write_pictures
@@ -18,7 +19,7 @@ from cea.evaluation.schema import checked
 from cea.evaluation.summary import gain_table, severity_table, summarise, to_json
 from cea.evaluation.table import evaluate
 from cea.evaluation.testsets import judge_testsets
-from cea.inference import restore, tile_for
+from cea.inference import Estimates, restore, restore_judged, tile_for
 from cea.io.images import write_bytes
 from cea.io.tables import write_table
 from cea.models.checkpoint import load_weights
@@ -89,6 +90,7 @@ def evaluate_run(
     benchmarks, pairs = judge_testsets(Method(subject.digest, tiled), config, state, log)
     photographs, scored, missing = judge_photographs({n: Path(p) for n, p in config.photographs.items()}, tiled)
     summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
+    summary |= _calibration(trained, model)
     maps = partial(affinity_maps, model) if adapters else None
     write_pictures(metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
     tables_by_name = {"images": tables.images, "bins": tables.bins, "testsets": pairs, "photographs": scored}
@@ -114,6 +116,17 @@ def _routing(cases: Sequence[Case], model: RestorationNetwork, config: Evaluatio
     networks = model, build(model.config, seed).eval()
     correlations = [measure_routing(cases, partial(affinity_maps, network), config.routing) for network in networks]
     return summarise_routing(*correlations)
+
+
+def _calibration(cases: Sequence[Case], model: RestorationNetwork) -> dict[str, Any]:
+    """``calibration``, for a network with heads whose estimates can be compared."""
+    if not model.config.severity and not model.config.error_gate:
+        return {}
+
+    def estimate(image: ImageU8) -> Estimates:
+        return restore_judged(model, image)[1]
+
+    return {"calibration": calibrate(cases, clean_cases(cases), estimate)}
 
 
 def _one_per_recipe(cases: Sequence[Case]) -> list[Case]:

@@ -98,6 +98,60 @@ class SetGroup(Group):
     sets: dict[str, RecipeGroup]
 
 
+class ReliabilityBin(_Part):
+    """Cells whose estimate lies in [low, high)."""
+
+    low: float
+    high: float
+    share: float
+    """Of all cells, every image counting alike."""
+    estimated: float
+    """Mean of the estimates."""
+    actual: float
+    """Mean of the truth."""
+
+
+class Reliability(_Part):
+    """Estimates of a network against the truth (`cea.evaluation.calibration`)."""
+
+    images: int
+    mae: float
+    """Mean absolute error."""
+    estimated: float
+    actual: float
+    correlation: float | None = None
+    """Over all cells; absent where one side is constant."""
+    calibration_error: float
+    """How far estimate and truth lie apart within a bin, on average."""
+    clean: float | None = None
+    """Mean estimate on clean scenes."""
+    bins: dict[str, ReliabilityBin]
+
+
+class SeverityReliability(Reliability):
+    """Of a component's severity, in shares of full severity."""
+
+    present: int
+    """Images that have the component."""
+    mae_present: float | None = None
+    """Mean absolute error on those."""
+
+
+class ErrorReliability(Reliability):
+    """Of the input's local error, in grey levels; the correlation is that of logarithms."""
+
+    within_factor_2: float
+    """Share of cells whose estimate is at most twice and at least half the truth."""
+
+
+class Calibration(_Part):
+    """What the network estimates of its inputs."""
+
+    severity: dict[str, SeverityReliability] = Field(default_factory=dict)
+    """By component."""
+    error: ErrorReliability | None = None
+
+
 class Summary(RecipeGroup):
     """All of ``summary.json``."""
 
@@ -114,6 +168,8 @@ class Summary(RecipeGroup):
     """By site."""
     routing: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """By site and component."""
+    calibration: Calibration | None = None
+    """Only of a network with a severity head or an error gate."""
     benchmarks: dict[str, SetGroup] = Field(default_factory=dict)
     photographs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     skipped: dict[str, str] = Field(default_factory=dict)

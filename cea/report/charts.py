@@ -80,7 +80,7 @@ def scale(values: Sequence[float], start: float, end: float, *, robust: bool = F
 
 def round_steps(low: float, high: float, about: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, from at most ``low`` to the last not above ``high``; at least 2."""
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-6):
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-2):
         pad = max(abs(low) * 0.05, 1e-6)
         low, high = low - pad, high + pad
     raw = (high - low) / about

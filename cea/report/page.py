@@ -13,6 +13,7 @@ from markupsafe import Markup
 from cea.errors import DataError
 from cea.evaluation.pictures import Picture
 from cea.io.images import reduced
+from cea.report.calibration import calibration_charts
 from cea.report.charts import Scale, scale, training_charts
 from cea.report.config import ReportConfig
 from cea.report.distribution import gain_rows
@@ -121,6 +122,7 @@ def _render(
             worst=[example for example in examples if example.picture.worst],
             routings=[_routing(strip) for strip in content.strips if strip.affinity],
             charts=training_charts(content.curves),
+            calibration_charts=calibration_charts(content.summary.get("calibration") or {}),
             training=content.training,
             cost=content.cost,
             lineage=_readable(lineage),

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from torch import nn
 
 from cea.errors import ConfigError, ImageError
-from cea.inference import expected_errors, restore, tile_for
+from cea.inference import Estimates, restore_judged, tile_for
 from cea.io.arrays import one_channel
 from cea.io.images import pixel_sha256, reduced
 from cea.io.photo import Photo
@@ -40,24 +39,28 @@ def restore_photo(
     strength: float | Map = 1.0,
     tile: int | None = None,
     step: Callable[[int, int], None] | None = None,
+    judged: Callable[[Estimates], None] | None = None,
 ) -> tuple[Photo, list[str]]:
     """The restored photograph, grey where it was grey, and what is to be known about it.
 
     Args:
         network: on its device.
         photo: its pixels may also be floats in [0, 1].
-        strength: share of the correction that is kept: a number, or a map (h, w) of the photograph's aspect, in [0, 1].
+        strength: share of the correction that is kept: a number, or a map (H, W) of the photograph's size, in [0, 1].
         tile: as wished by the user (see `cea.inference.tile_for`).
         step: as in `cea.inference.restore`.
+        judged: called with what the network makes of the photograph.
 
     Raises:
-        ImageError: not enough memory, or a mask of another aspect.
+        ImageError: not enough memory, or a mask of another size.
     """
     seen = _seen(photo)
     share = _fitted(strength, photo)
     is_grey = photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
-    with _memory_explained(), expected_errors(network) as errors:
-        restored = restore(network, seen, tile=tile_for(seen, tile), step=step)
+    with _memory_explained():
+        restored, estimates = restore_judged(network, seen, tile=tile_for(seen, tile), step=step)
+    if judged is not None:
+        judged(estimates)
     result = np.empty_like(photo.rgb)
     for rows in _bands(len(result)):
         band = restored[rows]
@@ -70,22 +73,20 @@ def restore_photo(
     if photo.alpha is not None:
         hidden = photo.alpha == 0
         result[hidden] = photo.rgb[hidden]
-    return replace(photo, rgb=result, grey=is_grey), _outside(seen, is_grey, errors)
+    return replace(photo, rgb=result, grey=is_grey), _outside(seen, is_grey, estimates.error)
 
 
 def _fitted(strength: float | Map, photo: Photo) -> float | Map:
     if isinstance(strength, float):
         return strength
     (height, width), (rows, columns) = photo.rgb.shape[:2], strength.shape
-    if abs(height * columns - width * rows) > max(height, width, rows, columns):
+    if (height, width) != (rows, columns):
         raise ImageError(
             f"a mask of {columns}x{rows} for a photograph of {width}x{height} pixels",
-            expected="the same aspect",
-            remedy="pass the mask of this photograph",
+            expected="a mask of the photograph's size",
+            remedy="pass the mask of this photograph, or scale it",
         )
-    if (height, width) == (rows, columns):
-        return strength
-    return np.clip(cv2.resize(strength, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
+    return strength
 
 
 def read_strength(text: str) -> float | Map:
@@ -139,13 +140,12 @@ def _quantised(band: ImageF, dtype: np.dtype[np.generic]) -> Image:
     return to_uint8(band) if dtype == np.uint8 else np.clip(band, 0, 1).astype(dtype)
 
 
-def _outside(seen: Image, is_grey: bool, errors: list[float]) -> list[str]:
+def _outside(seen: Image, is_grey: bool, error: Map | None) -> list[str]:
     """In which ways a photograph is unlike what weights are trained for, in words."""
     notes = []
-    if errors and np.mean(errors) < NEARLY_CLEAN:
-        notes.append(
-            f"nearly clean (the network expects errors of {np.mean(errors):.2g} of 255 levels): little changes"
-        )
+    expected = float("inf") if error is None else 255 * float(error.mean())
+    if expected < NEARLY_CLEAN:
+        notes.append(f"nearly clean (the network expects errors of {expected:.2g} of 255 levels): little changes")
     small = reduced(seen, 512)
     brightness = float(unit_float(small).mean())
     if brightness < VERY_DARK:

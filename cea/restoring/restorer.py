@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cea.errors import ConfigError, ImageError
+from cea.inference import Estimates
 from cea.io.images import read_photo
 from cea.io.photo import Photo
 from cea.io.writer import write_photo
@@ -132,7 +133,7 @@ class Restorer:
 
         Args:
             image: as above.
-            strength: share of the correction that is kept, in [0, 1]; or a map (h, w) of the image's aspect.
+            strength: share of the correction that is kept, in [0, 1]; or a map (H, W) of the image's size.
             tile: side of tiles in pixels, at least 128; 0 for the whole image at once; None for the whole up to
                 2.1 megapixels and tiles of 512 above. Memory is that of one tile.
             progress: called as ``progress(done, total)`` with passes of the network, or with images of a batch.
@@ -157,15 +158,25 @@ class Restorer:
         return formats.stacked(made, image)
 
     def restore_photo(
-        self, photo: Photo, *, strength: float | Map = 1.0, tile: int | None = None, progress: Step | None = None
+        self,
+        photo: Photo,
+        *,
+        strength: float | Map = 1.0,
+        tile: int | None = None,
+        progress: Step | None = None,
+        judged: Callable[[Estimates], None] | None = None,
     ) -> tuple[Photo, list[str]]:
         """A photograph as files hold it, with alpha, EXIF and resolution, and what is to be known about it.
 
+        ``judged`` is called with what the network makes of the photograph: maps of severity, of its expected error.
+
         Raises:
-            ImageError: too little memory, or a map of another aspect.
+            ImageError: too little memory, or a map of another size.
             ConfigError: ``strength`` outside [0, 1], or ``tile`` below 128.
         """
-        return restore_photo(self.network, photo, strength=_checked_strength(strength), tile=tile, step=progress)
+        return restore_photo(
+            self.network, photo, strength=_checked_strength(strength), tile=tile, step=progress, judged=judged
+        )
 
     def restore_file(
         self,

@@ -138,7 +138,7 @@ class _ComponentContract:
             shifted = network.judged(image[..., 24:, 16:])
         changed = (whole.restored - image).abs().mean()
         for part, complete in zip(shifted, whole, strict=True):
-            if part is None:
+            if part is None or complete is None:
                 continue  # a head that this network lacks
             cell = image.shape[-1] // complete.shape[-1]
             inner = slice(72 // cell, None)

@@ -15,7 +15,7 @@ from cea.cli import progress
 from cea.cli.main import app
 from cea.cli.progress import Progress, clock
 from cea.errors import ImageError
-from cea.inference import expected_errors, restore
+from cea.inference import restore, restore_judged
 from cea.io.images import encode_png, read_photo, read_rgb, write_image
 from cea.io.photo import Photo
 from cea.models.checkpoint import load_weights, save_weights
@@ -82,7 +82,12 @@ def test_strength_may_be_a_mask(tmp_path: Path, photo: Path, weights: Path):
     write_image(tmp_path / "turned.png", np.ascontiguousarray(mask.T))
     refused = run(photo, "-o", tmp_path / "p.png", "--weights", weights, "--strength", tmp_path / "turned.png")
     assert refused.exit_code == 2
-    assert "a mask of 24x32 for a photograph of 32x24" in refused.stderr
+    assert "a mask of 24x32 for a photograph of 32x24 pixels" in refused.stderr
+    write_image(tmp_path / "half.png", np.ascontiguousarray(mask[::2, ::2]))
+    refused = run(photo, "-o", tmp_path / "p.png", "--weights", weights, "--strength", tmp_path / "half.png")
+    assert refused.exit_code == 2
+    assert "a mask of 16x12 for a photograph of 32x24 pixels" in refused.stderr
+    assert not (tmp_path / "p.png").exists()
 
 
 @pytest.mark.parametrize(("given", "says"), [("1.5", "from 0 to 1"), ("nan", "from 0 to 1"), ("none.png", "none.png")])
@@ -138,6 +143,7 @@ def test_pipes(tmp_path: Path, photo: Path, weights: Path):
         (["-", "PHOTO", "-o", "OUT"], "one photograph"),
         (["-", "-o", "OUT.bmpx"], "change the suffix"),
         (["-", "-o", "-", "--compare"], "--compare with -"),
+        (["-", "-o", "-", "--receipt"], "--receipt with -"),
         (["FOLDER", "-o", "-"], "a folder to -"),
         (["-", "-o", "-"], "stdin: "),
         (["PHOTO", "-o", "OUT.png", "--suffix", ".psd"], "--suffix .psd"),
@@ -162,9 +168,7 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path: Path, photo: Path, weights: 
 def test_steps_are_counted_from_none_to_all():
     steps: list[tuple[int, int]] = []
     image = np.zeros((140, 300, 3), np.uint8)
-    with expected_errors(network()) as none:
-        restore(network(), image, tile=128, step=lambda done, total: steps.append((done, total)))
-    assert not none
+    restore(network(), image, tile=128, step=lambda done, total: steps.append((done, total)))
     assert [done for done, _ in steps] == list(range(steps[-1][1] + 1))
     assert {total for _, total in steps} == {1 + 2 * 2 * 4}
 
@@ -173,11 +177,9 @@ def test_the_expected_error_is_in_grey_levels():
     model = network()
     assert model.log_error is not None
     torch.nn.init.constant_(model.log_error.bias, float(np.log(7)))
-    with expected_errors(model) as errors:
-        restore(model, scene())
-    assert errors == [pytest.approx(7, rel=1e-5)]
-    with expected_errors(torch.nn.Identity()) as none:
-        assert none == []
+    _, estimates = restore_judged(model, scene())
+    assert estimates.error is not None
+    assert estimates.error * 255 == pytest.approx(np.full((12, 16), 7), rel=1e-5)
 
 
 def test_a_log_gets_lines_with_the_time_left_and_short_work_none(monkeypatch):
@@ -248,7 +250,7 @@ def test_a_lack_of_memory_names_the_way_out(monkeypatch):
     def full(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(photographs, "restore", full)
+    monkeypatch.setattr(photographs, "restore_judged", full)
     with pytest.raises(ImageError, match="use --tile 256"):
         Restorer(network()).restore_photo(Photo(scene()))
 

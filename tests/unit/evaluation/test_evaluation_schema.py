@@ -18,10 +18,13 @@ GROUP = {
     *("images", "input_psnr", "output_psnr", "gain_psnr", "input_ssim", "output_ssim", "gain_ssim"),
     *("input_lpips", "output_lpips", "harm_rate", "harmed_pixels", "identical"),
 }
+RELIABILITY = {
+    *("images", "mae", "estimated", "actual", "correlation", "calibration_error", "clean", "bins"),
+}
 NAMES = {
     "Summary": GROUP
     | {"schema_version", "protocol", "seen", "recipes", "compositions", "n_components", "spatial", "severity"}
-    | {"identity", "check", "adapters", "routing", "benchmarks", "photographs", "skipped"},
+    | {"identity", "check", "adapters", "routing", "calibration", "benchmarks", "photographs", "skipped"},
     "RecipeGroup": GROUP | {"seen"},
     "Group": GROUP,
     "Spatial": {"uniform", "nonuniform", "gap_db"},
@@ -29,6 +32,10 @@ NAMES = {
     "Identity": {"images", "output_psnr", "lowest_psnr", "output_ssim", "harm_rate", "harmed_pixels"},
     "Check": {"images", "psnr_difference", "ssim_difference"},
     "SetGroup": GROUP | {"protocol", "check", "sets"},
+    "Calibration": {"severity", "error"},
+    "SeverityReliability": RELIABILITY | {"present", "mae_present"},
+    "ErrorReliability": RELIABILITY | {"within_factor_2"},
+    "ReliabilityBin": {"low", "high", "share", "estimated", "actual"},
 }
 
 

@@ -286,3 +286,28 @@ def test_a_summary_from_before_routing_still_makes_a_page(run_files, tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     files = dataclasses.replace(run_files, summary=tmp_path / "summary.json")
     assert "Does the routing" not in build_report(files, LINEAGE, ReportConfig())
+
+
+def test_calibration_is_shown_where_the_network_estimates_something(run_files, tmp_path):
+    """Tables and a diagram for each component; the pages of all other networks lack the section."""
+    assert 'id="calibration"' not in build_report(run_files, LINEAGE, ReportConfig())
+    bins = {"0-0_1": {"low": 0.0, "high": 0.1, "share": 0.75, "estimated": 0.04, "actual": 0.0625}}
+    bins |= {"0_8-0_9": {"low": 0.8, "high": 0.9, "share": 0.25, "estimated": 0.85, "actual": 0.5}}
+    common = {"images": 9, "mae": 0.123, "estimated": 0.3, "actual": 0.25, "calibration_error": 0.061}
+    components = {
+        "haze": {**common, "present": 4, "mae_present": 0.321, "correlation": 0.77, "clean": 0.019, "bins": bins},
+        "snow<": {**common, "present": 0, "bins": bins},
+    }
+    levels = {"8-16": {"low": 8.0, "high": 16.0, "share": 1.0, "estimated": 11.0, "actual": 14.0}}
+    error = {**common, "mae": 3.25, "estimated": 11.0, "actual": 14.0, "within_factor_2": 0.875, "bins": levels}
+    summary = json.loads(run_files.summary.read_text()) | {"calibration": {"severity": components, "error": error}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    files = dataclasses.replace(run_files, summary=tmp_path / "summary.json")
+    section = build_report(files, LINEAGE, ReportConfig()).split('<section id="calibration">')[1].split("</section>")[0]
+    for text in ("0.321", "0.77", "0.019", "4 of 9", "0 of 9", "snow&lt;", "11.0", "3.2", "88\u2009%"):
+        assert text in section, text
+    assert section.count("<svg") == 3
+    assert "haze against the estimate" in section
+    del summary["calibration"]["severity"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert build_report(files, LINEAGE, ReportConfig()).count("against the estimate") == 1
