@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help repro compare test test-fast lint setup lock ui docs audit
+.PHONY: help repro compare test test-fast lint setup lock ui docs audit test-faults
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,6 +34,9 @@ lint: $(VENV)/.ready  ## style, types, import directions
 	ruff check .
 	mypy
 	lint-imports
+
+test-faults: $(VENV)/.ready  ## kills, full disks, damaged files; in full with ARGS="--kills 60 --fuzz 100000" (docs/pipeline.md)
+	python -m pytest -m faults -s $(ARGS)
 
 setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTorch, e.g. for a GPU)
 

@@ -10,6 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much of the fault suite is run (`make test-faults`)."""
+    parser.addoption("--kills", type=int, default=12, help="of stages, over all of them")
+    parser.addoption("--fuzz", type=int, default=2000, help="damaged inputs, over all readers")
+    parser.addoption("--seed", type=int, default=0, help="of moments and damage")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's folder."""

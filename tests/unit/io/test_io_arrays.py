@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import cv2
@@ -157,3 +158,18 @@ def test_a_tiff_of_thousands_of_channels_is_refused_by_its_tags(tmp_path: Path):
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((4, 4, 300), np.uint8), photometric="minisblack", planarconfig=1)
     with pytest.raises(ImageError, match=r"c\.tif: 300 channels"):
         read_map(tmp_path / "c.tif")
+
+
+def test_a_tiff_that_promises_millions_of_strips_is_refused_at_once(tmp_path: Path):
+    """Each missing one would be looked for: seconds, for 400 bytes."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, DEPTH)
+    with tifffile.TiffFile(file) as tif:
+        entry = tif.pages.first.tags["ImageLength"].valueoffset
+    data = bytearray(file.getvalue())
+    data[entry : entry + 4] = (2_500_000).to_bytes(4, "little")
+    (tmp_path / "m.tif").write_bytes(data)
+    start = time.process_time()
+    with pytest.raises(ImageError, match=r"m\.tif: "):
+        read_map(tmp_path / "m.tif")
+    assert time.process_time() - start < 2

@@ -1,0 +1,277 @@
+"""Every reader of foreign bytes on damaged input: what was written, another valid value, or one clear error.
+
+``python -m tests.faults.readers 100000`` counts; ``make test`` runs a few hundred of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cea.config import load, read_params
+from cea.data.dataset import check_split, list_split, read_split, write_split
+from cea.data.records import COLUMNS, SynthesizeConfig, read_records, to_record
+from cea.data.shards import read_index, read_sample
+from cea.data.verification import verify
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig, read_recipes
+from cea.errors import InputError
+from cea.evaluation.config import EvaluationConfig
+from cea.evaluation.journal import Journal
+from cea.evaluation.judge import Row
+from cea.io.arrays import read_map
+from cea.io.tables import write_table
+from cea.models.checkpoint import load_weights, read_metadata, save_weights
+from cea.models.config import ModelConfig, ModelSection
+from cea.models.network import build
+from cea.rng import SampleKey
+from cea.training.config import TrainConfig
+from tests.field.mutations import INTACT, mutated, silence
+from tests.field.mutations import verdict as picture_verdict
+from tests.field.pictures import tiff
+from tests.toy_shards import write_toy_shards
+
+SECONDS = 5.0
+"""A reader that takes longer hangs for whoever waits for it; a machine under load takes a multiple of what it needs."""
+
+CROP = (0, 0, 32, 32)
+
+PARAMS = """seed: 2026
+synthesize: {tile: 64, nonuniform_share: 0.5, train: {photograph: 2, leaves: 1}}
+recipes:
+  noise: {order: physical, nodes: {noise: {sigma_255: [15, 50]}}}
+  low_haze:
+    order: cdd11
+    nodes: {low: {gamma: [2, 3], sigma: [0.03, 0.08]}, haze: {beta: [1, 2], airlight: [0.6, 0.9]}}
+model: {size: tiny, adapter: cea, rank: 8, sites: [encoder, middle]}
+train: {max_steps: 30, lr: 1e-3, device: auto, patch: 96}
+evaluate: {protocol: cea, testsets: {}, severity_edges: [0.0, 0.5, 1.0]}
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader: intact inputs, and what it makes of bytes.
+
+    Attributes:
+        intact: inputs, damaged in turn.
+        read: raises an `InputError`, or AssertionError where what came out is not what was written.
+        share: of all inputs of a run.
+    """
+
+    intact: list[bytes]
+    read: Callable[[bytes], None]
+    share: float
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """All of them by name; their files lie in ``folder``."""
+    return {
+        "image": Reader([json.dumps(name).encode() for name in INTACT], lambda data: None, 0.3),
+        "record": Reader(_records(), _read_record, 0.2),
+        "records table": _table(folder),
+        "params": _params(folder),
+        "tar": _shards(folder / "tar", "000000.tar"),
+        "index": _shards(folder / "index", "index.parquet"),
+        "summary": _shards(folder / "summary", "index.json"),
+        "split list": _list(folder),
+        "journal": _journal(folder),
+        "map": _maps(folder),
+        "weights": _weights(folder),
+    }
+
+
+def verdict(name: str, reader: Reader, seed: int) -> str:
+    """``read`` or ``refused``; anything else is a fault."""
+    rng = np.random.default_rng(seed)
+    whole = reader.intact[seed % len(reader.intact)]
+    start = time.process_time()
+    if name == "image":
+        kind = json.loads(whole)
+        said = picture_verdict(kind, mutated(INTACT[kind], rng))
+        said = {"intact": "read", "as another decoder": "read"}.get(said, said)
+    else:
+        said = _verdict(reader, mutated(whole, rng) if rng.random() < 0.98 else rng.bytes(int(rng.integers(400))))
+    seconds = time.process_time() - start
+    return said if seconds < SECONDS else f"took {seconds:.0f} s"
+
+
+def _verdict(reader: Reader, data: bytes) -> str:
+    try:
+        reader.read(data)
+    except InputError as error:
+        return "refused" if len(str(error).splitlines()) == 1 else f"several lines: {str(error)[:200]!r}"
+    except AssertionError as error:
+        return f"other content: {error}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    return "read"
+
+
+def _records() -> list[bytes]:
+    nodes = ({"noise": {}}, {"low": {}, "haze": {}, "rain": {}}, {"motion_blur": {}, "jpeg": {}})
+    recipes = [RecipeConfig(order="listed", nodes=each) for each in nodes]
+    keys = [SampleKey(5, "a" * 64, f"r{number}", 0) for number in range(len(recipes))]
+    drawn = [
+        draw(key.recipe, recipe, key, clean_id="i", split="train", crop=CROP, nonuniform=True, depth_given=False)
+        for key, recipe in zip(keys, recipes, strict=True)
+    ]
+    return [record.model_dump_json().encode() for record in drawn]
+
+
+def _read_record(data: bytes) -> None:
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # no record at all: `read_sample` says so
+    if isinstance(fields, dict):
+        to_record(fields)
+
+
+def _at(path: Path, read: Callable[[Path], None]) -> Callable[[bytes], None]:
+    def of_bytes(data: bytes) -> None:
+        path.write_bytes(data)
+        read(path)
+
+    return of_bytes
+
+
+def _table(folder: Path) -> Reader:
+    rows = [json.loads(record) for record in _records()]
+    rows = [
+        {**row, **{name: json.dumps(row[name]) for name in ("scene", "nodes")}, "components": ["x"], "n_components": 1}
+        for row in rows
+    ]
+    write_table(folder / "r.parquet", pl.DataFrame(rows, schema=COLUMNS))
+
+    def read(path: Path) -> None:
+        for row in read_records(path).head(100).iter_rows(named=True):
+            to_record(row)
+
+    return Reader([(folder / "r.parquet").read_bytes()], _at(folder / "r.parquet", read), 0.08)
+
+
+def _params(folder: Path) -> Reader:
+    sections = {
+        "synthesize": SynthesizeConfig,
+        "model": ModelSection,
+        "train": TrainConfig,
+        "evaluate": EvaluationConfig,
+    }
+
+    def read(path: Path) -> None:
+        params = read_params(path)
+        read_recipes(params)
+        for key, kind in sections.items():
+            load(kind, params, key)
+
+    return Reader([PARAMS.encode()], _at(folder / "params.yaml", read), 0.1)
+
+
+def _shards(folder: Path, damaged: str) -> Reader:
+    """Pixels and ids are those that were written, whatever is damaged; labels have their digest in the split's list."""
+    write_toy_shards(folder / "toy", samples=2, size=16)
+    write_split(folder / "list.json", list_split(folder, {"toy": True}, labels=True))
+    listed, whole = read_split(folder / "list.json"), read_index(folder / "toy").select("clean_sha256", "sample_id")
+
+    def read(path: Path) -> None:
+        index = read_index(path.parent)
+        for row in index.iter_rows(named=True):
+            read_sample(path.parent, row)
+        verify(path.parent)
+        check_split(folder, listed)
+        assert index.select("clean_sha256", "sample_id").equals(whole), damaged
+
+    path = folder / "toy" / damaged
+    return Reader([path.read_bytes()], _at(path, read), 0.06)
+
+
+def _list(folder: Path) -> Reader:
+    write_toy_shards(folder / "listed" / "toy", samples=2, size=16)
+    write_split(folder / "split.json", list_split(folder / "listed", {"toy": True}))
+    return Reader(
+        [(folder / "split.json").read_bytes()],
+        _at(folder / "split.json", lambda path: check_split(folder / "listed", read_split(path))),
+        0.04,
+    )
+
+
+def _journal(folder: Path) -> Reader:
+    path = folder / "journal.jsonl"
+    rows = [Row({"sample_id": f"s{number}", "gain_psnr": 0.1 * number}, [{"bin": 1}]) for number in range(3)]
+    for row in rows:
+        Journal(path, "key").add(row, "files")
+
+    def read(path: Path) -> None:
+        journal = Journal(path, "key")
+        assert all(journal.find(row.image["sample_id"], "files") in (row, None) for row in rows)
+
+    return Reader([path.read_bytes()], _at(path, read), 0.04)
+
+
+def _maps(folder: Path) -> Reader:
+    values = np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)
+    intact = []
+    for array in (values, values.astype(np.float64)[None], (values * 65535).astype(np.uint16)):
+        file = io.BytesIO()
+        np.save(file, array)
+        intact.append(file.getvalue())
+    intact += [tiff(values), tiff(values, compression="zlib")]
+
+    def read(path: Path) -> None:
+        found = read_map(path)
+        assert found.ndim in (2, 3), found.shape
+        assert found.size <= 1 << 20, found.shape
+
+    return Reader(intact, _at(folder / "map.x", read), 0.06)
+
+
+def _weights(folder: Path) -> Reader:
+    config = ModelConfig(width=4, rank=1, sites=("middle",), encoder_blocks=(0,), decoder_blocks=(0,), middle_blocks=1)
+    path = folder / "w.safetensors"
+    save_weights(path, build(config), config, {"step": 1})
+
+    def read(path: Path) -> None:
+        load_weights(path)
+        read_metadata(path)
+
+    return Reader([path.read_bytes()], _at(path, read), 0.02)
+
+
+def count(number: int, seed: int) -> Counter[tuple[str, str]]:
+    """(reader, verdict) -> how many of ``number`` inputs."""
+    found: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory() as folder, silence():
+        for name, reader in readers(Path(folder)).items():
+            for index in range(max(1, round(number * reader.share))):
+                found[name, verdict(name, reader, seed * 10**9 + index)] += 1
+    return found
+
+
+def main() -> None:
+    """Print a table, and exit with 1 if there is a fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("number", type=int, nargs="?", default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    start, found = time.perf_counter(), count(options.number, options.seed)
+    for name in dict.fromkeys(name for name, _ in found):
+        line = "  ".join(f"{said} {many}" for (kind, said), many in sorted(found.items()) if kind == name)
+        sys.stdout.write(f"{name:14} {line}\n")
+    sys.stdout.write(f"{sum(found.values())} inputs, seed {options.seed}, {time.perf_counter() - start:.0f} s\n")
+    sys.exit(bool({said for _, said in found} - {"read", "refused"}))
+
+
+if __name__ == "__main__":
+    main()
