@@ -164,7 +164,7 @@ def test_a_tiff_that_promises_millions_of_strips_is_refused_at_once(tmp_path: Pa
     """Each missing one would be looked for: seconds, for 400 bytes."""
     file = io.BytesIO()
     tifffile.imwrite(file, DEPTH)
-    with tifffile.TiffFile(file) as tif:
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tif:
         entry = tif.pages.first.tags["ImageLength"].valueoffset
     data = bytearray(file.getvalue())
     data[entry : entry + 4] = (2_500_000).to_bytes(4, "little")
