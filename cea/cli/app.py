@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cea.cli import voice
 from cea.errors import InputError, one_line, status_of
+from cea.extras import EXTRAS, missing
+
+_ANYWHERE = ("--debug", "-q", "--quiet", "-v", "--verbose")
+"""Options of ``cea`` that may also stand behind a command's name."""
+
+_FIRST = ("restore", "degrade", "eval", "app", "export", "gallery")
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: commands as one types them; the first is shown by ``cea --help``."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
 
 
 class _Commands(TyperGroup):
@@ -35,8 +47,9 @@ class _Commands(TyperGroup):
                 raise
             if _debug(ctx):
                 traceback.print_exc()
-            typer.echo(f"error: {one_line(error)}", err=True)
-            raise typer.Exit(status_of(error)) from None
+            told = _without_extra(error, ctx) or error
+            typer.echo(f"error: {one_line(told)}", err=True)
+            raise typer.Exit(status_of(told)) from None
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Wrong options before a command's name end as one line, too."""
@@ -47,11 +60,36 @@ class _Commands(TyperGroup):
             raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """``--debug`` may stand behind the command as well."""
+        """What all commands share may stand behind the command as well."""
         end = args.index("--") if "--" in args else len(args)
-        if "--debug" in args[1:end]:
-            args = ["--debug", *(word for word in args[:end] if word != "--debug"), *args[end:]]
+        moved = [word for word in args[1:end] if word in _ANYWHERE]
+        if moved:
+            args = [*moved, args[0], *(word for word in args[1:end] if word not in _ANYWHERE), *args[end:]]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """What most people come for stands first."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """The first example of each command."""
+        lines = [_first_example(self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Examples (more with cea COMMAND --help)"):
+            for line in filter(None, lines):
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def _first_example(command: Any) -> str:
+    lines = (getattr(command, "epilog", None) or "").splitlines()
+    return next((line.strip() for line in lines if line.startswith("  ")), "")
+
+
+def _without_extra(error: Exception, ctx: typer.Context) -> InputError | None:
+    """A library that a plain installation lacks, told with the extra that has it."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
+        return missing(str(error.name), f"cea {ctx.invoked_subcommand or ''}".strip())
+    return None
 
 
 def _end_with_usage(error: Exception) -> None:
@@ -89,18 +127,29 @@ def _debug(ctx: typer.Context) -> bool:
 
 app = typer.Typer(
     cls=_Commands,
-    help="Degrade photographs, and restore them.",
+    help="All-in-one image restoration: restore photographs, degrade them, and judge the result.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from cea import __version__
+
+        typer.echo(f"cea {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _root(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error (also behind a command's name).")
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also what libraries log.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    pass
+    voice.set_level(voice.QUIET if quiet else voice.VERBOSE if verbose else voice.NORMAL)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import json
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 from cea.errors import ConfigError
 
-if TYPE_CHECKING:
-    pass
 
-
-@app.command("cost")
+@app.command(
+    "cost",
+    short_help="Parameters, MACs, time, memory of adapters.",
+    epilog=examples(
+        "cea cost cea film --size tiny --image 256",
+        "cea cost --count-only --matched",
+    ),
+)
 def measure_cost(
     adapter: Annotated[list[str] | None, typer.Argument(help="Adapters to set against none; default: cea.")] = None,
     size: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
@@ -26,6 +32,7 @@ def measure_cost(
     rounds: Annotated[int, typer.Option(min=1, help="Measurements, of which the median is shown.")] = 5,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves PyTorch's choice.")] = 1,
     device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Where to time.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: every figure, as JSON.")] = False,
 ) -> None:
     """Parameters, MACs, time and memory of adapters, as ratios to the same network without one."""
     import os
@@ -41,7 +48,14 @@ def measure_cost(
     configs = overhead.against_none(reference, adapter or ["cea"], matched=matched)
     images = tuple(_pixels(text) for text in image or ("256", "512", "1080p"))
     plan = overhead.Plan(images, (8, 128) if step else None, rounds, _device(device))
-    typer.echo("\n".join(overhead.lines(overhead.count(configs))))
+    counted = overhead.count(configs)
+    if as_json:
+        with stopwatch.threads(threads):
+            timed = () if count_only else overhead.measure(configs, plan)
+            rows = [asdict(figure) for figures in (counted, *timed) for figure in figures]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo("\n".join(overhead.lines(counted)))
     if not count_only:
         typer.echo(f"\n{_machine(plan.device, threads)}; median of {rounds}, in turns")
         with stopwatch.threads(threads):

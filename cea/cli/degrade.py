@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
+from cea.cli.voice import tell
 from cea.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from cea.io.outputs import Job
 
 
-@app.command()
+@app.command(
+    "degrade",
+    short_help="Degrade photographs by a recipe.",
+    epilog=examples(
+        "cea degrade a.jpg --recipe low_haze_rain -o b.png",
+        "cea degrade photos --recipe real/camera -o out --record",
+    ),
+)
 def degrade(
     photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
     recipe: Annotated[str, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")],
@@ -60,7 +68,7 @@ def degrade(
         notes = files.write(job.target, made, **wanted)
         _describe(job.target, made.record, made.rendered)
         for note in (*made.notes, *notes):
-            typer.echo(f"  note: {note}")
+            tell(f"  note: {note}")
 
     process(
         plan,
@@ -126,12 +134,12 @@ def _describe(path: Path, record: Record, rendered: Rendered) -> None:
     from cea.metrics.psnr import psnr
 
     height, width = rendered.degraded.shape[:2]
-    typer.echo(f"{path}  {width}x{height}  PSNR {psnr(rendered.degraded, rendered.clean):.2f} dB")
+    tell(f"{path}  {width}x{height}  PSNR {psnr(rendered.degraded, rendered.clean):.2f} dB")
     for node in record.nodes:
         field = f"  ({node.field.kind})" if node.field else ""
-        typer.echo(f"  {node.label}{field}")
+        tell(f"  {node.label}{field}")
         for key, value in node.params.items():
-            typer.echo(f"    {key} {_short(value)}")
+            tell(f"    {key} {_short(value)}")
 
 
 def _short(value: Any) -> str:

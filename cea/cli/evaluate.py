@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 from cea.cli.options import Tile, TrustCode, Weights
+from cea.cli.voice import tell
 from cea.errors import ConfigError, InputError
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    short_help="Judge weights, or outputs, on test sets.",
+    epilog=examples(
+        "cea eval --data testsets -o tables",
+        "cea eval --data testsets --outputs others",
+    ),
+)
 def evaluate(
     data: Annotated[
         Path, typer.Option(help="Folder of test sets, as PromptIR, MoCE-IR, OneRestore have it, or input/target.")
@@ -35,6 +45,7 @@ def evaluate(
     check: Annotated[bool, typer.Option(help="Compute every score again with scikit-image.")] = True,
     tile: Tile = None,
     trust_code: TrustCode = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: the summary, as JSON.")] = False,
 ) -> None:
     """Judge weights, or another method's outputs, on a folder of test sets; what is broken is named, with status 2."""
     from cea.config import parse
@@ -45,12 +56,17 @@ def evaluate(
     values = {"protocol": find_protocol(protocol).name, "workers": workers, "check": check}
     config = parse(EvaluationConfig, values, "cea eval")
     method = Method(outputs=outputs) if outputs else _restorer(weights, tile, trust_code)
+    if as_json and no_reference:
+        raise ConfigError(
+            "--json with --no-reference", expected="one of them", remedy=f"read {out / 'photographs.json'}"
+        )
     if no_reference:
         lines, left_out, found = _without_reference(data, out, method)
     else:
         job = FolderJob(data, out, train, skip_missing, pairs=pairs, crop=crop)
-        summary = judge_folder(job, method, config, typer.echo)
-        lines, left_out, found = score_lines(summary), summary["left_out"], summary["images_found"]
+        summary = judge_folder(job, method, config, partial(tell, err=as_json))
+        lines = [json.dumps(summary, indent=2)] if as_json else score_lines(summary)
+        left_out, found = summary["left_out"], summary["images_found"]
     for line in lines:
         typer.echo(line)
     for line in left_out_lines(left_out):

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
+from cea.cli.voice import tell
 
 if TYPE_CHECKING:
     from cea.types import ImageU8
 
 
-@app.command()
+@app.command(
+    "gallery",
+    short_help="Draw contact sheets of all degradations.",
+    epilog=examples(
+        "cea gallery -o sheets",
+        "cea gallery -o sheets --photo photo.jpg",
+    ),
+)
 def gallery(
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder.")],
     photo: Annotated[list[Path] | None, typer.Option(help="Photographs to use; default: bundled ones.")] = None,
@@ -49,4 +57,4 @@ def _write_jpeg(path: Path, image: ImageU8, quality: int) -> None:
     ok, data = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert ok
     write_bytes(path, data.tobytes())
-    typer.echo(f"{path}  {image.shape[1]}x{image.shape[0]}  {len(data) // 1024} KiB")
+    tell(f"{path}  {image.shape[1]}x{image.shape[0]}  {len(data) // 1024} KiB")

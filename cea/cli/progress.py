@@ -9,6 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cea.cli.voice import is_quiet
+
 SECONDS_BETWEEN_LINES = 15.0
 """In a log: no line before this time, and none sooner after the last one."""
 
@@ -31,7 +33,7 @@ class Progress:
 
     def step(self, done: int, total: int) -> None:
         """``done`` of ``total`` steps are done."""
-        if total < 2:
+        if total < 2 or is_quiet():
             return
         if sys.stderr.isatty():
             if self._bar is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 from cea.cli.trace import lines
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ _SHOWN = 12
 """Characters of a digest in the table; ``--json`` has them all."""
 
 
-@app.command("reproduce")
+@app.command(
+    "reproduce",
+    short_help="Make a run again, and compare.",
+    epilog=examples(
+        "cea reproduce metrics/report.html",
+        "cea reproduce a-run --dry-run",
+    ),
+)
 def reproduce_run(
     target: Annotated[str, typer.Argument(help="A run's id or name, WEIGHTS.safetensors, summary.json, report.html.")],
     start: Annotated[str | None, typer.Option("--from", help="Stage to begin at; DVC's cache has the rest.")] = None,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 from cea.cli.options import Tile, TrustCode, Weights
+from cea.cli.voice import tell
 from cea.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -27,7 +30,15 @@ if TYPE_CHECKING:
 _PIPE = Path("-")
 
 
-@app.command("restore")
+@app.command(
+    "restore",
+    short_help="Restore photographs.",
+    epilog=examples(
+        "cea restore photo.jpg -o restored.png",
+        "cea restore holiday -o out --strength 0.6 --compare",
+        "cea restore - -o - < photo.jpg > restored.png",
+    ),
+)
 def restore_photo(
     photos: Annotated[
         list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, folders, 'globs/*.jpg', or - for stdin.")
@@ -48,6 +59,9 @@ def restore_photo(
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG files.")] = 95,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
     trust_code: TrustCode = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: weights and each photograph written, as JSON on stdout.")
+    ] = False,
 ) -> None:
     """Restore photographs; deep ones stay deep, grey ones grey. What is left out is named, with status 2."""
     from cea.io.outputs import process
@@ -65,10 +79,10 @@ def restore_photo(
         )
         return
     plan = _plan(photos, out, suffix, beside=compare or receipt)
-    restorer = _restorer(weights, device, trust_code, typer.echo)
+    restorer = _restorer(weights, device, trust_code, partial(tell, err=as_json))
     seen: list[Estimates] = []
     restoring = _Work(restorer, tile, share, seen.append if receipt else None)
-    pace = _Pace(plan)
+    pace, written = _Pace(plan), list[dict[str, object]]()
     writer: Writer | None = None
     if receipt:
         check_places(plan.jobs, check_heads(restorer.network, _say))
@@ -82,21 +96,29 @@ def restore_photo(
         if writer is not None:
             writer(job, after.rgb.shape[:2], seen.pop())
         height, width = after.rgb.shape[:2]
-        typer.echo(f"{job.target}  {width}x{height}{pace.done(job)}" + "".join(f"  ({note})" for note in notes))
+        line = f"{job.target}  {width}x{height}{pace.done(job)}" + "".join(f"  ({note})" for note in notes)
+        tell(line, err=as_json)
+        facts = {"source": str(job.source), "target": str(job.target), "width": width, "height": height}
+        written.append({**facts, "notes": list(notes)})
 
-    process(
-        plan,
-        work,
-        _say,
-        settings={"command": "restore", "weights": restoring.restorer.sha256, "strength": strength_name(share)}
-        | ({"quality": quality} if FORMATS[suffix.lower()] == "JPEG" else {}),
-        overwrite=overwrite,
-        is_done=lambda job: (
-            job.target.is_file()
-            and (not compare or _sheet_of(job).is_file())
-            and (writer is None or writer.is_done(job))
-        ),
-    )
+    try:
+        process(
+            plan,
+            work,
+            _say,
+            settings={"command": "restore", "weights": restorer.sha256, "strength": strength_name(share)}
+            | ({"quality": quality} if FORMATS[suffix.lower()] == "JPEG" else {}),
+            overwrite=overwrite,
+            is_done=lambda job: (
+                job.target.is_file()
+                and (not compare or _sheet_of(job).is_file())
+                and (writer is None or writer.is_done(job))
+            ),
+        )
+    finally:
+        if as_json:
+            of = {"name": restorer.name, "sha256": restorer.sha256}
+            typer.echo(json.dumps({"weights": of, "written": written}, indent=2))
 
 
 def _say(line: str) -> None:
@@ -119,7 +141,9 @@ def _plan(photos: list[Path], out: Path, suffix: str, *, beside: bool) -> Plan:
     return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=beside)
 
 
-def _restorer(weights: str | None, device: str, trust_code: bool, say: Callable[[str], None] = _say) -> Restorer:
+def _restorer(
+    weights: str | None, device: str, trust_code: bool, say: Callable[[str], None] = partial(tell, err=True)
+) -> Restorer:
     """The network on its device; says which weights these are."""
     from cea.restoring.restorer import Restorer
 
@@ -184,7 +208,7 @@ def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Call
     else:
         more = write_photo(out, after, quality=quality)
     for note in (*notes, *more):
-        _say(f"note: {before_name}: {note}")
+        tell(f"note: {before_name}: {note}", err=True)
 
 
 def _sheet_of(job: Job) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from cea.lineage.runs import RunRow
 
 
-@app.command("runs")
+@app.command(
+    "runs",
+    short_help="List, delete or send training runs.",
+    epilog=examples(
+        "cea runs",
+        "cea runs --delete a-run",
+    ),
+)
 def runs(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: everything, as JSON.")] = False,
     delete: Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 from cea.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ _LONGEST = 12
 """Entries of a list that are shown; ``--json`` has them all."""
 
 
-@app.command("trace")
+@app.command(
+    "trace",
+    short_help="Where a picture, number or weights came from.",
+    epilog=examples(
+        "cea trace metrics/summary.json:gain_psnr",
+        "cea trace weights.safetensors --json",
+    ),
+)
 def trace_back(
     target: Annotated[
         str,

@@ -10,10 +10,17 @@ from typing import Annotated
 
 import typer
 
-from cea.cli.app import app
+from cea.cli.app import app, examples
 
 
-@app.command("ui")
+@app.command(
+    "ui",
+    short_help="Open the list of training runs.",
+    epilog=examples(
+        "cea ui",
+        "cea ui --port 5001 --no-browser",
+    ),
+)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served, on this machine only.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open it once it answers.")] = True,
