@@ -138,7 +138,7 @@ def test_the_option_of_a_command_is_named_as_it_is_typed(tmp_path: Path):
         ("eval --data x --workers 0", "--workers has a wrong value; expected a number greater than or equal to 1"),
         ("trace", "missing argument 'target'"),
         ("restor a.png", "no such command 'restor'"),
-        ("--verbose restore a.png", "no such option: --verbose"),
+        ("--loud restore a.png", "no such option: --loud"),
     ],
 )
 def test_wrong_options_are_one_line_too(words: str, says: str):

@@ -72,7 +72,7 @@ def test_what_most_come_for_stands_first():
 def test_quiet_leaves_results_and_errors(folder: Path, where: tuple[str, str]):
     done = run(*where, "in", "-o", "out", "--weights", "w.safetensors")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (folder / "out").glob("*.png")) == ["a.png", "b.png"]
     failed = run(*where, "gone.png", "-o", "out.png")
     assert failed.exit_code == 2
     assert failed.stderr.startswith("error: ")
