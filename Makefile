@@ -14,13 +14,13 @@ help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
-	@python -m pipeline.check
-	@python -m pipeline.guard
+	@python -m pipeline.preflight.check
+	@python -m pipeline.preflight.guard
 	dvc repro
 
 compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
-	@python -m pipeline.check
-	@python -m pipeline.guard
+	@python -m pipeline.preflight.check
+	@python -m pipeline.preflight.guard
 	@python -m pipeline.comparison.compare $(ARGS)
 
 test: lint  ## set up if needed, then lint and all tests

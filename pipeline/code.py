@@ -18,7 +18,7 @@ from cea.models.adapters import registry as adapters
 from cea.models.blocks import registry as blocks
 from cea.models.config import ModelSection
 from pipeline import stage
-from pipeline.check import check
+from pipeline.preflight.check import check
 
 STAGES = ("ingest", "testset", "dataset", "leaks", "train", "evaluate", "report")
 PER_RECIPE = ("synthesize", "shard")

@@ -14,7 +14,7 @@ from pathlib import Path
 import cea
 from cea.errors import InputError, one_line, status_of
 from cea.lineage import times
-from pipeline.guard import keep_lock
+from pipeline.preflight.guard import keep_lock
 
 
 def workers() -> int:
@@ -30,14 +30,14 @@ def workers() -> int:
 
 
 def check_params() -> None:
-    """Refuse a wrong value anywhere in params.yaml, in the one line of ``pipeline.check``.
+    """Refuse a wrong value anywhere in params.yaml, in the one line of ``pipeline.preflight.check``.
 
     In a process of its own: what checks the other stages' sections is no code that this stage computes with.
 
     Raises:
         SystemExit: with that process's status, if it is not 0.
     """
-    status = subprocess.run([sys.executable, "-m", "pipeline.check", "--running"], check=False).returncode
+    status = subprocess.run([sys.executable, "-m", "pipeline.preflight.check", "--running"], check=False).returncode
     if status:
         sys.exit(status)
 

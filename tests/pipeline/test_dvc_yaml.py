@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from cea.degradations.engine.recipes import read_recipes
 from cea.errors import ConfigError, DataError, InputError
 from pipeline import code
-from pipeline.check import RESTORED, check
 from pipeline.comparison.compare import images_on_disk
+from pipeline.preflight.check import RESTORED, check
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML_1_2 = YAML(typ="safe", pure=True)
@@ -61,6 +61,12 @@ def test_every_stage_is_there(stages):
 
 def test_it_is_short_enough_to_read():
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 150
+
+
+def test_a_module_of_the_pipeline_is_a_stage_and_short(stages):
+    modules = {file.stem: file for file in (ROOT / "pipeline").glob("*.py") if file.stem not in ("__init__", "stage")}
+    assert set(modules) == {name.partition("@")[0] for name in stages} | {"testset"}
+    assert {name for name, file in modules.items() if len(file.read_text().splitlines()) > 80} == set()
 
 
 def test_each_stage_depends_on_its_own_listing_and_on_no_code(stages):
@@ -218,7 +224,7 @@ def test_a_plugin_with_the_name_of_a_built_in_is_refused(tmp_path: Path):
     )
     photo, out = ROOT / "metrics/example.jpg", tmp_path / "out.png"
     for command in (
-        ["pipeline.check"],
+        ["pipeline.preflight.check"],
         ["cea.cli", "degrade", str(photo), "--recipe", "rain", "-o", str(out)],
     ):
         path = {"PYTHONPATH": str(folder), "PATH": os.environ["PATH"]}

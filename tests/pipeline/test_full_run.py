@@ -238,7 +238,7 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
     lock, seen = project.lock(), set()
     for file in (project.folder.parent / "trace").glob("*.json"):
         loaded = json.loads(file.read_text())
-        if loaded["module"] == "pipeline.check":
+        if loaded["module"] == "pipeline.preflight.check":
             continue
         command = " ".join(["python -m", loaded["module"], *loaded["argv"]])
         (stage,) = [name for name, entry in lock.items() if entry["cmd"] == command]

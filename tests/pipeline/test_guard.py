@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.guard import keep_lock, repair
+from pipeline.preflight.guard import keep_lock, repair
 
 
 def md5(data: bytes) -> str:
