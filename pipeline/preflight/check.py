@@ -18,8 +18,9 @@ from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.recipes import members, plan, read_recipes
-from cea.errors import ConfigError, InputError
+from cea.errors import ConfigError, DataError, InputError
 from cea.evaluation.config import EvaluationConfig, check_folders
+from cea.lineage.facts import git
 from cea.lineage.tracking import TrackingConfig
 from cea.models.adapters.registry import ADAPTERS
 from cea.models.blocks.registry import BLOCKS
@@ -89,9 +90,27 @@ RESTORED = "nothing is lost: with the values of before in params.yaml, 'dvc repr
 """DVC removes what a stage is going to write before it starts it, and keeps the runs of each stage in its cache."""
 
 
+def check_repository(root: Path) -> None:
+    """Refuse a project outside git, where DVC does not start, unless it was told to do without.
+
+    Raises:
+        DataError: no repository.
+    """
+    configured = [root / ".dvc" / name for name in ("config", "config.local")]
+    without = any(path.is_file() and "no_scm = true" in path.read_text().lower() for path in configured)
+    if not without and git("rev-parse", "--git-dir", folder=root) is None:
+        raise DataError(
+            f"{root}: not a git repository, or git is missing, or it belongs to somebody else",
+            expected="a clone: DVC and the record of each run need its commit",
+            remedy="git init && git add -A && git commit -m start; or, for runs that cannot be made again from their"
+            " record: dvc config --local core.no_scm true",
+        )
+
+
 if __name__ == "__main__":
     try:
         check(Path.cwd())
+        check_repository(Path.cwd())
     except InputError as error:
         sys.stderr.write(f"error: {error}{f'; {RESTORED}' if sys.argv[1:] == ['--running'] else ''}\n")
         sys.exit(2)

@@ -19,7 +19,7 @@ from cea.degradations.engine.recipes import read_recipes
 from cea.errors import ConfigError, DataError, InputError
 from pipeline import code
 from pipeline.comparison.compare import images_on_disk
-from pipeline.preflight.check import RESTORED, check
+from pipeline.preflight.check import RESTORED, check, check_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 YAML_1_2 = YAML(typ="safe", pure=True)
@@ -211,6 +211,20 @@ def test_a_wrong_value_is_one_line_before_anything_runs(tmp_path: Path, key: str
     with pytest.raises(InputError, match=says) as caught:
         check(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_project_outside_git_is_refused_unless_dvc_was_told_so(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "unpacked archive"
+    (folder / ".dvc").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"not a git repository.*git init && .*no_scm true") as caught:
+        check_repository(folder)
+    assert "\n" not in str(caught.value)
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    check_repository(folder)
+    (folder / ".dvc/config.local").unlink()
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    check_repository(folder)
 
 
 def test_a_plugin_with_the_name_of_a_built_in_is_refused(tmp_path: Path):
