@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -55,7 +56,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        subject: ``versions``, ``dvc``, ``mlflow``, ``disk``, ``gpu`` or ``environment``.
+        subject: ``versions``, ``git``, ``dvc``, ``mlflow``, ``disk``, ``gpu`` or ``environment``.
         text: what was found.
         bad: whether something must be done.
         remedy: what to do; '' where there is nothing.
@@ -72,6 +73,7 @@ class Finding:
 def examine(root: Path) -> Iterator[Finding]:
     """Everything that is looked at, in the order in which it should be mended."""
     yield from versions(root)
+    yield from repository(root)
     yield from lock_files(root)
     yield from store(root)
     yield from disk(root)
@@ -117,13 +119,30 @@ def _commands() -> Iterator[Finding]:
         yield Finding("versions", text, script.is_file(), f"export PATH={script.parent}:$PATH, or use make")
 
 
+def repository(root: Path) -> Iterator[Finding]:
+    """Whether git knows the code: without it a run's record says ``unknown`` and is not made again."""
+    commit = git("rev-parse", "--short=10", "HEAD", folder=root)
+    if commit is None:
+        text = "git knows no commit of this folder (none there, another owner's, or git is missing)"
+        remedy = "git init && git add -A && git commit -m start; git config --global --add safe.directory FOLDER"
+        yield Finding("git", f"{text}: runs made here cannot be made again", True, remedy)
+    else:
+        shallow = git("rev-parse", "--is-shallow-repository", folder=root) == b"true\n"
+        remedy = "git fetch --unshallow, to make runs of earlier commits again" if shallow else ""
+        yield Finding("git", f"commit {commit.decode().strip()}{', a shallow clone' * shallow}", False, remedy)
+
+
 def lock_files(root: Path) -> Iterator[Finding]:
     """dvc.lock as DVC writes it, and no lock that a killed DVC left."""
     if (root / "dvc.lock").is_file():
         try:
             stages = open_project(root).stages
-            yield Finding("dvc", f"dvc.lock: {len(stages)} stages")
+            whole_lines = (root / "dvc.lock").read_bytes().endswith(b"\n")  # YAML that is cut may still be YAML
         except InputError:
+            whole_lines = False
+        if whole_lines:
+            yield Finding("dvc", f"dvc.lock: {len(stages)} stages")
+        else:
             whole = git("show", "HEAD:./dvc.lock", folder=root)
             fix = None if whole is None else lambda: _replace_lock(root, whole)
             yield Finding("dvc", "dvc.lock is cut short or not DVC's", True, "git checkout dvc.lock; dvc repro", fix)
@@ -138,6 +157,23 @@ def lock_files(root: Path) -> Iterator[Finding]:
     alive = sorted(pid for pid in holders if Path("/proc", str(pid)).exists())
     if alive:
         yield Finding("dvc", f"running now: process {_few(list(map(str, alive)))}")
+    trainer = _trainer(root / "data" / "state.lock")
+    if trainer and not alive:
+        text = f"process {trainer} trains here and its dvc is gone: it may still write into data/model"
+        yield Finding("dvc", text, True, f"wait until it has ended, or kill {trainer}")
+
+
+def _trainer(lock: Path) -> str:
+    """The process that holds the lock of the training; '' where none does."""
+    try:
+        with lock.open("r+", encoding="utf-8") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return file.read().strip()
+    except OSError:
+        return ""
+    return ""
 
 
 def _holders(lock: dict[str, dict[str, Any]]) -> set[int]:
@@ -188,6 +224,7 @@ def disk(root: Path) -> Iterator[Finding]:
     growing = (
         (cache_folder(root), "dvc gc --workspace --all-commits --all-experiments"),
         (root / "mlartifacts", "cea runs --delete RUN"),
+        (root / ".mlflow-spool", "cea runs --sync"),
         (root / "data" / "state", "goes when the training has ended"),
         (root / ".dvc" / "tmp" / "exps", "dvc queue remove --all; dvc exp clean"),
         (root / "comparison", "rm -r comparison"),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import sqlite3
 import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,9 @@ from typer.testing import CliRunner
 
 from cea.cli.main import app
 from cea.io.images import file_sha256
+from cea.lineage import health
 from cea.lineage.cache import of_weights
+from cea.lineage.health import lock_files, repository
 from cea.lineage.liveness import PROCESS_TAG
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.tracking import Tracker, TrackingConfig
@@ -145,3 +151,57 @@ def test_doctor_names_what_is_wrong_and_fix_does_the_safe_part(store: Path, monk
     again = run("doctor").output
     assert "left open" not in again
     assert "cut short" not in again
+
+
+def test_doctor_names_a_trainer_that_outlived_its_dvc(store: Path):
+    code = "import sys, time; from pathlib import Path; from cea.training.lock import exclusive\n"
+    code += "with exclusive(Path(sys.argv[1])):\n    print(flush=True)\n    time.sleep(60)"
+    command = [sys.executable, "-c", code, str(store / "data/state")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trainer:
+        try:
+            assert trainer.stdout is not None
+            trainer.stdout.readline()
+            (found,) = [one for one in lock_files(store) if one.bad]
+            assert f"process {trainer.pid} trains here and its dvc is gone" in found.text
+            assert found.remedy.endswith(f"kill {trainer.pid}")
+        finally:
+            trainer.kill()
+    assert not [one for one in lock_files(store) if one.bad]
+
+
+def test_doctor_says_what_git_knows(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    (missing,) = repository(tmp_path)
+    assert (missing.bad, "cannot be made again" in missing.text) == (True, True)
+    made = tmp_path / "made"
+    for command in (["init", "-q", "made"], ["-C", "made", "commit", "-q", "--allow-empty", "-m", "a"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
+    subprocess.run(["git", "clone", "-q", "--depth", "1", made.as_uri(), "shallow"], cwd=tmp_path, check=True)
+    (whole,), (shallow,) = repository(made), repository(tmp_path / "shallow")
+    assert (whole.bad, whole.remedy) == (False, "")
+    assert shallow.text == f"{whole.text}, a shallow clone"
+    assert "--unshallow" in shallow.remedy
+
+
+@pytest.mark.parametrize("says", ["not a database", "out-of-date"])
+def test_doctor_names_a_store_that_cannot_be_used(store: Path, tmp_path: Path, monkeypatch, says: str):
+    database = tmp_path / "mlflow.db"
+    if says == "out-of-date":
+        shutil.copyfile(store / "mlflow.db", database)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+            connection.commit()
+    else:
+        database.write_text("a text that is long enough to be read as a database " * 9)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (found,) = [one for one in health.store(tmp_path) if one.bad]
+    assert says in found.text
+    assert found.remedy
+
+
+def test_doctor_sees_that_a_lock_is_cut_where_it_is_still_yaml(tmp_path: Path):
+    whole = "schema: '2.0'\nstages:\n  ingest:\n    cmd: python\n  train:\n    cmd: python -m train\n"
+    (tmp_path / "dvc.lock").write_text(whole)
+    assert [one.bad for one in lock_files(tmp_path)] == [False]
+    (tmp_path / "dvc.lock").write_text(whole[:-5])
+    assert [one.bad for one in lock_files(tmp_path)] == [True]
