@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import os
 import re
 import warnings
@@ -27,6 +26,8 @@ from PIL import Image as PilImage
 from PIL import ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from cea.errors import ImageError
+from cea.io.colour_signals import agrees_with_itself, gamma_of, in_srgb_from_gamma, is_deep_avif, is_srgb, signal_of
+from cea.io.tiff_directory import check_directory
 from cea.levels import to_uint16
 
 _EXPECTED = "a complete PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, GIF, BMP, TGA, PNM"
@@ -162,13 +163,39 @@ def _plain(data: bytes, convert: bool) -> Photo:
     opened = _opened(data, notes)
     if data[:4] == b"GIF8":
         _check_gif(data)
+    if opened.format == "JPEG2000":
+        _check_jpeg2000(data)
     deep = _deep_png(data)
     deep = _deep_jpeg2000(data, opened) if deep is None else deep
     pixels = _of_opencv(deep) if deep is not None else _of_pillow(opened)
+    if opened.format == "AVIF" and not agrees_with_itself(data):
+        raise ValueError("a damaged part of the picture")
+    if opened.format == "AVIF" and is_deep_avif(data):
+        notes.append("reduced to 8 bits, as AVIF is read here")
     photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
     photo = _turned(photo, _orientation(opened))
-    photo = _in_srgb(photo, opened.info.get("icc_profile") if convert else None, opened.mode)
+    profile = opened.info.get("icc_profile")
+    photo = _in_srgb(photo, profile, opened.mode) if convert and profile else _as_signalled(photo, data, convert)
     return replace(photo, exif=_exif(opened))
+
+
+def _as_signalled(photo: Photo, data: bytes, convert: bool) -> Photo:
+    """Colours without a profile, by what else the file says of them.
+
+    Raises:
+        _RefusedError: a colour space that is not converted, such as those of HDR.
+    """
+    signal = signal_of(data)
+    if convert and signal is not None and not is_srgb(*signal):
+        raise _RefusedError(
+            "colour primaries {} and transfer {} of H.273, which are not those of sRGB".format(*signal),
+            "convert it to sRGB, or give it a colour profile",
+        )
+    gamma = gamma_of(data) if convert and signal is None else None
+    if gamma is None:
+        return photo
+    said = f"converted from gamma {gamma:.4g} to sRGB"
+    return replace(photo, rgb=in_srgb_from_gamma(photo.rgb, gamma), notes=(*photo.notes, said))
 
 
 def _loaded(data: bytes) -> PilImage.Image:
@@ -182,8 +209,13 @@ def _opened(data: bytes, notes: list[str]) -> PilImage.Image:
     """The first picture of the file, loaded; without its metadata where these are damaged."""
     try:
         opened = _loaded(data)
-    except (_RefusedError, UnidentifiedImageError):
+    except _RefusedError:
         raise
+    except UnidentifiedImageError:
+        kind = _odd_jpeg(data)
+        if kind is None:
+            raise
+        raise _RefusedError(f"{kind}, which is not read here", "convert it to PNG or TIFF") from None
     except Exception:
         bare = _without_metadata(data)
         if bare is None or bare == data:
@@ -194,6 +226,19 @@ def _opened(data: bytes, notes: list[str]) -> PilImage.Image:
     if frames > 1:
         notes.append(f"the first of its {frames} pictures")
     return opened
+
+
+def _odd_jpeg(data: bytes) -> str | None:
+    """The kind of a JPEG that is none of 8 bits with loss, by its frame; None for all else."""
+    offset = 2
+    while data[:2] == b"\xff\xd8" and offset + 5 <= len(data) and data[offset] == 0xFF:
+        marker, bits = data[offset + 1], data[offset + 4]
+        if marker in (0xC3, 0xC7, 0xCB, 0xCF):
+            return "lossless JPEG"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return None if bits == 8 else f"JPEG of {bits} bits"
+        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
+    return None
 
 
 def _without_metadata(data: bytes) -> bytes | None:
@@ -267,22 +312,38 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
 
 
 def _check_gif(data: bytes) -> None:
-    """Refuse a GIF whose first picture has no palette, or is not where the blocks before it end: Pillow looks for it.
+    """Refuse a GIF whose first picture has no palette, is not where the blocks before it end (Pillow looks for it),
+    does not end where a block begins, or does not fill the screen that it is shown on.
 
     Raises:
         ValueError: saying which.
+        _RefusedError: a smaller picture: what surrounds it is another colour in each program.
     """
     flags = data[10]
     offset = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    while data[offset] == 0x21:  # an extension: its label, then blocks up to an empty one
-        offset += 2
-        while data[offset]:
-            offset += 1 + data[offset]
-        offset += 1
-    if data[offset] != 0x2C:
+    while data[offset : offset + 1] == b"!":  # an extension: its label, then blocks
+        offset = _behind_blocks(data, offset + 2)
+    if data[offset : offset + 1] != b"," or len(data) < offset + 11:
         raise ValueError("a damaged part of the picture")
-    if not (flags | data[offset + 9]) & 0x80:
+    if data[offset + 5 : offset + 9] != data[6:10]:
+        raise _RefusedError(
+            "a first picture smaller than its screen, and nothing says what surrounds it", "save it anew"
+        )
+    own = data[offset + 9]
+    if not (flags | own) & 0x80:
         raise ValueError("no palette")
+    end = _behind_blocks(data, offset + 11 + (3 << (own & 7) + 1 if own & 0x80 else 0))
+    if data[end : end + 1] not in (b"", b";", b"!", b","):
+        raise ValueError("a damaged part of the picture")
+
+
+def _behind_blocks(data: bytes, offset: int) -> int:
+    """Where the blocks of a GIF end that begin at ``offset``: each says its length, and an empty one is the last."""
+    while offset < len(data) and data[offset]:
+        offset += 1 + data[offset]
+    if offset >= len(data):
+        raise ValueError("image file is truncated")
+    return offset + 1
 
 
 def _inflated(stream: Any, packed: bytes) -> int:
@@ -302,6 +363,19 @@ def _least_bytes(data: bytes) -> int:
 
 
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+
+
+def _check_jpeg2000(data: bytes) -> None:
+    """Refuse a JPEG 2000 whose colours differ in depth or resolution: what becomes of these depends on the decoder.
+
+    Raises:
+        _RefusedError: saying so.
+    """
+    start = data.find(b"\xff\x4f\xff\x51") + 42  # the components in the marker segment SIZ, three bytes each
+    count = min(3, int.from_bytes(data[start - 2 : start], "big"))
+    kinds = {data[place : place + 3] for place in range(start, start + 3 * count, 3)}
+    if len(kinds) != 1 or kinds.pop()[1:] != b"\1\1":
+        raise _RefusedError("channels of different depth or resolution", "save it anew")
 
 
 def _deep_jpeg2000(data: bytes, opened: PilImage.Image) -> NDArray[Any] | None:
@@ -499,22 +573,25 @@ def _tiff(data: bytes, convert: bool) -> Photo:
         _check_size(page.imagewidth, page.imagelength * max(1, page.imagedepth))
         if page.samplesperpixel > _MOST_CHANNELS:
             raise _RefusedError(f"{page.samplesperpixel} channels", "save one picture with at most one extra channel")
+        check_directory(data, file)
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
         if 262 not in page.tags:
             raise _RefusedError(
                 "no tag PhotometricInterpretation, so nothing says which value is white", "save it anew"
             )
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
+        if kind in ("CFA", "LINEAR_RAW"):
+            raise _RefusedError("a camera's raw samples, which are not read here", "develop it to TIFF or PNG")
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
             return _plain(data, convert)
-        if not all(page.databytecounts) or len(page.dataoffsets) < math.prod(page.chunked):
+        if not all(page.databytecounts):
             raise ValueError("parts of the picture are missing")
         pixels = _full_range(page.asarray(), page)
         orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
         profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
         photo = _of_channels(pixels, page, kind)
     exif, dpi = _of_tags(data)
-    photo = _turned(replace(photo, notes=notes, exif=exif, dpi=dpi), orientation)
+    photo = _turned(replace(photo, notes=(*notes, *photo.notes), exif=exif, dpi=dpi), orientation)
     return _in_srgb(photo, profile if convert else None, "RGB")
 
 
@@ -558,7 +635,9 @@ def _of_channels(values: NDArray[Any], page: Any, kind: str) -> Photo:
     colours = 3 if kind == "RGB" else 1
     if values.ndim != 3 or values.shape[-1] not in (colours, colours + 1):
         raise _RefusedError(f"an array of shape {values.shape}", "save one picture with at most one extra channel")
-    picture, alpha = values[..., :colours], values[..., colours] if values.shape[-1] > colours else None
+    extra = values[..., colours] if values.shape[-1] > colours else None
+    is_alpha = extra is not None and any(int(each) in _ALPHA for each in page.extrasamples or ())
+    picture, alpha = values[..., :colours], extra if is_alpha else None
     if kind == "MINISWHITE":
         picture = np.iinfo(values.dtype).max - picture
     if alpha is not None and page.extrasamples and int(page.extrasamples[0]) == 1:
@@ -566,8 +645,12 @@ def _of_channels(values: NDArray[Any], page: Any, kind: str) -> Photo:
         grown = picture.astype(np.uint64) * top // np.maximum(alpha[..., None], 1)
         picture = np.minimum(grown, top).astype(values.dtype)
     rgb = np.ascontiguousarray(np.repeat(picture, 3 // colours, axis=2))
-    return Photo(rgb, _opaque_is_none(alpha), grey=colours == 1)
+    notes = () if extra is None or is_alpha else ("its extra channel, of unknown meaning, was left out",)
+    return Photo(rgb, _opaque_is_none(alpha), grey=colours == 1, notes=notes)
 
+
+_ALPHA = (1, 2)
+"""ExtraSamples that are transparency: multiplied in, and not."""
 
 PngImagePlugin.MAX_TEXT_CHUNK = 1 << 26
 PngImagePlugin.MAX_TEXT_MEMORY = 1 << 26

@@ -124,13 +124,6 @@ def unit(image: np.ndarray, top: float | None = None) -> np.ndarray:
     return np.broadcast_to(colours * alpha + 1 - alpha, (*values.shape[:2], 3))
 
 
-def _by_pillow(data: bytes) -> np.ndarray:
-    import io
-
-    with PilImage.open(io.BytesIO(data)) as picture:
-        return unit(np.asarray(picture.convert("RGBA" if picture.has_transparency_data else "RGB")))
-
-
 def _by_opencv(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     return unit(image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image)
@@ -142,24 +135,14 @@ def _by_opencv_as_negative(data: bytes) -> np.ndarray:
     return 1 - _by_opencv(data)
 
 
+def _by_libtiff_as_negative(data: bytes) -> np.ndarray:
+    """It gives white-is-zero as it is, too, and reads some directories that OpenCV does not."""
+    return 1 - unit(imagecodecs.tiff_decode(data))
+
+
 def _by_opencv_as_colour(data: bytes) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | 128)
     return unit(image[..., ::-1])
-
-
-def _by_tifffile(data: bytes) -> np.ndarray:
-    import io
-
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first
-        image = page.asarray()
-        top = float((1 << int(page.bitspersample)) - 1)
-        values = top - image if page.photometric == 0 else image
-        if page.planarconfig == 2 and values.ndim == 3:
-            values = np.moveaxis(values, 0, -1)
-        return unit(values, top)
 
 
 def _by_netpbm(data: bytes) -> np.ndarray:
@@ -185,6 +168,7 @@ OTHERS: tuple[Callable[[bytes], np.ndarray], ...] = (
     _by_opencv,
     _by_opencv_as_colour,
     _by_opencv_as_negative,
+    _by_libtiff_as_negative,
     *(
         lambda data, decode=decode: unit(decode(data))
         for decode in (
@@ -195,14 +179,13 @@ OTHERS: tuple[Callable[[bytes], np.ndarray], ...] = (
             imagecodecs.jpeg2k_decode,
             imagecodecs.avif_decode,
             imagecodecs.gif_decode,
+            imagecodecs.tiff_decode,
         )
     ),
-    _by_tifffile,
     _by_netpbm,
     _by_targa,
-    _by_pillow,
 )
-"""Decoders that share no code with the reader where the format has one; Pillow's own plain decode comes last."""
+"""Decoders that share no code with the reader: it reads TIFF by tifffile, and the other formats by Pillow."""
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def test_what_is_not_damaged_is_intact(name: str):
     assert verdict(name, INTACT[name]) == "intact"
 
 
-@settings(max_examples=600, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(INTACT)), seed=st.integers(0, 2**32 - 1))
 def test_damaged_files_give_right_pixels_or_one_error(name: str, seed: int):
     with silence():

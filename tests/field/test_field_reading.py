@@ -342,7 +342,39 @@ def test_content_decides_not_the_suffix(suffix: str):
         assert np.array_equal(decode_photo(data, f"a.{suffix}").rgb, FLAT)
 
 
+def spoiled(data: bytes, code: int, place: int, value: int, width: int = 4) -> bytes:
+    """A little-endian TIFF whose tag ``code`` has another number at ``place`` of its entry."""
+    start = next(at for at in range(10, len(data), 12) if data[at : at + 2] == struct.pack("<H", code))
+    return data[: start + place] + value.to_bytes(width, "little") + data[start + place + width :]
+
+
+def plain_tiff() -> bytes:
+    return tiff(DEEP, photometric="rgb", rowsperstrip=5)
+
+
+def torn_gif() -> bytes:
+    """Its blocks of pixels run into each other."""
+    data = pillow(GREY8, "GIF")
+    return data[:-20] + data[-40:-20] + data[-20:]
+
+
+def jp2_of_odd_channels() -> bytes:
+    data = bytearray(imagecodecs.jpeg2k_encode(FLAT, level=0))
+    start = data.find(b"\xff\x4f\xff\x51") + 42
+    data[start + 1 : start + 3] = b"\2\2"
+    return bytes(data)
+
+
 REFUSED: dict[str, Callable[[], bytes]] = {
+    "tiff, bits counted wrongly": lambda: spoiled(bilevel_tiff(white_is_zero=True, reversed_bits=False), 258, 4, 220),
+    "tiff, compression of another type": lambda: spoiled(plain_tiff(), 259, 2, 12, 2),
+    "tiff, more strips than there are": lambda: spoiled(plain_tiff(), 273, 4, 17),
+    "tiff, one strip for all rows": lambda: spoiled(plain_tiff(), 278, 8, 24),
+    "tiff, no lengths of tiles": lambda: spoiled(tiled(), 325, 0, 327, 2),
+    "tiff, taller than its pixels": lambda: spoiled(tiff(DEEP, photometric="rgb"), 257, 8, 600),
+    "tiff, a strip beyond the file": lambda: spoiled(tiff(DEEP, photometric="rgb", compression="lzw"), 279, 8, 1 << 24),
+    "gif without an end": torn_gif,
+    "jp2 of odd channels": jp2_of_odd_channels,
     "empty": lambda: b"",
     "one byte": lambda: b"\x89",
     "html": lambda: b"<!DOCTYPE html><html><head><title>404</title></head></html>",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image as PilImage
@@ -22,14 +24,17 @@ from tests.field.pictures import (
     FLAT,
     GAMMAS,
     GREY,
+    GREY8,
     animated,
     bilevel_tiff,
+    chunk,
     deep_png,
     exif,
     in_profile,
     matrix_profile,
     packed_tiff,
     pillow,
+    png,
     tiff,
     with_chunk,
 )
@@ -74,6 +79,22 @@ def unphotometric() -> bytes:
     return data.replace(b"\x06\x01\x03\x00", b"\x07\x01\x03\x00", 1)
 
 
+def linear() -> np.ndarray:
+    """The picture in light, of which its samples are the sRGB curve."""
+    unit = DEEP / 65535
+    return np.rint(np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4) * 65535).astype(int)
+
+
+def hdr_avif() -> bytes:
+    return imagecodecs.avif_encode(DEEP >> 6, level=95, bitspersample=10, primaries=9, transfer=16, matrix=9)
+
+
+def small_gif() -> bytes:
+    data = bytearray(pillow(GREY8, "GIF"))
+    data[6:8] = struct.pack("<H", 99)
+    return bytes(data)
+
+
 PALETTE = pillow(PilImage.fromarray(FLAT).quantize(256), "PNG")
 LAB_WORDS = "as Pillow converts them to RGB, 8 bits"
 READ: dict[str, list[tuple[bytes, Callable[[Photo], bool] | str]]] = {
@@ -115,6 +136,33 @@ READ: dict[str, list[tuple[bytes, Callable[[Photo], bool] | str]]] = {
     "the same with 16 bits": [
         (tiff(in_profile(ADOBE).astype(np.uint16) * 257, photometric="rgb", iccprofile=ADOBE), is_converted)
     ],
+    "no profile, but code points": [
+        (png(DEEP, 16, 2, chunk(b"cICP", bytes([9, 16, 0, 1]))), "primaries 9 and transfer 16 of H.273"),
+        (png(DEEP, 16, 2, chunk(b"cICP", bytes([1, 13, 0, 1]))), lambda photo: is_picture(photo, np.uint16)),
+        (png(FLAT, 8, 2, chunk(b"cICP", bytes([12, 13, 0, 1]))), "primaries 12 and transfer 13"),
+        (hdr_avif(), "primaries 9 and transfer 16"),
+    ],
+    "no profile, but a gamma": [
+        (
+            png(linear(), 16, 2, chunk(b"gAMA", struct.pack(">I", 100000))),
+            lambda photo: is_picture(photo, np.uint16, 9),
+        ),
+        (png(FLAT, 8, 2, chunk(b"gAMA", struct.pack(">I", 45455))), is_picture),
+        (png(FLAT, 8, 2, chunk(b"gAMA", struct.pack(">I", 100000)), chunk(b"sRGB", b"\0")), is_picture),
+        (png(FLAT, 8, 2, chunk(b"gAMA", struct.pack(">I", 0))), is_picture),
+    ],
+    "an extra channel": [
+        (
+            tiff(np.dstack([FLAT, FLAT[..., 0]]), photometric="rgb", extrasamples=["unspecified"]),
+            lambda photo: is_picture(photo) and photo.alpha is None and "extra channel" in photo.notes[0],
+        )
+    ],
+    "AVIF of 10 or 12 bits": [
+        (
+            imagecodecs.avif_encode(DEEP >> 6, level=95, bitspersample=10),
+            lambda photo: is_picture(photo, np.uint8, 6) and "reduced to 8 bits" in photo.notes[0],
+        )
+    ],
     "a damaged profile": [
         (pillow(FLAT, "PNG", icc_profile=b"nonsense" * 20), is_picture),
         (with_chunk(pillow(FLAT, "PNG"), b"eXIf", b"\0\x08junk"), is_picture),
@@ -122,6 +170,12 @@ READ: dict[str, list[tuple[bytes, Callable[[Photo], bool] | str]]] = {
     "several pictures": [(animated(kind), is_first_of_three) for kind in ("PNG", "WEBP")],
     "more than 250 megapixels": [(b"P6 99999 99999 255\n", "set CEA_LARGEST_MEGAPIXELS=10000")],
     "HEIC, JPEG XL": [(b"\0\0\0\x18ftypheic" + bytes(64), "HEIC, which is not read here")],
+    "raw samples in a TIFF": [
+        (tiff(GREY, photometric="cfa"), "a camera's raw samples"),
+        (imagecodecs.jpeg_encode(GREY >> 4, bitspersample=12), "JPEG of 12 bits"),
+        (imagecodecs.ljpeg_encode(GREY), "lossless JPEG"),
+    ],
+    "a GIF whose first picture": [(small_gif(), "a first picture smaller than its screen")],
     "truncated, empty": [
         (b"", "not an image"),
         (b"<!DOCTYPE html>", "not an image"),
