@@ -8,6 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Idle OpenMP threads sleep instead of spinning: on a small, shared machine spinning costs up to 10x.
 export OMP_WAIT_POLICY := PASSIVE
 
+# Two processes; the tests of one file stay together and share what it makes. No test measures time against a limit that
+# a busy neighbour breaks, binds a fixed port or writes outside its own folder.
+IN_TWO := -n 2 --dist loadfile
+
 .PHONY: help repro compare test test-fast lint setup lock ui docs audit test-faults
 
 help:  ## list these commands
@@ -23,11 +27,11 @@ compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--j
 	@python -m pipeline.preflight.guard
 	@python -m pipeline.comparison.compare $(ARGS)
 
-test: lint  ## set up if needed, then lint and all tests
-	python -m pytest
+test: lint  ## set up if needed, then lint and all tests (two processes)
+	python -m pytest $(IN_TWO)
 
 test-fast: $(VENV)/.ready  ## the tests that take no time, while working (two processes)
-	python -m pytest -m "not slow" -n 2
+	python -m pytest -m "not slow" $(IN_TWO)
 
 lint: $(VENV)/.ready  ## style, types, import directions
 	ruff format --check .

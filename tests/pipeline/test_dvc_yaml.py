@@ -290,7 +290,7 @@ def test_each_key_is_checked_by_stage_code_or_by_the_stage_that_uses_it(stages):
         assert not late or name in REFUSE, (name, late)
 
 
-@pytest.mark.parametrize("stage", REFUSE)
+@pytest.mark.parametrize("stage", [pytest.param(name, marks=pytest.mark.slow) for name in REFUSE[:2]] + [REFUSE[2]])
 def test_a_wrong_value_of_any_section_is_refused_as_the_stage_starts(tmp_path: Path, stage: str):
     folder = copy_of(tmp_path, change("report.quality", 1000))
     for name in ("cea", "pipeline"):  # a stage refuses to run code that lies elsewhere
