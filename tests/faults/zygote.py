@@ -87,7 +87,10 @@ def wait(child: int, start: float, delay: float | None) -> int:
         if done:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() - start > (delay or 0):
-            os.killpg(child, signal.SIGKILL)
+            try:
+                os.killpg(child, signal.SIGKILL)
+            except ProcessLookupError:  # it has not become a group of its own yet
+                os.kill(child, signal.SIGKILL)
             delay = None
         time.sleep(0.0005)
 
