@@ -14,7 +14,7 @@ from cea.errors import ConfigError
 if TYPE_CHECKING:
     from cea.degradations.engine.records import Record
     from cea.degradations.engine.render import Rendered
-    from cea.io.outputs import Job
+    from cea.io.outputs import PictureJob
 
 
 @app.command(
@@ -63,7 +63,7 @@ def degrade(
     plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
     wanted = {"with_maps": maps, "with_record": record}
 
-    def work(job: Job) -> None:
+    def work(job: PictureJob) -> None:
         made = files.degrade(job.source, options)
         notes = files.write(job.target, made, **wanted)
         _describe(job.target, made.record, made.rendered)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cea.inference import Estimates
-    from cea.io.outputs import Job, Plan
+    from cea.io.outputs import PictureJob, Plan
     from cea.io.photo import Photo
     from cea.restoring.receipt import Writer
     from cea.restoring.restorer import Restorer
@@ -88,7 +88,7 @@ def restore_photo(
         check_places(plan.jobs, check_heads(restorer.network, _say))
         writer = Writer(restorer.sha256, strength, share, tile)
 
-    def work(job: Job) -> None:
+    def work(job: PictureJob) -> None:
         before, after, notes = restoring(job.source, pace.label(job))
         notes += write_photo(job.target, after, quality=quality)
         if compare:
@@ -211,11 +211,11 @@ def _through_pipes(photo: Path, out: Path, suffix: str, quality: int, make: Call
         tell(f"note: {before_name}: {note}", err=True)
 
 
-def _sheet_of(job: Job) -> Path:
+def _sheet_of(job: PictureJob) -> Path:
     return job.target.with_suffix(".compare.png")
 
 
-def _write_sheet(job: Job, before: Photo, after: Photo) -> None:
+def _write_sheet(job: PictureJob, before: Photo, after: Photo) -> None:
     from cea.io.images import encode_png, write_bytes
     from cea.restoring.photographs import sheet
 
@@ -228,12 +228,12 @@ class _Pace:
     def __init__(self, plan: Plan) -> None:
         self._jobs, self._start, self._done = plan.jobs, time.monotonic(), 0
 
-    def label(self, job: Job) -> str:
+    def label(self, job: PictureJob) -> str:
         return (
             f"[{self._jobs.index(job) + 1}/{len(self._jobs)}] {job.source}" if len(self._jobs) > 1 else str(job.source)
         )
 
-    def done(self, job: Job) -> str:
+    def done(self, job: PictureJob) -> str:
         from cea.cli.progress import clock
 
         self._done += 1

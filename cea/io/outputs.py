@@ -18,7 +18,7 @@ from cea.io.walk import LeftOut, find_pictures
 
 
 @dataclass(frozen=True)
-class Job:
+class PictureJob:
     """One photograph, and the file that its result is written to."""
 
     source: Path
@@ -39,7 +39,7 @@ class Plan:
     """
 
     root: Path
-    jobs: tuple[Job, ...]
+    jobs: tuple[PictureJob, ...]
     left_out: tuple[LeftOut, ...] = ()
     others: tuple[Path, ...] = ()
     out: Path = Path()
@@ -100,7 +100,7 @@ def _one(source: Path, out: Path, suffixes: frozenset[str]) -> Plan:
             expected=f"a file ending in {', '.join(sorted(suffixes))}",
             remedy="change the suffix",
         )
-    return Plan(source, (Job(source, out),), out=out, is_one_file=True)
+    return Plan(source, (PictureJob(source, out),), out=out, is_one_file=True)
 
 
 def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: str, beside: bool) -> Plan:
@@ -142,7 +142,7 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
         if reason:
             left_out.append(LeftOut(source, reason))
         else:
-            jobs.append(Job(source, target))
+            jobs.append(PictureJob(source, target))
     sources = {_key(job.source.resolve()) for job in jobs}
     for job in jobs:
         if _key(job.target.resolve()) in sources and job.target.exists():
@@ -234,12 +234,12 @@ def check_place(path: Path, *, is_folder: bool) -> None:
 
 def process(
     plan: Plan,
-    work: Callable[[Job], None],
+    work: Callable[[PictureJob], None],
     say: Callable[[str], None],
     *,
     settings: Settings,
     overwrite: bool = False,
-    is_done: Callable[[Job], bool] = lambda job: job.target.is_file(),
+    is_done: Callable[[PictureJob], bool] = lambda job: job.target.is_file(),
 ) -> None:
     """Do ``work`` for every photograph; what cannot be done is left out and named at the end, with its reason.
 
@@ -285,7 +285,7 @@ def process(
     raise_left_out(plan, left_out, say)
 
 
-def _is_kept(results: Results, job: Job) -> bool:
+def _is_kept(results: Results, job: PictureJob) -> bool:
     with explained(job.source):
         return job.target.is_file() and results.is_kept(job.source, job.target)
 
@@ -317,5 +317,5 @@ def _below(path: Path, root: Path) -> str:
     return shown(path.relative_to(root) if path != root and path.is_relative_to(root) else path)
 
 
-def _reason(error: InputError, job: Job) -> str:
+def _reason(error: InputError, job: PictureJob) -> str:
     return str(error).removeprefix(f"{job.source}: ")

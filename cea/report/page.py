@@ -99,7 +99,7 @@ def _render(
     side, quality = max(64, round(config.max_side * share)), max(40, round(config.quality * (0.6 + 0.4 * share)))
     ways = {sample: example_trace(facts, lineage) for sample, facts in traces.items()}
     examples = [_example(strip, side, quality, ways.get(strip.picture.sample_id)) for strip in content.strips]
-    published, benchmarks = load_published(), content.summary.get("benchmarks", {})
+    published, test_sets = load_published(), content.summary.get("benchmarks", {})
     repeats = [content.summary, *(content.others[name] for name in sorted(content.repeats))]
     return (
         _environment()
@@ -114,8 +114,8 @@ def _render(
             spread=gain_spread(repeats),
             spreads=recipe_spreads(repeats),
             published=published,
-            measured={name: measured(table, benchmarks) for name, table in published.tables.items()},
-            psnr_scale=_psnr_scale(_groups(content, benchmarks)),
+            measured={name: measured(table, test_sets) for name, table in published.tables.items()},
+            psnr_scale=_psnr_scale(_groups(content, test_sets)),
             severity_scale=_psnr_scale(list(content.summary["severity"].values())),
             gain_rows=gain_rows(content.images),
             typical=[example for example in examples if not example.picture.worst],
@@ -184,9 +184,9 @@ def _routing(strip: Strip) -> Routing:
     return Routing(strip.picture, data_uri(reduced(strip.input, _THUMB), 80), sites)
 
 
-def _groups(content: Content, benchmarks: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _groups(content: Content, test_sets: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Everything that shares the axis of the bars."""
-    sets = [group for benchmark in benchmarks.values() for group in benchmark["sets"].values()]
+    sets = [group for test_set in test_sets.values() for group in test_set["sets"].values()]
     return [content.summary, *content.summary["recipes"].values(), *content.others.values(), *sets]
 
 

@@ -90,11 +90,11 @@ def load_published() -> Published:
     return parse(Published, YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8")), FILE.name)
 
 
-def measured(table: PublishedTable, benchmarks: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
+def measured(table: PublishedTable, test_sets: Mapping[str, Mapping[str, Any]]) -> list[Measured]:
     """The entries of a summary's ``benchmarks`` that hold sets of ``table``; CDD-11's mean is over its eleven types."""
     rows = []
-    for name, benchmark in benchmarks.items():
-        sets = {key: group["output_psnr"] for key, group in benchmark["sets"].items()}
+    for name, test_set in test_sets.items():
+        sets = {key: group["output_psnr"] for key, group in test_set["sets"].items()}
         if not table.columns:
             values = [value for key, value in sets.items() if key.startswith("CDD-11-")]
             columns: list[float | None] = []
@@ -105,7 +105,7 @@ def measured(table: PublishedTable, benchmarks: Mapping[str, Mapping[str, Any]])
             complete = len(values) == len(columns)
         if values:
             mean = sum(values) / len(values) if complete else None
-            rows.append(Measured(name, benchmark["protocol"], columns, mean))
+            rows.append(Measured(name, test_set["protocol"], columns, mean))
     return rows
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from cea.errors import ConfigError, DataError
 from cea.inference import Estimates
 from cea.io.images import encode_png, write_bytes
-from cea.io.outputs import Job
+from cea.io.outputs import PictureJob
 from cea.types import ImageU8, Map
 
 FORMAT = "cea-receipt-1"
@@ -44,7 +44,7 @@ class Writer:
     share: float | Map
     tile: int | None
 
-    def __call__(self, job: Job, size: Sequence[int], estimates: Estimates) -> None:
+    def __call__(self, job: PictureJob, size: Sequence[int], estimates: Estimates) -> None:
         """Write the maps, and last the JSON, beside the output of ``job``, a photograph of ``size`` (height, width)."""
         maps = grey_maps(estimates, size)
         for name, values in maps.items():
@@ -62,7 +62,7 @@ class Writer:
         }
         write_bytes(_beside(job, "receipt.json"), (json.dumps(facts, indent=1, allow_nan=False) + "\n").encode())
 
-    def is_done(self, job: Job) -> bool:
+    def is_done(self, job: PictureJob) -> bool:
         """Whether the receipt is there already."""
         return _beside(job, "receipt.json").is_file()
 
@@ -139,7 +139,7 @@ def check_heads(model: nn.Module, say: Callable[[str], None]) -> list[str]:
     return [*names, *(["error"] if gated else [])]
 
 
-def check_places(jobs: Iterable[Job], names: Sequence[str]) -> None:
+def check_places(jobs: Iterable[PictureJob], names: Sequence[str]) -> None:
     """Refuse to write a receipt over a photograph that is to be read.
 
     Raises:
@@ -157,5 +157,5 @@ def check_places(jobs: Iterable[Job], names: Sequence[str]) -> None:
                 )
 
 
-def _beside(job: Job, name: str) -> Path:
+def _beside(job: PictureJob, name: str) -> Path:
     return job.target.with_suffix(f".{name}")

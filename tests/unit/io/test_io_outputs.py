@@ -11,7 +11,7 @@ import pytest
 from cea.errors import DataError, ImageError
 from cea.io import outputs
 from cea.io.images import write_bytes
-from cea.io.outputs import Job, plan_outputs, process
+from cea.io.outputs import PictureJob, plan_outputs, process
 from cea.io.results import RECORD
 from cea.io.walk import find_pictures
 
@@ -154,14 +154,14 @@ def test_an_output_inside_its_input_is_not_read_again(tmp_path: Path):
 def test_one_photograph_goes_into_a_folder_that_is_there(tmp_path: Path):
     photo = fill(tmp_path, "a.jpg") / "a.jpg"
     (tmp_path / "out").mkdir()
-    assert plan_outputs([photo], tmp_path / "out", SUFFIXES).jobs == (Job(photo, tmp_path / "out/a.png"),)
+    assert plan_outputs([photo], tmp_path / "out", SUFFIXES).jobs == (PictureJob(photo, tmp_path / "out/a.png"),)
 
 
 def test_the_rest_goes_on_and_a_second_run_resumes(tmp_path: Path):
     folder, out = fill(tmp_path / "in", "a.png", "b.png", "c.png", "d.heic"), tmp_path / "out"
     done, said = [], []
 
-    def work(job: Job) -> None:
+    def work(job: PictureJob) -> None:
         if job.source.name == "b.png":
             raise ImageError(f"{job.source}: truncated", expected="a whole file", remedy="replace it")
         done.append(job.source.name)
@@ -183,7 +183,7 @@ def made_by(folder: Path, out: Path, settings: dict[str, object], *, overwrite: 
     """Names of the photographs that were worked on; each result holds its settings."""
     done = []
 
-    def work(job: Job) -> None:
+    def work(job: PictureJob) -> None:
         done.append(job.source.name)
         write_bytes(job.target, repr(settings).encode())
 
