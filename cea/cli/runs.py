@@ -33,14 +33,18 @@ def runs(
     sync: Annotated[bool, typer.Option("--sync", help="Send what was kept while the MLflow store was down.")] = False,
 ) -> None:
     """List the runs of this project: gain, adapter, budget, state."""
-    from cea.lineage.runs import list_runs, send_waiting
+    from cea.lineage.runs import list_runs, send_waiting, waiting_runs
 
     if delete is not None:
         _delete(delete, yes)
         return
     if sync:
         sent = send_waiting()
-        typer.echo(f"sent: {', '.join(sent)}" if sent else "nothing waits to be sent")
+        left = waiting_runs()
+        if sent or not left:
+            typer.echo(f"sent: {', '.join(sent)}" if sent else "nothing waits to be sent")
+        if left:
+            typer.echo(f"not sent, for they began in another store or were deleted: {', '.join(left)}")
         return
     rows = list_runs()
     typer.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else "\n".join(_table(rows)))

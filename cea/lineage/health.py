@@ -214,7 +214,8 @@ def store(root: Path) -> Iterator[Finding]:
                 text = f"{len(gone)} deleted runs still hold their artifacts"
                 yield Finding("mlflow", text, False, "cea runs --delete, or mlflow gc")
     if waiting:
-        yield Finding("mlflow", f"{len(waiting)} runs wait to be sent", True, "cea runs --sync", send_waiting)
+        remedy = "cea runs --sync, under the MLFLOW_TRACKING_URI that they began with"
+        yield Finding("mlflow", f"{len(waiting)} runs wait to be sent", True, remedy, send_waiting)
 
 
 def disk(root: Path) -> Iterator[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,21 +64,25 @@ def experiment_name() -> str:
 def list_runs() -> list[RunRow]:
     """The runs of the project's experiment, latest first, those that wait to be sent in front.
 
+    Where the store does not answer, a line says so, and those that wait are the list.
+
     Raises:
         DataError: a store that cannot be used, or none.
     """
     spool = Spool()
-    waiting = [_waiting(spool, run_id) for run_id in spool.runs() if spool.start_of(run_id)]
+    unsent = {run_id: _waiting(spool, run_id) for run_id in spool.runs()}
     try:
         client, experiment = open_store(experiment_name(), create=False)
-    except DataError:
-        if waiting:
-            return waiting
+    except DataError as error:
+        if unsent:
+            logging.warning("%s", error)
+            return list(unsent.values())
         raise
     with one_line():
         runs = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=5000)
-    unsent = set(spool.runs())
     rows = [_row(run) for run in runs]
+    known = {row.id for row in rows}
+    waiting = [row for run_id, row in unsent.items() if run_id not in known]
     return waiting + [replace(row, state="not sent") if row.id in unsent else row for row in rows]
 
 
@@ -125,6 +129,7 @@ def delete_run(client: MlflowClient, run: Run, cache: CacheEntries) -> None:
     """
     if run.info.status == "RUNNING" and not run_is_dead(run):
         raise DataError(f"run {run.info.run_id}: it is running", expected="one that ended", remedy="end it first")
+    Spool().forget(run.info.run_id)
     with one_line():
         client.delete_run(run.info.run_id)
         if own_database() is not None:
@@ -168,6 +173,11 @@ def send_waiting() -> list[str]:
         return spool.send(client)
 
 
+def waiting_runs() -> list[str]:
+    """Ids of the runs that still have something to send."""
+    return Spool().runs()
+
+
 def _row(run: Run) -> RunRow:
     params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
     state = run.info.status.lower()
@@ -187,5 +197,5 @@ def _row(run: Run) -> RunRow:
 
 
 def _waiting(spool: Spool, run_id: str) -> RunRow:
-    start: Mapping[str, Any] = spool.start_of(run_id)
-    return RunRow(run_id, start["name"], "not sent", None, "", "", "", None, start["time"], "")
+    began = spool.start_of(run_id).get("time", 0)
+    return RunRow(run_id, spool.name_of(run_id), "not sent", None, "", "", "", None, began, "")

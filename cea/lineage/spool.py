@@ -106,22 +106,28 @@ class Spool:
         write_bytes(self.folder / run_id / "run.json", json.dumps(dict(start)).encode())
         return run_id
 
-    def keep(self, run_id: str, operation: Operation) -> None:
-        """Write down one operation behind those that are there; its files are copied."""
+    def keep(self, run_id: str, operation: Operation, name: str = "") -> None:
+        """Write down one operation behind those that are there; its files are copied.
+
+        Args:
+            run_id: of the run.
+            operation: to be done later.
+            name: of the run, where it is known, for those who look while the store is away.
+        """
         run_folder = self.folder / run_id
         run_folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020d}"
+        number_in_order = f"{time.time_ns():020d}"
         copied = []
         for number, path in enumerate(operation.files):
-            target = run_folder / name / str(number)
+            target = run_folder / number_in_order / str(number)
             target.mkdir(parents=True)
             if path.is_dir():
                 shutil.copytree(path, target, dirs_exist_ok=True)
             else:
                 shutil.copy2(path, target)
-            copied.append(f"{name}/{number}")
-        entry = {"kind": operation.kind, "values": dict(operation.values), "files": copied}
-        write_bytes(run_folder / f"{name}.json", json.dumps(entry).encode())
+            copied.append(f"{number_in_order}/{number}")
+        entry = {"kind": operation.kind, "values": dict(operation.values), "files": copied, "run": name}
+        write_bytes(run_folder / f"{number_in_order}.json", json.dumps(entry).encode())
 
     def runs(self) -> list[str]:
         """The runs that have something to send, those that began last in front."""
@@ -132,6 +138,12 @@ class Spool:
         """What `begin` was told; empty for a run that the store knows."""
         path = self.folder / run_id / "run.json"
         return read_json(path, expected="what began a run", remedy=_REMEDY) if path.is_file() else {}
+
+    def name_of(self, run_id: str) -> str:
+        """The run's name as far as it was told; '' where it was not."""
+        entries = (read_json(path, expected="what waits", remedy=_REMEDY) for path in self._entries(run_id))
+        names = (entry.get("run", "") for entry in entries)
+        return self.start_of(run_id).get("name", "") or next(filter(None, names), "")
 
     def tags_of(self, run_id: str) -> dict[str, str]:
         """All tags that wait for that run."""
@@ -145,11 +157,31 @@ class Spool:
         return any(operation.kind == "end" for _, operation in self._waiting(run_id))
 
     def send(self, client: MlflowClient) -> list[str]:
-        """Send everything that waits, in order; ids of the runs in the store. What was sent is removed at once."""
+        """Send what waits for this store, in order; ids of the runs there. What was sent is removed at once.
+
+        A run that began in another store, or was deleted, stays: it must not hold up the others.
+        """
         if not self.folder.is_dir():
             return []
         with FileLock(self.folder / ".lock"):
-            return [self._send_run(client, run_id) for run_id in reversed(self.runs())]
+            waiting = [run_id for run_id in reversed(self.runs()) if self._is_taken(client, run_id)]
+            return [self._send_run(client, run_id) for run_id in waiting]
+
+    def forget(self, run_id: str) -> None:
+        """Drop what waits for a run."""
+        shutil.rmtree(self.folder / run_id, ignore_errors=True)
+
+    def _is_taken(self, client: MlflowClient, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        if run_id.startswith(_OFFLINE):
+            return True
+        try:
+            return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
 
     def _send_run(self, client: MlflowClient, run_id: str) -> str:
         known, ended = self._in_store(client, run_id), self.ended(run_id)
@@ -182,10 +214,12 @@ class Spool:
         return str(run.info.run_id)
 
     def _waiting(self, run_id: str) -> Iterator[tuple[Path, Operation]]:
-        run_folder = self.folder / run_id
-        for path in sorted(run_folder.glob("[0-9]*.json")):
+        for path in self._entries(run_id):
             entry = read_json(path, expected="what waits for the store", remedy=_REMEDY)
             with foreign(path, expected="what waits for the store", remedy=_REMEDY):
-                files = tuple(run_folder / name for name in entry["files"])
+                files = tuple(path.parent / name for name in entry["files"])
                 operation = Operation(entry["kind"], entry["values"], files)
             yield path, operation
+
+    def _entries(self, run_id: str) -> list[Path]:
+        return sorted((self.folder / run_id).glob("[0-9]*.json"))

@@ -95,6 +95,7 @@ class Tracker:
         self._config = config
         self._spool = Spool()
         self._client: MlflowClient | None = None
+        self._names: dict[str, str] = {}
         self.experiment_id = ""
         try:
             self._client, self.experiment_id = open_store(config.experiment)
@@ -291,7 +292,9 @@ class Tracker:
     def _begin(self, name: str, tags: Mapping[str, str], more: Mapping[str, Any]) -> str:
         start = {"experiment": self._config.experiment, "name": name, "tags": dict(tags), "time": _now_ms()}
         run = self.ask(lambda client: client.create_run(self.experiment_id, tags=dict(tags), run_name=name))
-        return str(run.info.run_id) if run is not None else self._spool.begin({**start, **more})
+        run_id = str(run.info.run_id) if run is not None else self._spool.begin({**start, **more})
+        self._names[run_id] = name
+        return run_id
 
     def _log_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         flat = {key: value[:_LONGEST_VALUE] for key, value in flatten(params).items()}
@@ -305,7 +308,7 @@ class Tracker:
             except failures() as error:
                 self._lose(error)
         try:
-            self._spool.keep(run_id, operation)
+            self._spool.keep(run_id, operation, self._names.get(run_id, ""))
         except OSError as error:
             logging.warning("tracking: %s of run %s is lost: %s", operation.kind, run_id, error)
 

@@ -17,8 +17,9 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from cea.errors import ConfigError, DataError
 from cea.io.images import file_sha256
+from cea.lineage.cache import CacheEntries
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG
-from cea.lineage.runs import find_run, list_runs, send_waiting
+from cea.lineage.runs import delete_run, find_run, list_runs, send_waiting, waiting_runs
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
 from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, Tracker, TrackingConfig, flatten
@@ -323,3 +324,35 @@ def test_other_runs_are_the_latest_with_other_weights_and_a_summary(project: Pat
     assert [run.repeat for run in found] == [False, True, False]
     assert found[2].summary.read_text() == '{"gain_psnr": 1.5}'
     assert tracker.other_runs(own, 0, tmp_path / "runs") == []
+
+
+def test_what_waits_for_another_store_holds_nothing_up(project: Path, monkeypatch, empty_store: Path):
+    """The remedy for a server that is gone is to use one's own store: what waits for the server then stays."""
+    elsewhere = f"sqlite:///{project}/elsewhere.db"
+    shutil.copy(empty_store, project / "elsewhere.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    tracker = Tracker(TrackingConfig())
+    with tracker.training_run("began elsewhere", {}, {}) as run_id:
+        monkeypatch.setattr(tracker.client, "log_batch", refuse)
+        tracker.set_tags(run_id, {"late": "yes"})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    later = Tracker(TrackingConfig())
+    assert later.online
+    with later.training_run("here", {}, {}):
+        pass
+    assert send_waiting() == []
+    assert {(row.name, row.state) for row in list_runs()} == {("began elsewhere", "not sent"), ("here", "finished")}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", elsewhere)
+    assert send_waiting() == [run_id]
+    assert Tracker(TrackingConfig()).client.get_run(run_id).data.tags["late"] == "yes"
+
+
+def test_what_waits_for_a_deleted_run_goes_with_it(project: Path, monkeypatch):
+    tracker = Tracker(TrackingConfig())
+    with tracker.training_run("unwanted", {}, {}) as run_id:
+        monkeypatch.setattr(tracker.client, "log_batch", refuse)
+        tracker.set_tags(run_id, {"late": "yes"})
+    client, _ = find_run(run_id)
+    client.set_terminated(run_id)  # its own end still waits
+    delete_run(*find_run(run_id), CacheEntries((), ()))
+    assert waiting_runs() == []
