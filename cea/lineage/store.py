@@ -146,7 +146,7 @@ def open_store(experiment: str, *, create: bool = True) -> tuple[MlflowClient, s
 
         client = MlflowClient(tracking_uri())
         experiment_id = _experiment_id(client, experiment, create)
-        _follow_the_folder()
+        follow_the_folder()
         return client, experiment_id
 
 
@@ -197,7 +197,7 @@ def _experiment_id(client: MlflowClient, name: str, create: bool) -> str:
     return str(known.experiment_id)
 
 
-def _follow_the_folder() -> None:
+def follow_the_folder() -> None:
     """MLflow stores absolute places: where the project was moved or copied, they are made to name this folder."""
     database = own_database()
     if database is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +17,7 @@ from cea.io.images import file_sha256
 from cea.lineage import times
 from cea.lineage.record import FOLDER, Record, from_text, read_record, seconds_beside
 from cea.lineage.spool import WEIGHTS_TAG
-from cea.lineage.store import project_root, tracking_uri
+from cea.lineage.store import follow_the_folder, project_root, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,6 +97,8 @@ def _client() -> MlflowClient | None:
         return None
     from mlflow import MlflowClient
 
+    with suppress(sqlite3.Error):  # MLflow says what is wrong with it
+        follow_the_folder()
     return MlflowClient(tracking_uri())
 
 
