@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ from cea.errors import ConfigError, DataError
 from cea.io.images import file_sha256
 from cea.lineage.cache import CacheEntries
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG
+from cea.lineage.record import FOLDER, Record, Source, write_record
 from cea.lineage.runs import delete_run, find_run, list_runs, send_waiting, waiting_runs
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
+from cea.lineage.stored import find_record
 from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, Tracker, TrackingConfig, flatten
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -261,6 +264,23 @@ def test_a_project_that_was_copied_keeps_its_artifacts_to_itself(project: Path, 
         moved.log_bytes(second, b"new", "new.txt")
     assert sorted(project.rglob("*")) == before
     assert len(list(copy.rglob("new.txt"))) == 2
+
+
+def test_a_renamed_project_finds_its_records_first_of_all(project: Path, monkeypatch, tmp_path_factory):
+    """MLflow knows artifacts by their absolute place, which no command has corrected yet."""
+    nobody = Source("unknown", "unknown", "unknown", "", "false")
+    tracker = Tracker(TrackingConfig())
+    with tracker.training_run("moved", {}, {}) as run_id:
+        record = Record(run_id, "moved", nobody, {}, {}, {}, {}, {}, {}, {}, {}, [], {"train": 2.0})
+        write_record(record, project / "written")
+        tracker.log_files(run_id, {project / "written": FOLDER})
+        tracker.log_bytes(run_id, b'{"seconds": 3.5}', "seconds/evaluate.json")
+    renamed = tmp_path_factory.mktemp("elsewhere") / "renamed, with spaces"
+    project.rename(renamed)
+    monkeypatch.setenv("DVC_ROOT", str(renamed))
+    found = find_record("moved")
+    assert found.record == replace(record, seconds={"train": 2.0, "evaluate": 3.5})
+    assert found.summary is None
 
 
 def test_the_same_weights_in_a_new_run_keep_their_figures(project: Path):
