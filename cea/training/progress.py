@@ -56,6 +56,7 @@ class ProgressLine(Callback):
             bar_format=None if in_terminal else _LOG_FORMAT,
             mininterval=0.5 if in_terminal else 0,
             miniters=None if in_terminal else max(1, self.steps // 10),
+            maxinterval=10 if in_terminal else float("inf"),  # after so many seconds tqdm would show every step
         )
 
     def on_train_batch_end(
