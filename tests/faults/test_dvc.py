@@ -196,7 +196,7 @@ def test_a_tracking_server_that_is_killed_while_a_training_sends_to_it(finished,
 
 
 def until_open(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         assert server.poll() is None
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -98,6 +98,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(toy: Reference, number: int,
     assert "error: " in answer["said"]
     assert "Traceback" not in answer["said"]
     assert digests(toy.folder, STAGES[number]) == {}
+    # Known: a record that could not be begun stops later runs (an expected failure in test_tracking.py).
+    shutil.rmtree(toy.folder / ".mlflow-spool", ignore_errors=True)
     toy.finish(number)
 
 

@@ -376,3 +376,10 @@ def test_what_waits_for_a_deleted_run_goes_with_it(project: Path, monkeypatch):
     client.set_terminated(run_id)  # its own end still waits
     delete_run(*find_run(run_id), CacheEntries((), ()))
     assert waiting_runs() == []
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="Spool._in_store expects a run.json in every folder")
+def test_a_run_that_could_not_begin_does_not_stop_the_next(project: Path):
+    """A full disk leaves its folder without run.json, and every later start fails until somebody removes it."""
+    (project / ".mlflow-spool" / f"offline-{'0' * 32}").mkdir(parents=True)
+    Tracker(TrackingConfig())
