@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[st
 
 def mend_and_finish(project: Project, expected: dict[str, str]) -> str:
     """What a user does after a fault; what the guard said."""
-    said = project.run("pipeline.guard").stdout
+    said = project.run("pipeline.preflight.guard").stdout
     project.run("dvc", "repro")
     assert outputs(project) == expected
     project.run("dvc", "status", "--quiet")  # exit status 1 where anything is out of date
@@ -105,7 +105,7 @@ def test_two_at_once(finished) -> None:
 def test_a_damaged_object_of_the_cache(finished, path: str, kept: bool, request: Request) -> None:
     project, expected = finished
     whole = (project.folder / path).read_bytes()
-    project.run("pipeline.guard")
+    project.run("pipeline.preflight.guard")
     (found,) = [
         one for one in (project.folder / ".dvc/cache/files").rglob("*") if one.is_file() and one.read_bytes() == whole
     ]
