@@ -13,7 +13,10 @@ exclude_patterns = ["_build", "comparison/*"]
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]  # links out of docs/ lead to files of the repository; a test holds them
+suppress_warnings = [
+    "myst.xref_missing",  # links out of docs/ lead to files of the repository; a test holds them
+    "ref.python",  # an attribute that two classes have
+]
 
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
