@@ -238,9 +238,7 @@ print(json.dumps({"status": run.info.status, "tags": run.data.tags, "params": ru
 
 def test_what_python_loaded_is_what_dvc_watches(project: Project):
     lock, seen = project.lock(), set()
-    logged = closure(
-        ["cea.provenance.served"], project.folder
-    )  # MLflow runs it on an example at the end
+    logged = closure(["cea.provenance.served"], project.folder)  # MLflow runs it on an example at the end
     served = {file.as_posix() for file in logged} | {"cea/io/documents.py"}  # which the record of the run is read with
     for file in (project.folder.parent / "trace").glob("*.json"):
         loaded = json.loads(file.read_text())
