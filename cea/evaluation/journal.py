@@ -65,7 +65,7 @@ class Journal:
         self._whole = len(head)
         for line in lines:
             content = _opened(line)
-            if content is None:
+            if not isinstance(content, list) or len(content) != 3:
                 return
             image, bins, fingerprint = content
             self._done[image["sample_id"]] = Row(image, bins), fingerprint

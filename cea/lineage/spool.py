@@ -130,9 +130,16 @@ class Spool:
         write_bytes(run_folder / f"{number_in_order}.json", json.dumps(entry).encode())
 
     def runs(self) -> list[str]:
-        """The runs that have something to send, those that began last in front."""
-        places = [path for path in self.folder.glob("*") if path.is_dir()]
+        """The runs that have something to send, those that began last in front.
+
+        A run whose beginning could not be written (a full disk) has nothing that could be sent.
+        """
+        places = [path for path in self.folder.glob("*") if path.is_dir() and self._began(path)]
         return [path.name for path in sorted(places, key=lambda path: path.stat().st_ctime, reverse=True)]
+
+    @staticmethod
+    def _began(place: Path) -> bool:
+        return not place.name.startswith(_OFFLINE) or (place / "run.json").is_file()
 
     def start_of(self, run_id: str) -> dict[str, Any]:
         """What `begin` was told; empty for a run that the store knows."""

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
@@ -29,6 +30,9 @@ from cea.errors import DataError, InputError
 
 FOLDER = Path(".dvc/tmp/compare")
 """Logs of the runs, and the lock; under .dvc/tmp, which git ignores."""
+
+_LOCKED = "Unable to acquire lock"
+_LOCK_PATIENCE_S, _LOCK_PAUSE_S = 1800.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,16 @@ class _ProcessGroup:
         self._turn = Lock()
 
     def run(self, one: Experiment) -> int:
-        """Run it to its end, its output in its log; the exit status."""
+        """Run it to its end, its output in its log; the exit status.
+
+        DVC prepares one experiment at a time and gives up on its lock after some seconds; then it is asked again.
+        """
+        give_up = time.monotonic() + _LOCK_PATIENCE_S
+        while (status := self._run_once(one)) and _LOCKED in _end_of(log_of(one.name)) and time.monotonic() < give_up:
+            time.sleep(_LOCK_PAUSE_S)
+        return status
+
+    def _run_once(self, one: Experiment) -> int:
         with self._turn:
             if self._ended:
                 return 1

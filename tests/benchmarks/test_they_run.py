@@ -64,7 +64,7 @@ class LessItsMean(GlobalMeans):
 def test_agreement_tells_statistics_of_the_image_from_those_of_tiles(tmp_path, monkeypatch, capsys):
     ramp = np.linspace(0, 1, 256)[:, None, None] * np.ones((256, 256, 3))
     write_image(tmp_path / "ramp.png", to_uint8(ramp))
-    monkeypatch.setattr(tiling, "load_weights", lambda path: (LessItsMean(), {}))
+    monkeypatch.setattr(tiling, "load_weights", lambda path, **_: (LessItsMean(), {}))
     tiling.agreement(tmp_path, [tmp_path / "ramp.png"], 128)
     name, _, tiles, alone = capsys.readouterr().out.splitlines()[-1].split()
     assert name == "ramp"

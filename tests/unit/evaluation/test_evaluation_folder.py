@@ -106,3 +106,23 @@ def test_a_killed_run_resumes_and_other_weights_do_not_mix(data: Path, tmp_path:
     assert len(calls) < 4 + 4
     assert summary["images"] == 4
     assert not (tmp_path / "out/journal.jsonl").exists()
+
+
+def test_a_key_that_stands_twice_in_a_journal_ends_what_is_taken_from_it(data: Path, tmp_path: Path):
+    """As two evaluations leave it that ran into one folder."""
+    job, config, calls = FolderJob(data, tmp_path / "out"), EvaluationConfig(workers=1), []
+
+    def restore(image):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return image / 255
+
+    with pytest.raises(KeyboardInterrupt):
+        judge_folder(job, Method("a", restore), config, lambda line: None)
+    path = tmp_path / "out/journal.jsonl"
+    head, *rows = path.read_bytes().splitlines(keepends=True)
+    assert rows
+    path.write_bytes(head + head + b"".join(rows))
+    assert judge_folder(job, Method("a", restore), config, lambda line: None)["images"] == 4
+    assert len(calls) == 4 + 4

@@ -378,8 +378,7 @@ def test_what_waits_for_a_deleted_run_goes_with_it(project: Path, monkeypatch):
     assert waiting_runs() == []
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="Spool._in_store expects a run.json in every folder")
 def test_a_run_that_could_not_begin_does_not_stop_the_next(project: Path):
-    """A full disk leaves its folder without run.json, and every later start fails until somebody removes it."""
+    """A full disk leaves its folder without run.json."""
     (project / ".mlflow-spool" / f"offline-{'0' * 32}").mkdir(parents=True)
     Tracker(TrackingConfig())
