@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,12 @@ import cv2
 import numpy as np
 from torch import nn
 
+from cea.decibels import psnr_of
 from cea.errors import ConfigError, DataError
 from cea.inference import Estimates
 from cea.io.images import encode_png, write_bytes
 from cea.io.outputs import PictureJob
+from cea.levels import to_uint8
 from cea.types import ImageU8, Map
 
 FORMAT = "cea-receipt-1"
@@ -91,10 +92,10 @@ def numbers(estimates: Estimates, files: Mapping[str, str]) -> dict[str, Any]:
     if severity:
         facts["severity"] = {"full_scale": 1.0, "components": severity}
     if estimates.error is not None:
-        rms = math.sqrt(float(np.square(estimates.error, dtype=np.float64).mean()))
+        mean_square = float(np.square(estimates.error, dtype=np.float64).mean())
         facts["expected_error"] = {
             "grey_levels": round(255 * float(estimates.error.mean()), 3),
-            "db": round(min(-20 * math.log10(rms), CLEANEST_DB) if rms else CLEANEST_DB, 2),
+            "db": round(min(psnr_of(mean_square), CLEANEST_DB), 2),
             "full_scale_grey_levels": 255 * GREY_LEVELS_PER_STEP,
             "map": files["error"],
         }
@@ -116,8 +117,7 @@ def grey_maps(estimates: Estimates, size: Sequence[int]) -> dict[str, ImageU8]:
 def _grey(values: Map, cell: int, size: Sequence[int]) -> ImageU8:
     rows, columns = values.shape
     whole = cv2.resize(values, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR)
-    grey: ImageU8 = np.rint(np.clip(whole[: size[0], : size[1]], 0, 1) * 255).astype(np.uint8)
-    return grey
+    return to_uint8(whole[: size[0], : size[1]])
 
 
 def check_heads(model: nn.Module, say: Callable[[str], None]) -> list[str]:
