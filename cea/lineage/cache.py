@@ -48,17 +48,16 @@ def of_weights(root: Path, weights: Path) -> CacheEntries:
     """
     cache = cache_folder(root)
     digest = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
-    doomed = {name for name, members in _folders(cache).items() if digest in members}
-    records: dict[Path, dict[str, Any]] = {path: read for path in cache.glob("runs/*/*/*") if (read := _record(path))}
-    gone: set[Path] = set()
-    while more := {path for path, one in records.items() if path not in gone and doomed & _named(one, "deps", "outs")}:
-        gone |= more
-        doomed |= {out for path in more for out in _named(records[path], "outs")}
-    kept = _in_use(root)
-    if doomed & kept:  # the current run, or a committed one: nothing of it goes
+    folders, kept = _folders(cache), _in_use(root)
+    models = {name for name, members in folders.items() if digest in members}
+    if models & kept:  # the current run, or a committed one: nothing of it goes
         return CacheEntries((), ())
-    folders = _folders(cache)
-    used = {member for name, members in folders.items() if name not in doomed for member in members} | kept
+    records: dict[Path, dict[str, Any]] = {path: read for path in cache.glob("runs/*/*/*") if (read := _record(path))}
+    gone = {path for path, one in records.items() if models & _named(one, "deps", "outs")}
+    made = models | {out for path in gone for out in _named(records[path], "outs")}
+    others = kept | {name for path, one in records.items() if path not in gone for name in _named(one, "deps", "outs")}
+    doomed = made - others  # runs may share an output: an empty table is the same in all of them
+    used = others | {member for name, members in folders.items() if name not in doomed for member in members}
     names = (doomed | {member for name in doomed for member in folders.get(name, ())}) - used
     objects = (_object(cache, name) for name in sorted(names))
     return CacheEntries(tuple(path for path in objects if path.is_file()), tuple(sorted(gone)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from mlflow.entities import Run
 
 from tests.pipeline.test_full_run import Project, copied
 from tests.pipeline.test_reproduce import tiny
-from tests.servers import HOST, S3_KEYS, end, free_port, mlflow_server, s3
+from tests.servers import HOST, S3_KEYS, end, free_port, mlflow_server, postgresql, s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -90,6 +91,36 @@ def test_what_was_pushed_to_s3_leaves_nothing_to_run_in_another_clone(project: P
     clone.params(lambda params: params["report"].update(quality=params["report"]["quality"] - 1))
     ran = [line for line in clone.run("dvc", "repro").stdout.splitlines() if line.startswith("Running stage")]
     assert ran == ["Running stage 'report':"]
+
+
+def test_two_runs_at_once_are_whole_on_a_server_with_postgresql(project: Project, storage: str, tmp_path: Path):
+    port = free_port()
+    address = f"http://{HOST}:{port}"
+    keys = S3_KEYS | {"MLFLOW_S3_ENDPOINT_URL": storage}
+    with postgresql() as database, mlflow_server(tmp_path, database, f"s3://{BUCKET}/runs", port, keys):
+        server = {"MLFLOW_TRACKING_URI": address}
+        names = ("first", "second")
+        for seed, name in enumerate(names, 5):
+            project.run("dvc", "exp", "run", "--queue", "-n", name, "-S", f"train.seed={seed}")
+        project.run("dvc", "exp", "run", "--run-all", "-j", "2", **server)
+        client = MlflowClient(address)
+        for seed, name in enumerate(names, 5):
+            run = run_named(client, name)
+            assert (run.info.status, run.data.params["train.seed"]) == ("FINISHED", str(seed))
+            assert steps(client, run) == [2, 4]
+            assert artifacts(client, run) >= WHOLE
+            assert run.data.metrics["gain_psnr"] == pytest.approx(
+                run.data.metrics["output_psnr_db"] - json.loads(summary(client, run, tmp_path))["input_psnr"], abs=2e-4
+            )
+        rows = json.loads(cea(project, "runs", "--json", **server))
+        assert {row["name"]: row["state"] for row in rows} == dict.fromkeys(names, "finished")
+        again = json.loads(cea(project, "reproduce", "first", "--from", "train", "--json", **server))
+        assert (again["identical"], again["first_difference"]) == (True, None)
+        assert len(all_runs(client)) == 2
+
+
+def summary(client: MlflowClient, run: Run, folder: Path) -> str:
+    return Path(client.download_artifacts(run.info.run_id, "summary.json", str(folder))).read_text()
 
 
 def test_a_server_that_is_killed_does_not_cost_the_training(project: Project, tmp_path: Path):

@@ -96,14 +96,14 @@ def test_the_list_fits_80_columns_and_holds_what_matters():
 def test_cache_entries_go_with_their_run_but_not_what_a_lock_names(tmp_path: Path):
     weights = tmp_path / "best.safetensors"
     weights.write_bytes(b"weights")
-    object_, shared, table = (cached(tmp_path, data) for data in (b"weights", b"shared", b"table"))
+    object_, shared, table, empty = (cached(tmp_path, data) for data in (b"weights", b"shared", b"table", b"empty"))
     mine, others = (
         cached(tmp_path, json.dumps([{"md5": one, "relpath": "f"} for one in members]).encode(), ".dir")
         for members in ([object_, shared], [shared])
     )
     train = recorded(tmp_path, "train", [], [mine])
-    evaluate = recorded(tmp_path, "evaluate", [mine], [table])
-    other = recorded(tmp_path, "other", [], [others])
+    evaluate = recorded(tmp_path, "evaluate", [mine], [table, empty])
+    other = recorded(tmp_path, "other", [], [others, empty])
     found = of_weights(tmp_path, weights)
     assert {path.parent.name + path.name for path in found.objects} == {object_, mine, table}
     assert set(found.records) == {train, evaluate}
