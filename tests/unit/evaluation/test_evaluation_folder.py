@@ -88,7 +88,9 @@ def test_training_on_test_images_is_refused(data: Path, tmp_path: Path):
     assert cea(*arguments, tmp_path / "train").exit_code == 0
 
 
-def test_a_killed_run_resumes_and_other_weights_do_not_mix(data: Path, tmp_path: Path):
+@pytest.fixture
+def killed(data: Path, tmp_path: Path):
+    """An evaluation that was killed at its fourth image: its job, settings, method, and the calls so far."""
     job, config, calls = FolderJob(data, tmp_path / "out"), EvaluationConfig(workers=1), []
 
     def restore(image):
@@ -99,6 +101,11 @@ def test_a_killed_run_resumes_and_other_weights_do_not_mix(data: Path, tmp_path:
 
     with pytest.raises(KeyboardInterrupt):
         judge_folder(job, Method("a", restore), config, lambda line: None)
+    return job, config, restore, calls
+
+
+def test_a_killed_run_resumes_and_other_weights_do_not_mix(killed, tmp_path: Path):
+    job, config, restore, calls = killed
     assert (tmp_path / "out/journal.jsonl").is_file()
     with pytest.raises(DataError, match="rows of another evaluation"):
         judge_folder(job, Method("b", restore), config, lambda line: None)
@@ -108,18 +115,9 @@ def test_a_killed_run_resumes_and_other_weights_do_not_mix(data: Path, tmp_path:
     assert not (tmp_path / "out/journal.jsonl").exists()
 
 
-def test_a_key_that_stands_twice_in_a_journal_ends_what_is_taken_from_it(data: Path, tmp_path: Path):
+def test_a_key_that_stands_twice_in_a_journal_ends_what_is_taken_from_it(killed, tmp_path: Path):
     """As two evaluations leave it that ran into one folder."""
-    job, config, calls = FolderJob(data, tmp_path / "out"), EvaluationConfig(workers=1), []
-
-    def restore(image):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return image / 255
-
-    with pytest.raises(KeyboardInterrupt):
-        judge_folder(job, Method("a", restore), config, lambda line: None)
+    job, config, restore, calls = killed
     path = tmp_path / "out/journal.jsonl"
     head, *rows = path.read_bytes().splitlines(keepends=True)
     assert rows
