@@ -38,6 +38,7 @@ class PatchSpec:
         top, left: position of the crop, each in [0, 1) of the room there is.
         flips: upside down, left to right, transposed.
         greyness: how far colours go towards grey, 1 all the way.
+        tone: (contrast, level) if a nearly clean pair is to look dull or dark (see `toned`).
     """
 
     group: int
@@ -46,6 +47,7 @@ class PatchSpec:
     left: float
     flips: tuple[bool, bool, bool]
     greyness: float = 0.0
+    tone: tuple[float, float] | None = None
 
 
 class ShardPairs:
@@ -112,6 +114,8 @@ class PatchDataset(Dataset[Patch]):
     def __getitem__(self, order: PatchSpec) -> Patch:
         """Degraded and clean, (3, patch, patch) uint8, and labels (K, patch, patch) int16 where they are asked for."""
         clean, degraded = (self._crop(image, order) for image in self.pairs.pair(order.group, order.row))
+        if order.tone is not None:
+            clean, degraded = toned(clean, degraded, *order.tone)
         images = (greyed(image, order.greyness) if order.greyness else image for image in (degraded, clean))
         labels = (self._labels(order, clean.shape[:2]),) if self.severity else ()
         return tuple(as_tensor(_flip(patch, order.flips)) for patch in (*images, *labels))
@@ -143,6 +147,7 @@ class PatchSequence:
         rank, world: which share of the sequence this process takes; patch p belongs to rank (p / batch) mod world.
         transpose: also swap rows and columns at random.
         grey_share: share of the patches that lose colour, both images alike: half of them all of it.
+        tone_share: share of the patches that lose contrast where they are nearly clean (see `toned`).
     """
 
     sizes: tuple[int, ...]
@@ -152,6 +157,7 @@ class PatchSequence:
     world: int = 1
     transpose: bool = False
     grey_share: float = 0.0
+    tone_share: float = 0.0
 
     def orders(self, step: int) -> list[PatchSpec]:
         """Batch number ``step``: a pure function of the sequence and ``step``."""
@@ -167,7 +173,7 @@ class PatchSequence:
         top, left, *flips = (float(draw) for draw in generator(stream(self.seed, "crop", position)).random(5))
         up, across, transposed = (flip < 0.5 for flip in flips)
         flipped = (up, across, transposed and self.transpose)
-        return PatchSpec(group, row, top, left, flipped, self._greyness(position))
+        return PatchSpec(group, row, top, left, flipped, self._greyness(position), self._tone(position))
 
     def _greyness(self, position: int) -> float:
         if not self.grey_share:
@@ -176,6 +182,13 @@ class PatchSequence:
         if chance >= self.grey_share:
             return 0.0
         return 1.0 if chance < self.grey_share / 2 else float(amount)
+
+    def _tone(self, position: int) -> tuple[float, float] | None:
+        """A contrast between 1/20 and 1, small ones as often as large ones; half of the levels are black."""
+        if not self.tone_share:
+            return None
+        chance, contrast, level = (float(draw) for draw in generator(stream(self.seed, "tone", position)).random(3))
+        return (20.0**-contrast, max(0.0, 2 * level - 1)) if chance < self.tone_share else None
 
 
 class StepSampler(Sampler[list[PatchSpec]]):
@@ -220,6 +233,29 @@ def greyed(image: ImageU8, amount: float) -> ImageU8:
         return np.repeat(luma[..., None], 3, axis=2).astype(np.uint8)
     mixed = image + np.float32(amount) * (luma[..., None].astype(np.float32) - image)
     return np.rint(mixed).astype(np.uint8)
+
+
+_NEARLY_CLEAN = 4.0
+"""Mean absolute difference of a nearly clean pair, in grey levels, at most."""
+
+
+def toned(clean: ImageU8, degraded: ImageU8, contrast: float, level: float) -> tuple[ImageU8, ImageU8]:
+    """A nearly clean pair with less contrast, so that dark and dull scenes are not taken for degraded ones.
+
+    The clean image becomes level + contrast (clean - level), and what was wrong with the degraded one stays: noise in a
+    dark scene is no smaller for that. Pairs that differ by more than four grey levels in the mean are left as they are.
+
+    Args:
+        clean, degraded: (H, W, 3) uint8.
+        contrast: in [0, 1]; 1 leaves both images.
+        level: in [0, 1] of full scale, towards which all pixels move; 0 is black.
+    """
+    wrong = degraded.astype(np.int16) - clean
+    if np.abs(wrong).mean() > _NEARLY_CLEAN:
+        return clean, degraded
+    centre = np.float32(255 * level)
+    dull = np.rint(centre + np.float32(contrast) * (clean.astype(np.float32) - centre)).astype(np.uint8)
+    return dull, np.clip(dull + wrong, 0, 255).astype(np.uint8)
 
 
 def _at_least(image: ImageU8, size: int) -> ImageU8:

@@ -35,6 +35,9 @@ class TrainConfig(Config):
     """Also swap rows and columns at random, beside the two flips."""
     grey_share: float = Field(0.0, ge=0, le=1)
     """Share of the patches that lose colour, degraded and clean alike: half of them become grey, half paler."""
+    tone_share: float = Field(0.0, ge=0, le=1)
+    """Share of the patches that lose contrast, degraded and clean alike, if they are nearly clean (within four grey
+    levels in the mean): half become darker, half duller. Dark and dull scenes are not degraded ones."""
 
     optimizer: Literal["muon", "adamw"] = "muon"
     """``muon``: Muon for the matrices that mix channels, AdamW for the rest; ``adamw``: AdamW for all."""

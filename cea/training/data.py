@@ -125,7 +125,12 @@ class RestorationData(LightningDataModule):
         check_recorded(severity, (name for rows in self.pairs.rows for row in rows for name in row["components"]))
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(
-            sizes, config.batch, seed, transpose=config.transpose, grey_share=config.grey_share
+            sizes,
+            config.batch,
+            seed,
+            transpose=config.transpose,
+            grey_share=config.grey_share,
+            tone_share=config.tone_share,
         )
 
     def train_dataloader(self) -> TimedLoader:

@@ -11,7 +11,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cea.data.loaders import PatchDataset, PatchSequence, PatchSpec, ShardPairs, StepSampler, centre_crop, greyed
+from cea.data.loaders import (
+    PatchDataset,
+    PatchSequence,
+    PatchSpec,
+    ShardPairs,
+    StepSampler,
+    centre_crop,
+    greyed,
+    toned,
+)
 from cea.errors import DataError
 from tests.toy_shards import toy_pair, write_toy_shards
 
@@ -180,3 +189,46 @@ class TestGreyness:
         ]
         for image in pair:
             assert (image == image[:1]).all()
+
+
+class TestTone:
+    def test_off_by_default_and_shared_out_as_asked(self) -> None:
+        """Half of the levels are black, contrasts spread evenly in their logarithm; nothing else changes."""
+        plain = [PatchSequence((9,), 1, seed=3, grey_share=0.3).order(position) for position in range(2000)]
+        mixed = [PatchSequence((9,), 1, 3, grey_share=0.3, tone_share=0.4).order(p) for p in range(2000)]
+        assert not any(order.tone for order in plain)
+        assert [replace(order, tone=None) for order in mixed] == plain
+        tones = np.array([order.tone for order in mixed if order.tone])
+        assert len(tones) / 2000 == pytest.approx(0.4, abs=0.03)
+        contrast, level = tones.T
+        assert 0.05 <= contrast.min() < contrast.max() <= 1
+        assert np.log(contrast).mean() == pytest.approx(np.log(0.05) / 2, abs=0.1)
+        assert (level == 0).mean() == pytest.approx(0.5, abs=0.05)
+
+    def test_nearly_clean_pairs_get_dark_or_dull_and_keep_what_was_wrong(self) -> None:
+        rng = np.random.default_rng(0)
+        clean = rng.integers(20, 236, (32, 32, 3), dtype=np.uint8)
+        wrong = rng.integers(-3, 4, clean.shape)
+        degraded = (clean + wrong).astype(np.uint8)
+        dark, dark_degraded = toned(clean, degraded, 0.1, 0.0)
+        assert np.abs(dark - clean / 10).max() <= 0.5
+        assert (dark_degraded.astype(int) == np.maximum(dark + wrong, 0)).all()
+        dull, _ = toned(clean, degraded, 0.2, 0.8)
+        assert np.abs(dull - (204 + 0.2 * (clean - 204.0))).max() <= 0.51
+
+    def test_degraded_pairs_are_left_alone(self) -> None:
+        clean = np.full((16, 16, 3), 100, np.uint8)
+        far = np.full((16, 16, 3), 105, np.uint8)
+        same_clean, same_far = toned(clean, far, 0.1, 0.0)
+        assert same_clean is clean
+        assert same_far is far
+
+    def test_patches_are_toned_in_the_dataset(self, tmp_path: Path) -> None:
+        """A clean sample comes out darker, its degraded half as well."""
+        pairs = ShardPairs([write_toy_shards(tmp_path / "haze", samples=1, size=24)], cache_bytes=1 << 20)
+        clean, _ = pairs.pair(0, 0)
+        pairs._kept[0, 0] = clean, clean
+        order = PatchSpec(0, 0, 0.0, 0.0, (False, False, False), tone=(0.1, 0.0))
+        degraded, dark = PatchDataset(pairs, 24)[order]
+        assert torch.equal(degraded, dark)
+        assert np.abs(dark.numpy() - clean.transpose(2, 0, 1) / 10).max() <= 0.5
