@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -50,6 +51,19 @@ class PatchSpec:
     tone: tuple[float, float] | None = None
 
 
+class Rows(Sequence[dict[str, Any]]):
+    """The rows of a table, each a dict when it is asked for: a million of them as dicts would take 2 GB."""
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:  # type: ignore[override]
+        return self.table.row(number, named=True)
+
+
 class ShardPairs:
     """Random access to the (clean, degraded) pairs of several shard folders, with decoded pixels kept in memory.
 
@@ -65,7 +79,7 @@ class ShardPairs:
         if not folders:
             raise DataError("no shard folders", expected="at least one", remedy="name the recipes to train on")
         self.folders = list(folders)
-        self.rows: list[list[dict[str, Any]]] = [read_index(folder).to_dicts() for folder in folders]
+        self.rows = [Rows(read_index(folder)) for folder in folders]
         for folder, rows in zip(self.folders, self.rows, strict=True):
             if not rows:
                 raise DataError(f"{folder}: holds no samples", expected="at least one", remedy="draw more variants")

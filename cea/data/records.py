@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ COLUMNS: dict[str, Any] = {
 
 _REMEDY = "draw the records again (dvc repro)"
 _LONGEST_NAME = 200
+_ROWS = 4096
+"""Records that are Python objects at a time."""
 
 _AS_JSON = ("scene", "nodes")
 """Nested fields, which the table holds as JSON text."""
@@ -104,15 +107,17 @@ def draw_table(
         ConfigError: the recipe bounds the input PSNR, and ``load`` is missing or no draw was within.
         DataError: the clean table or the counts leave no sample.
     """
-    rows = [
+    rows = (
         _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
         for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",))
-    ]
-    if not rows:
+    )
+    # As Python objects a row takes 4 kB, as a table a seventh of that.
+    table = pl.concat([pl.DataFrame(schema=COLUMNS), *(pl.DataFrame(some, schema=COLUMNS) for some in _parts(rows))])
+    if table.is_empty():
         raise DataError(
             f"recipe {recipe_name!r}: no samples", expected="at least one", remedy="raise the counts under synthesize"
         )
-    return pl.DataFrame(rows, schema=COLUMNS)
+    return table
 
 
 def read_records(path: Path) -> pl.DataFrame:
@@ -153,13 +158,18 @@ def _plan(
     clean: pl.DataFrame, config: SynthesizeConfig, splits: Iterable[Split]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """(variant, clean row) of every sample, in the table's order."""
-    images = clean.sort("id").to_dicts()
+    images = clean.sort("id").select("id", "sha256", "file", "depth_file", "height", "width", "kind", "split")
     for split in splits:
         counts = config.variants(split).model_dump()
         for variant in range(max(counts.values())):
-            for image in images:
-                if image["split"] == split and variant < counts[image["kind"]]:
-                    yield variant, image
+            kinds = [kind for kind, count in counts.items() if variant < count]
+            chosen = images.filter(pl.col("split") == split, pl.col("kind").is_in(kinds))
+            yield from ((variant, image) for image in chosen.iter_rows(named=True))
+
+
+def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while some := list(islice(rows, _ROWS)):
+        yield some
 
 
 def _draw(

@@ -51,6 +51,9 @@ INDEX: dict[str, Any] = {
 """Columns of ``index.parquet``: offsets and sizes in bytes within ``tar``; hashes of the decoded pixels."""
 
 REMEDY = "make the shards again (dvc repro), or pass the folder of one recipe and split"
+ROWS = 4096
+"""Rows of a table that are Python objects at a time."""
+
 _TAR = re.compile(r"[^/\\\0]+\.tar")
 _MOST_BANDS = 64
 FORMAT = 1
@@ -107,8 +110,11 @@ def write_index(folder: Path, index: pl.DataFrame) -> None:
 
 def pixels_digest(index: pl.DataFrame) -> str:
     """One SHA-256 over the digests of all pictures, in the order of the index: what ``index.json`` states."""
-    digests = "".join(index["clean_sha256"].to_list() + index["degraded_sha256"].to_list())
-    return hashlib.sha256(digests.encode()).hexdigest()
+    digest = hashlib.sha256()
+    for column in ("clean_sha256", "degraded_sha256"):
+        for some in index.select(column).iter_slices(ROWS):
+            digest.update("".join(some[column]).encode())
+    return digest.hexdigest()
 
 
 def read_part(folder: Path, row: Mapping[str, Any], part: Part) -> bytes:

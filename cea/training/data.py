@@ -122,7 +122,8 @@ class RestorationData(LightningDataModule):
         self.severity = severity
         self.validation = ValidationImages(val, config)
         self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB)
-        check_recorded(severity, (name for rows in self.pairs.rows for row in rows for name in row["components"]))
+        recorded = (rows.table["components"].explode().drop_nulls().unique() for rows in self.pairs.rows)
+        check_recorded(severity, (name for names in recorded for name in names))
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(
             sizes,
