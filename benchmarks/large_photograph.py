@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from skimage import data
 
-from cea.cli.progress import clock
 from cea.io.images import read_rgb
 from cea.io.photo import Photo
 from cea.io.writer import write_photo
+from cea.progress import clock
 from cea.types import ImageU8
 
 NOISE_255 = 10

@@ -39,7 +39,11 @@ def main(paths: Namespace) -> None:
     summary = evaluate_run(subject, trained, unseen, config, (paths.metrics, paths.state), logging.info)
     for line in headline(summary):
         logging.info("%s", line)
-    cost = measure_config(load_weights(weights, trust_code=True)[0].config, load(CostConfig, params, "cost"))
+    wanted = load(CostConfig, params, "cost")
+    if wanted.images:
+        sizes = ", ".join("{}x{}".format(*size) for size in wanted.images)
+        logging.info("time and memory of images of %s px (section cost) ...", sizes)
+    cost = measure_config(load_weights(weights, trust_code=True)[0].config, wanted)
     write_bytes(paths.metrics / "cost.json", to_json({name: round(value, 4) for name, value in cost.items()}))
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     run_id = tracker.run_of(weights, as_tags(lineage(params["seed"])))

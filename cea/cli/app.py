@@ -60,7 +60,8 @@ class _Commands(TyperGroup):
             raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """What all commands share may stand behind the command as well."""
+        """What all commands share may stand behind the command as well; an empty word is refused."""
+        _refuse_empty(args)
         end = args.index("--") if "--" in args else len(args)
         moved = [word for word in args[1:end] if word in _ANYWHERE]
         if moved:
@@ -78,6 +79,21 @@ class _Commands(TyperGroup):
         with formatter.section("Examples (more with cea COMMAND --help)"):
             for line in filter(None, lines):
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+def _refuse_empty(words: list[str]) -> None:
+    """An empty word would be read as the current folder; it mostly comes of a variable that is not set.
+
+    Raises:
+        typer.Exit: with status 2.
+    """
+    for before, word in zip(["", *words], words, strict=False):
+        if word and not re.fullmatch(r"--[a-z-]+=", word):
+            continue
+        name = word.rstrip("=") or (before if before.startswith("-") else "an argument")
+        error = InputError(f"{name} is empty", expected="a value", remedy="name it; . is the current folder")
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2)
 
 
 def _first_example(command: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from cea.cli.app import app, examples
+from cea.cli.voice import tell
 from cea.errors import ConfigError
 
 
@@ -42,6 +43,7 @@ def measure_cost(
     from cea.models.config import ModelConfig
     from cea.models.measure import overhead, stopwatch
     from cea.models.measure.allocator import keep_freed_memory
+    from cea.progress import followed
 
     keep_freed_memory()
     reference = parse(ModelConfig, {"size": size, "block": block, "rank": rank}, "cea cost")
@@ -57,9 +59,10 @@ def measure_cost(
         return
     typer.echo("\n".join(overhead.lines(counted)))
     if not count_only:
-        typer.echo(f"\n{_machine(plan.device, threads)}; median of {rounds}, in turns")
+        tell(f"\n{_machine(plan.device, threads)}; median of {rounds}, in turns")
+        tasks = len(images) + bool(plan.patches)
         with stopwatch.threads(threads):
-            for figures in overhead.measure(configs, plan):
+            for figures in followed(overhead.measure(configs, plan), "cost", tasks, "task"):
                 typer.echo("\n".join(["", *overhead.lines(figures)]))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cea.cli.app import app, examples
+from cea.cli.voice import is_quiet
 
 
 @app.command(
@@ -38,7 +39,7 @@ def doctor(
         word = "fixed" if mended else "DO" if finding.bad else "ok"
         remedy = f"; {finding.remedy}" if finding.remedy and not mended else ""
         told.append({"state": word.lower(), "subject": finding.subject, "text": finding.text, "remedy": finding.remedy})
-        if not as_json:
+        if not as_json and not (is_quiet() and word == "ok"):
             typer.echo(f"{word:5}  {finding.subject:11}  {finding.text}{remedy}")
     if as_json:
         typer.echo(json.dumps(told, indent=2))

@@ -11,7 +11,7 @@ import typer
 
 from cea.cli.app import app, examples
 from cea.cli.options import Tile, TrustCode, Weights
-from cea.cli.voice import tell
+from cea.cli.voice import is_quiet, tell
 from cea.errors import ConfigError, InputError
 
 
@@ -106,10 +106,13 @@ def _without_reference(data: Path, out: Path, method: Any) -> tuple[list[str], d
 def _restorer(weights: str | None, tile: int | None, trust_code: bool) -> Any:
     from cea.evaluation.folder import Method
     from cea.inference import restore, tile_for
+    from cea.restoring.outlook import outlook
     from cea.restoring.restorer import Restorer
 
     restorer = Restorer.load(weights, device="cpu", trust_code=trust_code)
     return Method(
         f"{restorer.sha256} tile={tile}",
         lambda image: restore(restorer.network, image, tile=tile_for(image, tile)),
+        name=f"{restorer.name} (sha256 {restorer.sha256[:12]})",
+        outlook=lambda paths: None if is_quiet() else outlook(restorer.network, paths, tile, then="scoring on top"),
     )

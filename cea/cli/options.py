@@ -6,9 +6,31 @@ from typing import Annotated
 
 import typer
 
+from cea.errors import ConfigError
+
+
+def _tile(side: int | None) -> int | None:
+    """Refuse tiles that the network does not take, by the option's name."""
+    if not side:
+        return side
+    from cea.inference import SMALLEST_TILE
+
+    if side < SMALLEST_TILE:
+        raise ConfigError(
+            f"--tile {side}",
+            expected=f"at least {SMALLEST_TILE} pixels, or 0 for the whole image",
+            remedy="correct the option",
+        )
+    return side
+
+
 Tile = Annotated[
     int | None,
-    typer.Option(min=0, help="Side of tiles, px; 0: the whole image. Default: whole up to 2.1 megapixels, then 512."),
+    typer.Option(
+        min=0,
+        callback=_tile,
+        help="Side of tiles, px, at least 128; 0: the whole image. Default: whole up to 2.1 megapixels, then 512.",
+    ),
 ]
 
 Weights = Annotated[

@@ -11,6 +11,7 @@ import typer
 
 from cea.cli.app import app, examples
 from cea.cli.trace import lines
+from cea.cli.voice import tell
 
 if TYPE_CHECKING:
     from cea.provenance.reproduce import Outcome
@@ -54,7 +55,7 @@ def reproduce_run(
         typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts)))
         return
     if not as_json:
-        typer.echo("\n".join(lines(facts)))
+        tell("\n".join(lines(facts)))
     outcome = reproduce(recorded, Path(), options)
     verdict = {"identical": outcome.identical, "first_difference": _first(outcome), "why": outcome.why}
     if as_json:

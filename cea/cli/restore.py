@@ -14,7 +14,7 @@ import typer
 
 from cea.cli.app import app, examples
 from cea.cli.options import Tile, TrustCode, Weights
-from cea.cli.voice import tell
+from cea.cli.voice import detail, is_quiet, tell
 from cea.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cea.io.photo import Photo
     from cea.restoring.receipt import Writer
     from cea.restoring.restorer import Restorer
-    from cea.types import Map
+    from cea.types import Image, Map
 
 _PIPE = Path("-")
 
@@ -83,6 +83,7 @@ def restore_photo(
     seen: list[Estimates] = []
     restoring = _Work(restorer, tile, share, seen.append if receipt else None)
     pace, written = _Pace(plan), list[dict[str, object]]()
+    _tell_outlook(restorer, plan, tile, err=as_json)
     writer: Writer | None = None
     if receipt:
         check_places(plan.jobs, check_heads(restorer.network, _say))
@@ -121,6 +122,15 @@ def restore_photo(
             typer.echo(json.dumps({"weights": of, "written": written}, indent=2))
 
 
+def _tell_outlook(restorer: Restorer, plan: Plan, tile: int | None, *, err: bool) -> None:
+    """How long it will take, where that is worth telling; photographs that are there already count as well."""
+    from cea.restoring.outlook import outlook
+
+    line = None if is_quiet() else outlook(restorer.network, [job.source for job in plan.jobs], tile)
+    if line is not None:
+        tell(line, err=err)
+
+
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
@@ -138,19 +148,30 @@ def _plan(photos: list[Path], out: Path, suffix: str, *, beside: bool) -> Plan:
             named += matches
         else:
             named.append(photo)
-    return plan_outputs(list(dict.fromkeys(named)), out, FORMATS, default=suffix.lower(), beside=beside)
+    return plan_outputs(named, out, FORMATS, default=suffix.lower(), beside=beside)
 
 
 def _restorer(
     weights: str | None, device: str, trust_code: bool, say: Callable[[str], None] = partial(tell, err=True)
 ) -> Restorer:
     """The network on its device; says which weights these are."""
+    import torch
+
     from cea.restoring.restorer import Restorer
 
     restorer = Restorer.load(weights, device=device, trust_code=trust_code)
     place = "GPU" if restorer.device.type == "cuda" else "CPU"
-    say(f"weights: {restorer.name} (sha256 {restorer.sha256[:12]}), on the {place}")
+    say(f"weights: {restorer.name} (sha256 {restorer.sha256[:12]}){_trained(restorer.metadata)}, on the {place}")
+    count = sum(parameter.numel() for parameter in restorer.network.parameters())
+    detail(f"{count:,} parameters, PyTorch on {torch.get_num_threads()} threads")
     return restorer
+
+
+def _trained(metadata: Mapping[str, object]) -> str:
+    """How long weights were trained, and their mean gain on the validation images, where they say so."""
+    step, gain = metadata.get("step"), metadata.get("val_gain_psnr")
+    steps = f", step {step}" if isinstance(step, int) else ""
+    return steps + (f", {gain:+.2f} dB in validation" if isinstance(gain, float) else "")
 
 
 @dataclass(frozen=True)
@@ -164,17 +185,26 @@ class _Work:
 
     def __call__(self, source: Path | bytes, label: str) -> tuple[Photo, Photo, tuple[str, ...]]:
         """A photograph before and after, and notes; warns where it is unlike what weights are trained for."""
-        from cea.cli.progress import Progress
         from cea.io.images import read_photo
+        from cea.progress import Progress
 
+        began = time.monotonic()
         before = read_photo(source, None if isinstance(source, Path) else "stdin")
         with Progress(label) as progress:
             after, warnings = self.restorer.restore_photo(
                 before, strength=self.strength, tile=self.tile, progress=progress.step, judged=self.judged
             )
+        depth = 8 * before.rgb.dtype.itemsize
+        detail(f"{label}: {depth} bits, {self._in_tiles(before.rgb)}, {time.monotonic() - began:.1f} s")
         if warnings:
             _say(f"warning: {label}: {'; '.join(warnings)}")
         return before, after, before.notes
+
+    def _in_tiles(self, image: Image) -> str:
+        from cea.inference import tile_for
+
+        side = tile_for(image, self.tile)
+        return "whole" if side is None or max(image.shape[:2]) <= side else f"in tiles of {side} px"
 
 
 def _check_pipes(photos: list[Path], out: Path, beside: Mapping[str, bool]) -> None:
@@ -234,7 +264,7 @@ class _Pace:
         )
 
     def done(self, job: PictureJob) -> str:
-        from cea.cli.progress import clock
+        from cea.progress import clock
 
         self._done += 1
         left = len(self._jobs) - 1 - self._jobs.index(job)

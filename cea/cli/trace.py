@@ -63,12 +63,13 @@ def trace_back(
 def _different(project: Project, samples: list[str], out: Path | None) -> list[str]:
     """Those samples whose pixels come out otherwise than they are stored; a single one is written to ``out``."""
     from cea.io.images import write_image
+    from cea.progress import followed
     from cea.provenance.trace import render_again
 
     if out is not None and len(samples) != 1:
         raise InputError(f"--out with {len(samples)} images", expected="one", remedy="pass the id of one sample")
     different = []
-    for sample in samples:
+    for sample in followed(samples, "render", len(samples)):
         made, same = render_again(project, sample)
         different += [] if same else [sample]
         if out is not None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from cea.cli.app import app, examples
+from cea.cli.voice import tell
 
 
 @app.command(
@@ -32,7 +33,7 @@ def ui(
     _, experiment = open_store(experiment_name(), create=False)
     server = tracking_uri() if tracking_uri().startswith("http") else f"http://127.0.0.1:{port}"
     address = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey=cea"
-    typer.echo(f"runs: {address}")
+    tell(f"runs: {address}")
     if server == tracking_uri():
         if browser:
             typer.launch(address)

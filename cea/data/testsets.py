@@ -84,7 +84,7 @@ def find_sets(folder: Path, layout: Layout = "auto", pairs: str | None = None) -
 
 def describe(benchmark: JudgedSet, most: int = 5) -> list[str]:
     """What was found, in words: one line, and one each for inputs and targets that nothing belongs to."""
-    lines = [f"{benchmark.name} ({benchmark.layout} layout): {len(benchmark.pairs)} pairs"]
+    lines = [f"{benchmark.name} ({benchmark.layout} layout): {_pairs(benchmark)}"]
     for files, what in _alone(benchmark):
         if files:
             lines.append(f"  {len(files)} {what}: {_names(files, most)}")
@@ -109,10 +109,15 @@ def check_complete(sets: Iterable[JudgedSet]) -> None:
             continue
         unpaired = [f"{len(files)} {what}: {_names(files, 3)}" for files, what in _alone(benchmark) if files]
         raise DataError(
-            f"{' and '.join(map(str, benchmark.folders))}: {', '.join([f'{len(benchmark.pairs)} pairs', *unpaired])}",
+            f"{' and '.join(map(str, benchmark.folders))}: {', '.join([_pairs(benchmark), *unpaired])}",
             expected="a target for every input, named as in a known set",
             remedy=f"complete the set, {_OPTION}" + (", or judge the rest: --skip-missing" if benchmark.pairs else ""),
         )
+
+
+def _pairs(benchmark: JudgedSet) -> str:
+    count = len(benchmark.pairs)
+    return f"{count} pair" if count == 1 else f"{count} pairs"
 
 
 def _more(count: int) -> str:

@@ -39,11 +39,15 @@ class Method:
         digest: SHA-256 of the weights; empty for outputs.
         restore: None where ``outputs`` is given.
         outputs: see `cea.evaluation.testset.with_outputs`.
+        outlook: how long restoring these files takes, as a line for the user; None where it is not worth telling.
+        name: of the weights, for people.
     """
 
     digest: str = ""
     restore: Restore | None = None
     outputs: Path | None = None
+    outlook: Callable[[Iterable[Path]], str | None] = lambda _: None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,14 @@ def judge_folder(job: FolderJob, method: Method, config: EvaluationConfig, log: 
     announce(sets, log, job.crop, skip_missing=job.skip_missing)
     if job.train is not None:
         check_leaks(_training_images(job.train), sets)
+    if method.name:
+        log(f"weights: {method.name}")
+    expected = method.outlook(pair.degraded or pair.clean for each in sets for pair in each.pairs)
+    if expected is not None:
+        log(expected)
     journal = Journal(job.out / "journal.jsonl", _digest(_settings(method, config, job.crop)))
     cases = cases_to_judge(sets, method, config, job.crop)
-    tables = evaluate(cases, method.restore, config, journal, progress=True, leave_out=True)
+    tables = evaluate(cases, method.restore, config, journal, progress="eval", leave_out=True)
     for name, reason in tables.skipped.items():
         log(f"{name} left out: {reason}")
     left_out = {name: str(error).removeprefix(f"{name}: ") for name, error in tables.left_out.items()}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
 from cea.errors import DataError, ImageError, InputError
 from cea.evaluation.table import Restore
@@ -18,6 +17,7 @@ from cea.io.images import read_rgb
 from cea.io.walk import find_pictures
 from cea.levels import to_uint8
 from cea.metrics.no_reference import NoReference, load_scores
+from cea.progress import followed
 
 _OF_INPUTS = frozenset({"input", "degraded", "lq", "rainy", "hazy", "noisy", "blur"})
 """Names of folders that say nothing of what is in them."""
@@ -80,7 +80,7 @@ def score_folder(
             raise error
         left_out[each.path] = error
     rows = []
-    for path in tqdm(listing.pictures, unit="image", disable=None):
+    for path in followed(listing.pictures, folder.name, len(listing.pictures)):
         try:
             rows += _rows(path, folder, restore, scores)
         except DataError as error:

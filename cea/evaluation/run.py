@@ -82,8 +82,9 @@ def evaluate_run(
     def tiled(image: ImageU8) -> ImageF:
         return restore(model, image, tile=tile_for(image))
 
-    tables = evaluate(trained + unseen, whole, config)
-    untouched = evaluate(clean_cases(trained), whole, config).images
+    tables = evaluate(trained + unseen, whole, config, progress="test images")
+    untouched = evaluate(clean_cases(trained), whole, config, progress="clean images").images
+    log("adapters, routing and calibration ...")
     adapters = adapter_statistics(model, [case.read().degraded for case in _one_per_recipe(trained)])
     routing = _routing(trained, model, config, subject.seed) if adapters else None
     summary = summarise(tables.images, adapters, tables.bins, untouched, routing)
@@ -91,6 +92,7 @@ def evaluate_run(
     photographs, scored, missing = judge_photographs({n: Path(p) for n, p in config.photographs.items()}, tiled)
     summary |= {"benchmarks": benchmarks, "photographs": photographs, "skipped": tables.skipped | missing}
     summary |= _calibration(trained, model)
+    log("pictures for the report ...")
     maps = partial(affinity_maps, model) if adapters else None
     write_pictures(metrics / "pictures", trained + unseen, tables.images, config.examples, whole, maps)
     tables_by_name = {"images": tables.images, "bins": tables.bins, "testsets": pairs, "photographs": scored}

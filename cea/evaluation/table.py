@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import polars as pl
-from tqdm import tqdm
 
 from cea.errors import DataError, ImageError, InputError
 from cea.evaluation.cases import Case
@@ -19,6 +18,7 @@ from cea.evaluation.journal import Journal
 from cea.evaluation.judge import JudgeJob, Row, judge, load_job, with_sample_name
 from cea.metrics.perceptual import Absent, Lpips, load_lpips
 from cea.metrics.protocol import find_protocol
+from cea.progress import followed
 from cea.types import Image, ImageF, ImageU8
 
 Restore = Callable[[ImageU8], ImageF]
@@ -51,7 +51,7 @@ def evaluate(
     config: EvaluationConfig,
     journal: Journal | None = None,
     *,
-    progress: bool = False,
+    progress: str = "",
     leave_out: bool = False,
 ) -> Evaluation:
     """Restore and judge every case; memory is that of a few images, however many there are.
@@ -64,7 +64,7 @@ def evaluate(
         restore: the method; not called for cases that bring their output, None where all do.
         config: protocol and threads.
         journal: keeps each row as soon as it is there; images that it knows already are not judged again.
-        progress: whether to draw a bar, where stderr is a terminal.
+        progress: what the images are called where progress is shown (`cea.progress`); nothing is shown without a name.
         leave_out: whether images that cannot be read, restored or judged are left out of the tables and named.
 
     Raises:
@@ -78,9 +78,7 @@ def evaluate(
     todo = [case for case in cases if case.sample_id not in known]
     judged = _judged(todo, restore, config, None if isinstance(lpips, Absent) else lpips)
     left_out: dict[str, InputError] = {}
-    for case, row in zip(
-        todo, tqdm(judged, total=len(todo), unit="image", disable=None if progress else True), strict=True
-    ):
+    for case, row in zip(todo, followed(judged, progress, len(todo)), strict=True):
         if isinstance(row, _Failure):
             if not leave_out:
                 raise row

@@ -64,7 +64,7 @@ def _judge(
         cases = cases_to_judge(sets, method, own, entry.crop)
         digest = digest_of(cases, method, own, entry.crop)
         journal = Journal(state / f"benchmark-{digest[:16]}.jsonl", digest)
-        return evaluate(cases, method.restore, own, journal, progress=True).images
+        return evaluate(cases, method.restore, own, journal, progress=name).images
     except DataError as error:
         raise DataError(
             f"evaluate.testsets.{name}: {error.what}", expected=error.expected, remedy=error.remedy

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from errno import ENAMETOOLONG, ENOTDIR
 from pathlib import Path
+from typing import TypeVar
 
 from cea.errors import DataError, ImageError, InputError
 from cea.io.faults import explained, shown
 from cea.io.results import Results, Settings
 from cea.io.walk import LeftOut, find_pictures
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def plan_outputs(
 
     One photograph and an ``out`` that is no existing folder: that file. Else a folder: every photograph gets
     ``<out>/<its path below the folder that was named><default>``; where two would meet (``a.jpg`` beside ``a.png``)
-    they are told apart: ``a_jpg.png`` and ``a_png.png``.
+    they are told apart: ``a_jpg.png`` and ``a_png.png``. A photograph that is named twice is one photograph.
 
     Args:
         inputs: photographs and folders.
@@ -69,6 +72,7 @@ def plan_outputs(
     for path in (*inputs, out):
         _check_name(path)
     with explained(None):
+        inputs = _once(inputs, lambda path: path)
         if len(inputs) == 1 and not inputs[0].is_dir() and not out.is_dir():
             plan = _one(inputs[0], out, frozenset(suffixes))
         else:
@@ -129,6 +133,7 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
             entries.append((path, Path(path.name)))
         else:
             left_out.append(LeftOut(path, "no such file; check the path"))
+    entries = _once(entries, lambda entry: entry[0])
     if not entries and not left_out:
         raise ImageError(
             f"{', '.join(map(str, inputs))}: no images" + (f" among {len(others)} other files" if others else ""),
@@ -153,6 +158,15 @@ def _many(inputs: Sequence[Path], out: Path, suffixes: frozenset[str], default: 
             )
     root = inputs[0] if len(inputs) == 1 else Path()
     return Plan(root, tuple(jobs), tuple(left_out), tuple(others), out)
+
+
+def _once(named: Iterable[T], path_of: Callable[[T], Path]) -> list[T]:
+    """The first of all that name the same file, however they spell it; a link counts as a file of its own."""
+    first: dict[Path, T] = {}
+    for one in named:
+        path = path_of(one)
+        first.setdefault(path.parent.resolve() / path.name, one)
+    return list(first.values())
 
 
 def _key(path: Path) -> str:

@@ -1,16 +1,21 @@
-"""One line that says how far the training is."""
+"""How far the training is: an estimate from its first steps, then one line."""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any, TextIO
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
+from cea.progress import clock
 from cea.training.callbacks import Curves
 
 CHANGES_NO_RESULT = True
+
+TIMED = (2, 12)
+"""Steps after which the clock starts and stops for the one estimate of the whole training."""
 
 _LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} to go, {rate_fmt}{postfix}"
 
@@ -42,10 +47,12 @@ class ProgressLine(Callback):
         self.steps = steps
         self.curves = curves
         self._bar: tqdm[Any] | None = None
+        self._first, self._clock = 0, 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar where the run starts or goes on."""
         in_terminal = sys.stderr.isatty()
+        self._first = trainer.global_step
         self._bar = tqdm(
             total=self.steps,
             initial=trainer.global_step,
@@ -65,7 +72,10 @@ class ProgressLine(Callback):
         """Move on by one step."""
         assert self._bar is not None
         self._bar.set_postfix_str(self._state(), refresh=False)
-        self._bar.update(trainer.global_step - self._bar.n)  # not for each part of a batch
+        moved = trainer.global_step - self._bar.n
+        self._bar.update(moved)  # not for each part of a batch
+        if moved:
+            self._estimate(trainer.global_step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar, leaving its last state."""
@@ -77,6 +87,20 @@ class ProgressLine(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the bar, so that an error message starts on a line of its own."""
         self.on_train_end(trainer, pl_module)
+
+    def _estimate(self, step: int) -> None:
+        """Say once, from the first steps, how long the others take."""
+        assert self._bar is not None
+        began, enough = TIMED
+        if step - self._first == began:
+            self._clock = time.monotonic()
+        if step - self._first == enough and self.steps > 2 * enough:
+            each = (time.monotonic() - self._clock) / (enough - began)
+            self._bar.write(
+                f"train: about {clock(each * (self.steps - step))} for the {self.steps - step} steps that are left "
+                f"({each:.2f} s a step, over the first {enough - began}); validation comes on top",
+                file=sys.stderr,
+            )
 
     def _state(self) -> str:
         parts = {"train/loss": "loss {:.4f}", "val/gain_psnr": "val {:+.2f} dB"}

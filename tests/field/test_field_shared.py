@@ -170,7 +170,7 @@ SETS: dict[str, tuple[int, str]] = {
     "avifset/input": (0, "avifset (plain layout): 2 pairs"),
     "sots/hazy": (2, "1400_1.png is 118x86, "),
     "tiny/input": (2, "at least 7x7"),
-    "small15/input": (0, "1 pairs"),
+    "small15/input": (0, "1 pair"),
     "trunc/input": (2, "input/2.jpg"),
     "wrongpair/input": (2, "1 without a target: img_2.png"),
     "exif/input": (2, "orientation"),

@@ -149,3 +149,49 @@ def test_the_page_names_every_command_with_json(root: Path):
     page = (root / "docs/cli.md").read_text(encoding="utf-8")
     for name in COMMANDS:
         assert ("--json" in run(name, "--help").output) <= (f"`cea {name}`" in page), name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("restore", "a.png", "-o", ""), ("restore", "", "-o", "b.png"), ("gallery", "--out="), ("eval", "--data", "")],
+)
+def test_an_empty_word_is_refused_and_not_taken_for_this_folder(folder: Path, words: tuple[str, ...]):
+    done = run(*words)
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert " is empty; expected a value; " in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["in", "w.safetensors"]
+
+
+@pytest.mark.parametrize("command", [("restore", "in/a.png", "-o", "b.png"), ("eval", "--data", "in")])
+def test_small_tiles_are_refused_by_the_option(folder: Path, command: tuple[str, ...]):
+    done = run(*command, "--tile", "1")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: --tile 1; expected at least 128 pixels, or 0 for the whole image; correct the option\n"
+    )
+
+
+def test_a_photograph_named_twice_is_restored_once(folder: Path):
+    whole = str(folder / "in/a.png")
+    done = run(
+        "restore", "in/a.png", "in", whole, "in/../in/b.png", "-o", "out", "--weights", "w.safetensors", "--json"
+    )
+    assert done.exit_code == 0, done.output
+    assert [one["source"] for one in json.loads(done.stdout)["written"]] == ["in/a.png", "in/b.png"]
+
+
+def test_verbose_tells_what_was_done_to_each_photograph(folder: Path):
+    command = ("restore", "in/a.png", "-o", "b.png", "--weights", "w.safetensors")
+    assert "parameters" not in run(*command).output
+    told = run(*command, "-v").stderr
+    assert " parameters, PyTorch on " in told
+    assert "in/a.png: 8 bits, whole, " in told
+
+
+def test_doctor_names_only_what_must_be_done_where_it_is_quiet(folder: Path):
+    loud, quiet = run("doctor"), run("doctor", "-q")
+    wanted = [line for line in loud.stdout.splitlines() if not line.startswith("ok ")]
+    assert len(wanted) < len(loud.stdout.splitlines())
+    assert [line.split()[:2] for line in quiet.stdout.splitlines()] == [line.split()[:2] for line in wanted]
+    assert quiet.exit_code == loud.exit_code

@@ -11,9 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cea.cli import progress
+from cea import progress
 from cea.cli.main import app
-from cea.cli.progress import Progress, clock
 from cea.errors import ImageError
 from cea.inference import restore, restore_judged
 from cea.io.images import encode_png, read_photo, read_rgb, write_image
@@ -21,6 +20,7 @@ from cea.io.photo import Photo
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import RestorationNetwork, build
+from cea.progress import Progress, clock
 from cea.restoring import photographs
 from cea.restoring.restorer import Restorer
 

@@ -97,7 +97,7 @@ def test_nothing_is_dropped_in_silence(tmp_path: Path):
     assert [path.name for path in found.without_target] == ["b.png", "c.png"]
     assert [path.name for path in found.without_input] == ["z.png"]
     lines = "\n".join(describe(found))
-    assert "1 pairs" in lines
+    assert "1 pair\n" in lines
     assert "2 without a target: b.png, c.png" in lines
     assert "1 without an input: z.png" in lines
     with pytest.raises(DataError, match=r"2 without a target: b\.png, c\.png.*--skip-missing"):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from cea.cli.voice import is_quiet
+CHANGES_NO_RESULT = True
+
+T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 15.0
 """In a log: no line before this time, and none sooner after the last one."""
+
+_shown: ContextVar[bool] = ContextVar("shown", default=True)
+
+
+def show(wanted: bool) -> None:
+    """Whether progress is shown from here on."""
+    _shown.set(wanted)
 
 
 class Progress:
@@ -20,11 +31,12 @@ class Progress:
 
     Args:
         label: what is worked on.
+        unit: what a step is, in the singular.
         seconds: between two lines where stderr is no terminal.
     """
 
-    def __init__(self, label: str, seconds: float = SECONDS_BETWEEN_LINES) -> None:
-        self._label, self._seconds = label, seconds
+    def __init__(self, label: str, unit: str = "tile", seconds: float = SECONDS_BETWEEN_LINES) -> None:
+        self._label, self._unit, self._seconds = label, unit, seconds
         self._start = self._told = time.monotonic()
         self._bar: tqdm[Any] | None = None
 
@@ -33,11 +45,11 @@ class Progress:
 
     def step(self, done: int, total: int) -> None:
         """``done`` of ``total`` steps are done."""
-        if total < 2 or is_quiet():
+        if total < 2 or not _shown.get():
             return
         if sys.stderr.isatty():
             if self._bar is None:
-                self._bar = tqdm(total=total, desc=self._label, unit="tile", leave=False, dynamic_ncols=True)
+                self._bar = tqdm(total=total, desc=self._label, unit=self._unit, leave=False, dynamic_ncols=True)
             self._bar.update(done - self._bar.n)
             return
         now = time.monotonic()
@@ -45,7 +57,7 @@ class Progress:
             self._told = now
             left = clock((now - self._start) / done * (total - done))
             sys.stderr.write(
-                f"{self._label}: {done} of {total} tiles, {clock(now - self._start)} so far, {left} to go\n"
+                f"{self._label}: {done} of {total} {self._unit}s, {clock(now - self._start)} so far, {left} to go\n"
             )
             sys.stderr.flush()
 
@@ -54,6 +66,15 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def followed(items: Iterable[T], label: str, total: int, unit: str = "image") -> Iterator[T]:
+    """``items``, with progress shown as they are taken; none without a ``label``."""
+    with Progress(label, unit) as progress:
+        for done, item in enumerate(items, 1):
+            yield item
+            if label:
+                progress.step(done, total)
 
 
 def clock(seconds: float) -> str:
