@@ -22,6 +22,9 @@ from cea.training.results import speed, write_results
 from cea.training.state import forget
 from pipeline import stage
 
+STATE = "CEA_TRAIN_STATE"
+"""Environment variable: a folder for what a killed training resumes from, where the working tree itself does not last."""
+
 
 def main(paths: Namespace) -> None:
     """Train on the shards of the recipes that are for training, inside one MLflow run."""
@@ -30,12 +33,13 @@ def main(paths: Namespace) -> None:
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     train, val = (checked_folders(paths, split) for split in ("train", "val"))
     seed = params["seed"] if config.seed is None else config.seed
-    job = TrainingJob(train, val, output=paths.model, state=paths.state, seed=seed)
-    with exclusive(paths.state), tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
+    state = Path(os.environ.get(STATE, paths.state))
+    job = TrainingJob(train, val, output=paths.model, state=state, seed=seed)
+    with exclusive(state), tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
-        forget(paths.state)
+        forget(state)
 
 
 def checked_folders(paths: Namespace, split: str) -> tuple[Path, ...]:

@@ -299,7 +299,8 @@ def run_missing(missing: Sequence[Cell], options: argparse.Namespace, keep: Call
         logging.info("%d of %d: %s", len(done), len(missing), name)
 
     wanted = [cell.experiment for cell in missing]
-    return experiments.run_all(wanted, options.jobs, {"CEA_COMPARISON": options.name}, finish)
+    kept = experiments.states()
+    return experiments.run_all(wanted, options.jobs, {"CEA_COMPARISON": options.name}, finish, kept)
 
 
 def add_variant(arguments: argparse.ArgumentParser) -> None:

@@ -3,7 +3,8 @@
 Each runs as ``dvc exp run --temp`` in a process of its own, not through ``dvc exp run --queue``: after a killed worker
 DVC's queue (3.67) shows the task as running for ever, no new worker takes it up, its processes go on unseen, and
 ``dvc queue kill`` then calls it a success. Here an experiment counts as finished when DVC has committed it, whatever
-happened to the processes, so a killed grid is simply started again.
+happened to the processes, so a killed grid is simply started again. What was being trained goes on from its last
+validation.
 """
 
 from __future__ import annotations
@@ -161,18 +162,19 @@ def parse_yaml(text: str | bytes) -> Any:
 
 
 def run_all(
-    missing: Sequence[Experiment], jobs: int, environment: Mapping[str, str], done: Callable[[str], None]
+    missing: Sequence[Experiment], jobs: int, environment: Mapping[str, str], done: Callable[[str], None], kept: Path
 ) -> list[str]:
     """Run each, ``jobs`` at a time, and call ``done`` with the name of each that DVC finished.
 
-    A run that fails does not stop the others. An interrupt ends them all.
+    A run that fails does not stop the others. An interrupt ends them all. What each has trained stays in ``kept``
+    until it is finished (see `states`).
 
     Returns:
         Names of those that failed.
     """
     failed: list[str] = []
     with only_one() as lock, ThreadPoolExecutor(jobs) as pool:
-        crew = _ProcessGroup(_clean_environment() | dict(environment), lock)
+        crew = _ProcessGroup(_clean_environment() | dict(environment), lock, kept)
         try:
             waiting = {pool.submit(crew.run, one): one.name for one in missing}
             for future in as_completed(waiting):
@@ -213,16 +215,26 @@ def log_of(name: str) -> Path:
     return FOLDER / f"{name}.log"
 
 
+def states() -> Path:
+    """Where the trainings of the current commit keep what they resume from after a kill, a folder each.
+
+    DVC gives each run a working tree of its own, which is gone with it.
+    """
+    return FOLDER / "state" / git("rev-parse", "HEAD").decode().strip()[:12]
+
+
 class _ProcessGroup:
     """The processes at work; after ``end`` none starts any more.
 
     Args:
         environment: of each.
         lock: a file descriptor that each inherits.
+        states: holds a folder for each, which survives it.
     """
 
-    def __init__(self, environment: Mapping[str, str], lock: int) -> None:
+    def __init__(self, environment: Mapping[str, str], lock: int, states: Path) -> None:
         self._environment = environment
+        self._states = states
         self._lock = lock
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
@@ -253,7 +265,7 @@ class _ProcessGroup:
         with log_of(one.name).open("wb") as log:
             return subprocess.Popen(
                 one.command(),
-                env=self._environment,
+                env=self._environment | {"CEA_TRAIN_STATE": str((self._states / one.name).resolve())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -217,7 +217,11 @@ class TestRunning:
         caplog.set_level("INFO")
         done: list[str] = []
         failed = run_all(
-            [good[0], Script("b", {}, code="raise SystemExit('the reason')"), good[1]], 1, {"MARK": "x"}, done.append
+            [good[0], Script("b", {}, code="raise SystemExit('the reason')"), good[1]],
+            1,
+            {"MARK": "x"},
+            done.append,
+            Path("states"),
         )
         assert (failed, sorted(done)) == (["b"], ["a", "c"])
         assert "the reason" in caplog.text
@@ -228,7 +232,7 @@ class TestRunning:
             "import pathlib\nseen = pathlib.Path('seen')\nif not seen.exists():\n    seen.touch()\n"
             "    raise SystemExit('ERROR: Unable to acquire lock. Most likely another DVC process is running')\n"
         )
-        assert run_all([Script("a", {}, code=code)], 1, {}, lambda _: None) == []
+        assert run_all([Script("a", {}, code=code)], 1, {}, lambda _: None, Path("states")) == []
         assert Path("seen").exists()
 
     def test_several_at_a_time(self) -> None:
@@ -236,7 +240,7 @@ class TestRunning:
             "import pathlib, time\npathlib.Path('{0}').touch()\nwhile not pathlib.Path('{1}').exists(): time.sleep(.01)"
         )
         pair = [Script("a", {}, code=meet.format("a", "b")), Script("b", {}, code=meet.format("b", "a"))]
-        assert run_all(pair, 2, {}, lambda _: None) == []
+        assert run_all(pair, 2, {}, lambda _: None, Path("states")) == []
 
     def test_an_interrupt_ends_what_runs_and_what_waits(self) -> None:
         def interrupt(name: str) -> None:
@@ -245,10 +249,21 @@ class TestRunning:
         child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(120)'])"
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            run_all([Script("a", {}, code=""), *(Script(name, {}, code=child) for name in "bcd")], 2, {}, interrupt)
+            run_all(
+                [Script("a", {}, code=""), *(Script(name, {}, code=child) for name in "bcd")],
+                2,
+                {},
+                interrupt,
+                Path("states"),
+            )
         assert time.monotonic() - start < 60, "b and c, and d after them, sleep for two minutes"
         with only_one():
             """The lock is free: nobody who inherited it is alive."""
+
+    def test_each_training_has_a_state_that_survives_it(self) -> None:
+        code = "import os, pathlib; os.chdir('/'); pathlib.Path(os.environ['CEA_TRAIN_STATE']).mkdir(parents=True)"
+        assert run_all([Script("a", {}, code=code), Script("b", {}, code=code)], 1, {}, lambda _: None, Path("s")) == []
+        assert sorted(folder.name for folder in Path("s").iterdir()) == ["a", "b"]
 
     def test_one_comparison_at_a_time(self) -> None:
         with only_one(), pytest.raises(InputError, match="still at work"), only_one():

@@ -163,7 +163,9 @@ def test_a_grid_goes_on_from_its_records(
     files["metrics/images.parquet"] = buffer.getvalue()
     there: dict[str, str] = {}
 
-    def run_all(wanted: list[experiments.Experiment], jobs: int, environment: object, done: Any) -> list[str]:
+    def run_all(
+        wanted: list[experiments.Experiment], jobs: int, environment: object, done: Any, kept: Path
+    ) -> list[str]:
         ran.append([one.name for one in wanted])
         first, *failed = (one.name for one in wanted)
         there[first] = "c" * 40
