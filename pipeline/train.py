@@ -23,7 +23,7 @@ from cea.training.state import forget
 from pipeline import stage
 
 STATE = "CEA_TRAIN_STATE"
-"""Environment variable: a folder for what a killed training resumes from, where the working tree itself does not last."""
+"""Environment variable: a folder for what a killed training resumes from, where the working tree does not last."""
 
 
 def main(paths: Namespace) -> None:

@@ -265,7 +265,7 @@ class _ProcessGroup:
         with log_of(one.name).open("wb") as log:
             return subprocess.Popen(
                 one.command(),
-                env=self._environment | {"CEA_TRAIN_STATE": str((self._states / one.name).resolve())},
+                env=dict(self._environment) | {"CEA_TRAIN_STATE": str((self._states / one.name).resolve())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
