@@ -20,6 +20,7 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "onnxruntime": "onnx",
         "onnxscript": "onnx",
         "huggingface_hub": "hub",
+        "nicegui": "app",
         "torchvision": "perceptual",
         "torchmetrics": "perceptual",
     }

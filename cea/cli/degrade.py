@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ from cea.errors import ConfigError
 if TYPE_CHECKING:
     from cea.degradations.engine.records import Record
     from cea.degradations.engine.render import Rendered
+    from cea.degradations.tools.files import Degraded
     from cea.io.outputs import PictureJob
 
 
@@ -23,13 +26,19 @@ if TYPE_CHECKING:
     epilog=examples(
         "cea degrade a.jpg --recipe low_haze_rain -o b.png",
         "cea degrade photos --recipe real/camera -o out --record",
+        "cea degrade a.jpg --replay b.json -o again.png",
     ),
 )
 def degrade(
     photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
-    recipe: Annotated[str, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .tif, .webp or .ppm file, or a folder.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same pixels.")] = 0,
+    recipe: Annotated[
+        str | None, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Instead of a recipe: the JSON of --record, or of the page of cea app.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same pixels. Default: 0.")] = None,
     uneven: Annotated[bool, typer.Option("--uneven", help="Let strengths vary over the image.")] = False,
     maps: Annotated[bool, typer.Option("--maps", help="Write severity, transmission, ... as 16-bit PNG.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Write every drawn number as JSON.")] = False,
@@ -53,18 +62,25 @@ def degrade(
         raise ConfigError(
             "--depth or --light with a folder", expected="one photograph", remedy="pass photographs singly"
         )
-    options = files.DegradeOptions(
-        *_recipe(recipe, params),
-        seed,
-        uneven,
-        None if depth is None else _depth(depth, depth_convention, _above_zero("--depth-scale", depth_scale)),
-        None if light is None else files.read_light(light, _above_zero("--light-scale", light_scale)),
+    inverse_depth = (
+        None if depth is None else _depth(depth, depth_convention, _above_zero("--depth-scale", depth_scale))
     )
+    own_light = None if light is None else files.read_light(light, _above_zero("--light-scale", light_scale))
+    if replay is None:
+        if recipe is None:
+            raise ConfigError(
+                "neither --recipe nor --replay", expected="one of them", remedy="say --recipe haze, for example"
+            )
+        options = files.DegradeOptions(*_recipe(recipe, params), seed or 0, uneven, inverse_depth, own_light)
+        degraded, settings = partial(files.degrade, options=options), options.settings()
+    else:
+        degraded, settings = _replayed(photo, replay, {"--recipe": recipe, "--seed": seed, "--uneven": uneven or None})
+        degraded = partial(degraded, inverse_depth=inverse_depth, light=own_light)
     plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
     wanted = {"with_maps": maps, "with_record": record}
 
     def work(job: PictureJob) -> None:
-        made = files.degrade(job.source, options)
+        made = degraded(job.source)
         notes = files.write(job.target, made, **wanted)
         _describe(job.target, made.record, made.rendered)
         for note in (*made.notes, *notes):
@@ -74,10 +90,27 @@ def degrade(
         plan,
         work,
         lambda line: typer.echo(line, err=True),
-        settings={"command": "degrade", **options.settings()},
+        settings={"command": "degrade", **settings},
         overwrite=overwrite,
         is_done=lambda job: files.is_written(job.target, **wanted),
     )
+
+
+def _replayed(
+    photo: Path, record: Path, others: Mapping[str, object]
+) -> tuple[partial[Degraded], dict[str, str | int | bool | None]]:
+    """What renders the record in a file again, and the settings that name it."""
+    from cea.degradations.tools.replay import read_replay, replay
+    from cea.io.images import file_sha256
+
+    for option in (name for name, value in others.items() if value is not None):
+        raise ConfigError(
+            f"{option} with --replay", expected="the record alone, which says all of it", remedy=f"leave {option} out"
+        )
+    if photo.is_dir():
+        raise ConfigError("--replay with a folder", expected="one photograph", remedy="pass photographs singly")
+    told = read_replay(record)
+    return partial(replay, told=told), {"replay": file_sha256(record)}
 
 
 def _recipe(name: str, params: Path) -> tuple[str, Any]:

@@ -8,6 +8,7 @@ from cea.cli import (  # each adds its command
     doctor,
     evaluate,
     gallery,
+    page,
     reproduce,
     restore,
     runs,
@@ -16,4 +17,17 @@ from cea.cli import (  # each adds its command
 )
 from cea.cli.app import app
 
-__all__ = ["app", "cost", "degrade", "doctor", "evaluate", "gallery", "reproduce", "restore", "runs", "trace", "ui"]
+__all__ = [
+    "app",
+    "cost",
+    "degrade",
+    "doctor",
+    "evaluate",
+    "gallery",
+    "page",
+    "reproduce",
+    "restore",
+    "runs",
+    "trace",
+    "ui",
+]

@@ -54,13 +54,34 @@ def restore_photo(
     Raises:
         ImageError: not enough memory, or a mask of another size.
     """
-    seen = _seen(photo)
     share = _fitted(strength, photo)
-    is_grey = photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
-    with _memory_explained():
-        restored, estimates = restore_judged(network, seen, tile=tile_for(seen, tile), step=step)
+    restored, estimates = restored_wholly(network, photo, tile=tile, step=step)
     if judged is not None:
         judged(estimates)
+    return mixed(photo, restored, share), warnings_of(photo, estimates)
+
+
+def restored_wholly(
+    network: nn.Module, photo: Photo, *, tile: int | None = None, step: Callable[[int, int], None] | None = None
+) -> tuple[ImageF, Estimates]:
+    """The network's restoration, (H, W, 3) float32 in [0, 1] of all channels, and what it makes of the photograph.
+
+    Raises:
+        ImageError: not enough memory.
+    """
+    seen = _seen(photo)
+    with _memory_explained():
+        return restore_judged(network, seen, tile=tile_for(seen, tile), step=step)
+
+
+def mixed(photo: Photo, restored: ImageF, strength: float | Map = 1.0) -> Photo:
+    """``photo`` with that share of the correction to ``restored`` (`restored_wholly`); grey stays, hidden pixels, too.
+
+    Raises:
+        ImageError: a mask of another size.
+    """
+    seen, share = _seen(photo), _fitted(strength, photo)
+    is_grey = _is_grey(photo)
     result = np.empty_like(photo.rgb)
     for rows in _bands(len(result)):
         band = restored[rows]
@@ -73,7 +94,11 @@ def restore_photo(
     if photo.alpha is not None:
         hidden = photo.alpha == 0
         result[hidden] = photo.rgb[hidden]
-    return replace(photo, rgb=result, grey=is_grey), _outside(seen, is_grey, estimates.error)
+    return replace(photo, rgb=result, grey=is_grey)
+
+
+def _is_grey(photo: Photo) -> bool:
+    return photo.grey or bool((photo.rgb == photo.rgb[..., :1]).all())
 
 
 def _fitted(strength: float | Map, photo: Photo) -> float | Map:
@@ -140,8 +165,9 @@ def _quantised(band: ImageF, dtype: np.dtype[np.generic]) -> Image:
     return to_uint8(band) if dtype == np.uint8 else np.clip(band, 0, 1).astype(dtype)
 
 
-def _outside(seen: Image, is_grey: bool, error: Map | None) -> list[str]:
+def warnings_of(photo: Photo, estimates: Estimates) -> list[str]:
     """In which ways a photograph is unlike what weights are trained for, in words."""
+    seen, is_grey, error = _seen(photo), _is_grey(photo), estimates.error
     notes = []
     expected = float("inf") if error is None else 255 * float(error.mean())
     if expected < NEARLY_CLEAN:

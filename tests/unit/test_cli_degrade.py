@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -244,3 +245,58 @@ def test_gallery_draws_both_sheets(photo, tmp_path):
     families, recipes = (read_rgb(tmp_path / "g" / name) for name in ("families.jpg", "recipes.jpg"))
     assert families.shape[1] == 6 * (64 + 2)
     assert recipes.shape[0] > 10 * 64
+
+
+def test_a_record_is_replayed(photo, tmp_path):
+    out, again = tmp_path / "out.png", tmp_path / "again.png"
+    assert (
+        cea("degrade", photo, "--recipe", "real/night", "--seed", 3, "--uneven", "-o", out, "--record").exit_code == 0
+    )
+    done = cea("degrade", photo, "--replay", out.with_suffix(".json"), "-o", again, "--record", "--maps")
+    assert done.exit_code == 0, done.output
+    assert again.read_bytes() == out.read_bytes()
+    assert again.with_suffix(".json").read_bytes() == out.with_suffix(".json").read_bytes()
+    assert list(tmp_path.glob("again.*.severity.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "neither --recipe nor --replay; expected one of them"),
+        (["--replay", "R", "--recipe", "haze"], "--recipe with --replay; expected the record alone"),
+        (["--replay", "R", "--seed", "0"], "--seed with --replay"),
+        (["--replay", "R", "--uneven"], "--uneven with --replay"),
+        (["--replay", "gone.json"], "gone.json: No such file"),
+        (["--replay", "OTHER"], "expected those that the record was drawn for"),
+        (["--replay", "TEXT"], "expected a record as cea degrade --record"),
+        (["--replay", "LIST"], "list.json: recipe: "),
+        (["--replay", "PAGE"], "page.json: restored a photograph, and degraded none"),
+        (["--replay", "FIELD"], "field.json: its fields are damaged; expected grey PNG in Base64"),
+    ],
+)
+def test_a_record_that_cannot_be_replayed_is_one_line(photo, tmp_path, arguments, says):
+    out = tmp_path / "out.png"
+    assert cea("degrade", photo, "--recipe", "haze", "-o", out, "--record").exit_code == 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    files = {
+        "R": record,
+        "OTHER": record | {"clean_sha256": "0" * 64},
+        "LIST": record | {"recipe": [1]},
+        "PAGE": {"format": "cea-page-1", "degradation": None},
+        "FIELD": {"format": "cea-page-1", "degradation": record, "fields": {"haze": "%%"}},
+    }
+    for name, value in files.items():
+        (tmp_path / f"{name.lower()}.json").write_text(json.dumps(value))
+    (tmp_path / "text.json").write_text("{")
+    paths = {name: tmp_path / f"{name.lower()}.json" for name in [*files, "TEXT"]}
+    done = cea("degrade", photo, *(paths.get(word, word) for word in arguments), "-o", tmp_path / "again.png")
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "again.png").exists()
+
+
+def test_a_record_belongs_to_one_photograph(photo, tmp_path):
+    done = cea("degrade", photo.parent, "--replay", tmp_path / "a.json", "-o", tmp_path / "o")
+    assert done.exit_code == 2
+    assert "--replay with a folder; expected one photograph" in done.stderr

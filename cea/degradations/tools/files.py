@@ -98,6 +98,11 @@ def degrade(source: Path, options: DegradeOptions) -> Degraded:
         light=options.light,
         clean_id="".join("_" if character in "./" else character for character in source.stem) or "image",
     )
+    return as_degraded(photo, record, rendered)
+
+
+def as_degraded(photo: Photo, record: Record, rendered: Rendered) -> Degraded:
+    """``rendered`` pixels in place of those of ``photo``, and what one may want to know of how it was read."""
     notes = list(photo.notes)
     if photo.alpha is not None:
         notes.append("laid over white: what is degraded has no transparency")
