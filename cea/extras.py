@@ -21,6 +21,8 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "onnxscript": "onnx",
         "huggingface_hub": "hub",
         "nicegui": "app",
+        "ray": "ray",
+        "s3fs": "s3",
         "torchvision": "perceptual",
         "torchmetrics": "perceptual",
     }

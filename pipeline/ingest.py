@@ -6,13 +6,16 @@ import logging
 from argparse import Namespace
 
 from cea.config import load, read_params
+from cea.data.cluster import cluster_of
 from cea.data.ingest import IngestConfig, ingest
 from pipeline import stage
 
 
 def main(paths: Namespace) -> None:
     """Write the clean images and their table, and say what was taken and what was not."""
-    report = ingest(paths.clean, load(IngestConfig, read_params(), "ingest"), workers=stage.workers())
+    params = read_params()
+    config = load(IngestConfig, params, "ingest")
+    report = ingest(paths.clean, config, workers=stage.workers(), cluster=cluster_of(params))
     for name, reason in report.refused:
         logging.info("left out: %s (%s)", name, reason)
     for names in report.grouped:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from pathlib import Path
+
+import polars as pl
 
 from cea.config import load, read_params
 from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
+from cea.data.publishing import publish, store_of
 from cea.data.records import read_records
 from cea.types import SPLITS
 from pipeline import stage
@@ -20,13 +24,24 @@ def main(paths: Namespace) -> None:
     clean = read_clean(paths.clean)
     only_tested = set(records["split"]) == {"test"}
     for split in SPLITS:
+        folder: Path = getattr(paths, split)
         if only_tested and split != "test":
-            write_empty(getattr(paths, split))
-            continue
-        index = write_shards(
-            getattr(paths, split), select(records, clean, split), paths.clean, config, workers=stage.workers()
-        )
-        logging.info("%s: %d samples", getattr(paths, split), len(index))
+            write_empty(folder)
+        else:
+            index = write(folder, select(records, clean, split), paths.clean, config)
+            logging.info("%s: %d samples", folder, len(index))
+        store = store_of(config.upload, folder)
+        if store is not None:
+            publish(folder, store)
+
+
+def write(folder: Path, records: pl.DataFrame, clean: Path, config: ShardConfig) -> pl.DataFrame:
+    """One folder of shards by the engine of params.yaml; returns its index."""
+    if config.engine == "ray":
+        from cea.data.on_ray import write_shards_on_ray
+
+        return write_shards_on_ray(folder, records, clean, config, workers=stage.workers())
+    return write_shards(folder, records, clean, config, workers=stage.workers())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pydantic import Field
 from cea.config import Config, parse
 from cea.data import png
 from cea.data.clean import SCHEMA, TABLE
+from cea.data.cluster import Died, RayConfig, at_home, code_digest, connected, tasks
 from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
 from cea.data.sources.base import Item, Loaded, Source
@@ -91,11 +92,43 @@ class _Refused:
     reason: str
 
 
-def ingest(folder: Path, config: IngestConfig, *, workers: int = 1) -> Report:
+@dataclass(frozen=True)
+class _Batch:
+    """Items for one task on a cluster.
+
+    Attributes:
+        first: place of the first among all items.
+        items: in their order.
+        folder: as every node sees it.
+        config: what is usable.
+        home: the project's folder.
+        code: digest of the driver's code.
+    """
+
+    first: int
+    items: tuple[Item, ...]
+    folder: Path
+    config: IngestConfig
+    home: Path
+    code: str
+
+
+_PER_TASK = 16
+"""Items of one task on a cluster: about a second of decoding for 10 ms of scheduling."""
+
+
+def ingest(folder: Path, config: IngestConfig, *, workers: int = 1, cluster: RayConfig | None = None) -> Report:
     """Read, check and write all clean images into ``folder``, which is replaced as a whole.
 
     Writes ``images/<id>.png``, ``depth/<id>.png`` where depth is known, the table and ``ingest.json`` (what was left
-    out and why). Bytes depend neither on ``workers`` nor on earlier runs.
+    out and why). Bytes depend neither on ``workers`` nor on ``cluster`` nor on earlier runs. On a cluster, an image
+    that ends its worker every time is unusable like one that does not decode.
+
+    Args:
+        folder: e.g. ``data/clean``; with ``cluster`` it and the source have to be where every node sees them.
+        config: the section ``ingest`` of params.yaml.
+        workers: processes that read, or processors of a cluster that is started for this.
+        cluster: read on this Ray cluster; None: in processes of this machine.
 
     Raises:
         ConfigError: an unknown source or setting.
@@ -104,9 +137,13 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1) -> Report:
     """
     items = [*_source(config).items(), *leaves(config.leaves)]
     with atomic_folder(folder) as partial:
-        looked_at = Parallel(n_jobs=workers, return_as="generator")(
-            delayed(_take)(item, partial, config) for item in items
-        )
+        if cluster is None:
+            looked_at: Iterable[_Taken | _Refused] = Parallel(n_jobs=workers, return_as="generator")(
+                delayed(_take)(item, partial, config) for item in items
+            )
+        else:
+            with connected(cluster, what="shard.engine: ray", workers=workers):
+                looked_at = _on_cluster(items, partial.resolve(), config, cluster)
         taken, refused = _sort_out(looked_at)
         _check(taken, refused, config)
         taken, twins = _without_twins(taken, partial)
@@ -168,6 +205,40 @@ def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
         "phash": f"{difference_hash(small):016x}",
     }
     return _Taken(item.name, row, small, item.split)
+
+
+def _on_cluster(
+    items: Sequence[Item], folder: Path, config: IngestConfig, cluster: RayConfig
+) -> list[_Taken | _Refused]:
+    """`_take` of all items, in their order, by tasks of a few; those that end their worker are found one by one."""
+    home = Path.cwd()
+    common = folder, config, home, code_digest(home)
+    batches = (
+        _Batch(first, tuple(items[first : first + _PER_TASK]), *common) for first in range(0, len(items), _PER_TASK)
+    )
+    found: dict[int, _Taken | _Refused] = {}
+    suspects: list[_Batch] = []
+    for batch, outcome in tasks(_take_batch, batches, cluster):
+        if isinstance(outcome, Died):
+            suspects.append(batch)
+        else:
+            found.update(enumerate(outcome, batch.first))
+    alone = (
+        _Batch(number, (item,), *common) for batch in suspects for number, item in enumerate(batch.items, batch.first)
+    )
+    for one, outcome in tasks(_take_batch, alone, cluster):
+        if isinstance(outcome, Died):
+            reason = f"it ended its worker in each of {outcome.tries} tries: {outcome.cause}"
+            found[one.first] = _Refused(one.items[0].name, reason)
+        else:
+            found[one.first] = outcome[0]
+    return [found[number] for number in range(len(items))]
+
+
+def _take_batch(batch: _Batch) -> list[_Taken | _Refused]:
+    """In a worker of a cluster."""
+    at_home(batch.home, batch.code)
+    return [_take(item, batch.folder, batch.config) for item in batch.items]
 
 
 def _fitted(loaded: Loaded, config: IngestConfig) -> Loaded:

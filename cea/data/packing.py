@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from cea.config import Config
 from cea.data import png
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
+from cea.data.cluster import RayConfig
 from cea.data.records import to_record
 from cea.data.shards import INDEX, PARTS, Part, write_index
 from cea.degradations.engine.records import Record
@@ -28,10 +29,22 @@ from cea.levels import to_codes
 
 
 class ShardConfig(Config):
-    """How samples are packed."""
+    """How samples are packed, and by whom."""
 
     samples_per_tar: int = Field(default=48, ge=1, le=100_000)
     """Samples in one tar; the unit of streaming."""
+
+    engine: Literal["local", "ray"] = "local"
+    """Processes of this machine (`write_shards`), or tasks on a Ray cluster (`cea.data.on_ray`): the same bytes."""
+
+    unrenderable: Literal["refuse", "skip"] = "refuse"
+    """With ray: a sample whose worker dies whenever it is rendered, and nothing else does: refused or left out."""
+
+    ray: RayConfig = RayConfig()
+    """The cluster."""
+
+    upload: str | None = Field(default=None, pattern=r"^[a-z0-9]+://.+")
+    """Where a copy goes, such as ``s3://bucket/prefix``; with ray, workers put tars there and need no common folder."""
 
 
 _TILES_PER_JOB = 4
@@ -55,7 +68,7 @@ class _RenderJob:
 
 
 @dataclass(frozen=True)
-class _Packed:
+class Packed:
     """A rendered sample: what its row of the index says before it has a place in a tar, and its encoded members."""
 
     row: dict[str, Any]
@@ -121,7 +134,7 @@ def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFra
     return chosen
 
 
-def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[_Packed]:
+def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[Packed]:
     """The samples of all jobs in order. joblib renders on while its results wait, so it gets some jobs at a time."""
     with Parallel(n_jobs=workers, return_as="generator", batch_size=1) as pool:
         for some in _in_parts(jobs, _AHEAD * workers):
@@ -133,15 +146,16 @@ def _in_parts(items: Iterator[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def _write_tars(folder: Path, packed: Iterator[_Packed], samples_per_tar: int) -> Iterator[dict[str, Any]]:
+def _write_tars(folder: Path, packed: Iterator[Packed], samples_per_tar: int) -> Iterator[dict[str, Any]]:
     """Write all samples in their order; yields their rows of the index."""
     for number, first in enumerate(packed):
         with TarWriter(folder / f"{number:06d}.tar") as tar:
             for sample in chain([first], islice(packed, samples_per_tar - 1)):
-                yield _write_sample(tar, f"{number:06d}.tar", sample)
+                yield write_sample(tar, f"{number:06d}.tar", sample)
 
 
-def _write_sample(tar: TarWriter, name: str, sample: _Packed) -> dict[str, Any]:
+def write_sample(tar: TarWriter, name: str, sample: Packed) -> dict[str, Any]:
+    """Append a sample to the tar called ``name``; returns its row of the index."""
     ranges: dict[str, int] = {}
     for part, data in sample.members.items():
         offset, size = tar.add(f"{sample.row['sample_id']}.{part}.{PARTS[part]}", data)
@@ -149,12 +163,17 @@ def _write_sample(tar: TarWriter, name: str, sample: _Packed) -> dict[str, Any]:
     return {**sample.row, **ranges, "tar": name}
 
 
-def _render_job(job: _RenderJob) -> list[_Packed]:
+def _render_job(job: _RenderJob) -> list[Packed]:
     """Render a few samples; a pure function of the job, safe in any process."""
-    return [_render_sample(job.clean_folder, row) for row in job.rows]
+    return [render_sample(job.clean_folder, row) for row in job.rows]
 
 
-def _render_sample(clean_folder: Path, row: Mapping[str, Any]) -> _Packed:
+def render_sample(clean_folder: Path, row: Mapping[str, Any]) -> Packed:
+    """Render and encode one sample: a pure function of ``row`` (see `select`) and of the clean image that it names.
+
+    Raises:
+        DataError: the clean image is missing or has changed.
+    """
     record = to_record(row)
     clean = load_clean(clean_folder, row["file"], row["depth_file"], row["clean_sha256"])
     rendered = render(record, clean.rgb, inverse_depth=clean.inverse_depth)
@@ -166,7 +185,7 @@ def _render_sample(clean_folder: Path, row: Mapping[str, Any]) -> _Packed:
         "clean_sha256": pixel_sha256(rendered.clean),
         "degraded_sha256": pixel_sha256(rendered.degraded),
     }
-    return _Packed(facts, dict(zip(PARTS, _encode(record, rendered), strict=True)))
+    return Packed(facts, dict(zip(PARTS, _encode(record, rendered), strict=True)))
 
 
 def _encode(record: Record, rendered: Rendered) -> Iterable[bytes]:

@@ -26,27 +26,39 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
+def is_unwritable(error: OSError) -> bool:
+    """Whether it says that a place cannot be written, or is full: not a matter of trying again."""
+    return error.errno in _UNWRITABLE
+
+
 @contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, resume: bool = False) -> Iterator[Path]:
     """An empty folder beside ``folder`` that takes its place when the block ends well, and vanishes when not.
 
     What a killed run left behind carries a fixed name (``.<name>.partial``) and is cleared by the next one.
+
+    Args:
+        folder: the place.
+        resume: keep what is in the partial folder when the block begins and when it fails: the caller knows what of it
+            is whole.
 
     Raises:
         DataError: the disk is full or the place cannot be written.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=resume)
         yield partial
         _flush(partial)
         # A folder that holds files cannot be renamed onto, so the old one has to go first.
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if not is_unwritable(error):
             raise
         raise of_system(error, label=folder) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)

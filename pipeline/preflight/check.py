@@ -20,6 +20,7 @@ from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.recipes import members, plan, read_recipes
 from cea.errors import ConfigError, DataError, InputError
 from cea.evaluation.config import EvaluationConfig, check_folders
+from cea.extras import require
 from cea.lineage.facts import git
 from cea.lineage.tracking import TrackingConfig
 from cea.models.adapters.registry import ADAPTERS
@@ -57,6 +58,8 @@ def check(root: Path) -> None:
             expected="at least one to train on",
             remedy="remove one training: false",
         )
+    if load(ShardConfig, params, "shard").engine == "ray":
+        require("ray", "shard.engine: ray")
     model = load(ModelSection, params, "model")
     check_component("model.adapter", ADAPTERS, model.adapter)
     check_component("model.block", BLOCKS, model.block)

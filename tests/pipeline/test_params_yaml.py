@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from cea.config import Config, parse
+from cea.data.packing import ShardConfig
 from cea.evaluation.config import EvaluationConfig
 from cea.lineage.tracking import TrackingConfig
 from cea.models.config import ModelSection
@@ -22,6 +23,7 @@ OF_THE_SIZE = {"width", "stem", "expansion", "encoder_blocks", "middle_blocks", 
 SECTIONS: dict[str, type[Config]] = {
     "model": ModelSection,
     "train": TrainConfig,
+    "shard": ShardConfig,
     "evaluate": EvaluationConfig,
     "report": ReportConfig,
     "tracking": TrackingConfig,

@@ -316,7 +316,7 @@ def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monke
     many = pl.concat([test.with_columns(sample_id=pl.col("sample_id") + f"x{copy}") for copy in range(12)])
     begun = tmp_path / "begun"
     begun.mkdir()
-    render_job, write_sample, waiting = packing._render_job, packing._write_sample, []
+    render_job, write_sample, waiting = packing._render_job, packing.write_sample, []
 
     def rendering(job):
         (begun / job.rows[0]["sample_id"]).touch()
@@ -329,7 +329,7 @@ def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monke
 
     monkeypatch.setattr(packing, "_AHEAD", 2)
     monkeypatch.setattr(packing, "_render_job", rendering)
-    monkeypatch.setattr(packing, "_write_sample", writing)
+    monkeypatch.setattr(packing, "write_sample", writing)
     write_shards(tmp_path / "out", many, clean_folder, CONFIG, workers=2)
     assert len(waiting) == len(many) > 20
     assert max(waiting) <= 2 * 2

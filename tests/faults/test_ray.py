@@ -1,0 +1,335 @@
+"""Shards made on a cluster of two nodes (two raylets on this machine) that loses workers, a node, and its driver.
+
+Whatever happens, the bytes are those of one local process, or a sample is named. Rendering goes through a plug-in that
+writes down what it renders, and obeys orders to be slow or to die.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cea.data.clean import read_clean
+from cea.data.dead_leaves.images import LeavesConfig
+from cea.data.ingest import IngestConfig, ingest
+from cea.data.on_ray import write_shards_on_ray
+from cea.data.packing import ShardConfig, select, write_shards
+from cea.data.publishing import publish, store_of
+from cea.data.records import SynthesizeConfig, Variants, draw_table
+from cea.data.shards import read_index
+from cea.data.verification import verify
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.errors import DataError
+from tests.servers import S3_KEYS, s3
+from tests.toy_clean import write_clean
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+SAMPLES, PER_TAR = 40, 4
+CONFIG = ShardConfig(samples_per_tar=PER_TAR, engine="ray", ray={"retries": 2})
+
+PLUGIN = """
+import json, os, signal, time
+from pathlib import Path
+
+from cea.degradations.contract.functions import family
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def sample(rng):
+    return {"token": int(rng.integers(1 << 30))}
+
+
+def apply(image, values, rng):
+    orders = json.loads((HERE / "orders.json").read_text())
+    with (HERE / "rendered.log").open("a") as log:
+        log.write(f"{os.getpid()} {values['token']}\\n")
+    if values["token"] in orders.get("poison", []):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(orders.get("seconds", 0))
+    return image * (0.5 + values["token"] / 2**31)
+
+
+Obedient = family("Obedient", sample, apply, stage="sensor")
+"""
+
+
+SOURCE = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cea.config import Config
+from cea.data.sources.base import Item, Loaded, Source
+from cea.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Picture(Item):
+    number: int
+
+    def load(self):
+        if self.number == 17 and Path("poisonous").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.number in (3, 17):
+            raise ImageError(f"{self.name}: broken", expected="pixels", remedy="remove it")
+        return Loaded(np.random.default_rng(self.number).integers(0, 256, (64, 70, 3), dtype=np.uint8))
+
+
+class Pictures(Source):
+    Config = Config
+
+    def items(self):
+        return [Picture(f"picture {number}", "test", "CC0", number) for number in range(40)]
+"""
+
+
+class Project:
+    """A folder with clean images, a plug-in and records; the current folder while tests run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clean = folder, folder / "clean"
+        (folder / "plugins").mkdir(parents=True)
+        (folder / "plugins/obedient.py").write_text(PLUGIN)
+        write_clean(self.clean)
+        self.order()
+
+    def draw(self) -> None:
+        """Records of the training split."""
+        clean = read_clean(self.clean)
+        recipe = RecipeConfig(order="listed", nodes={"haze": {}, "Obedient": {}})
+        config = SynthesizeConfig(train=Variants(photograph=SAMPLES // 2, leaves=0), tile=48)
+        self.records = select(draw_table(clean, "obeyed", recipe, config, 5), clean, "train")
+        assert len(self.records) == SAMPLES
+
+    def order(self, **orders: Any) -> None:
+        """What the plug-in has to do from now on."""
+        (self.folder / "rendered.log").write_text("")
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+
+    def rendered(self) -> list[tuple[int, int]]:
+        """(process, token) of each rendering since the last order."""
+        lines = (self.folder / "rendered.log").read_text().splitlines()
+        return [(int(process), int(token)) for process, token in (line.split() for line in lines)]
+
+    def tokens(self, rows: range) -> list[int]:
+        """What the plug-in calls these rows of the records."""
+        nodes = [json.loads(self.records["nodes"][row]) for row in rows]
+        return [node["params"]["values"]["token"] for each in nodes for node in each if node["family"] == "Obedient"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("project"))
+    before = Path.cwd()
+    os.chdir(made.folder)
+    sys.path.insert(0, str(made.folder))
+    try:
+        made.draw()
+        yield made
+    finally:
+        sys.path.remove(str(made.folder))
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def reference(project: Project) -> dict[str, str]:
+    """What one local process makes, and two of them."""
+    for workers in (1, 2):
+        write_shards(project.folder / f"local{workers}", project.records, project.clean, CONFIG, workers=workers)
+    assert digests(project.folder / "local1") == digests(project.folder / "local2")
+    return digests(project.folder / "local1")
+
+
+@pytest.fixture(scope="module")
+def nodes(project: Project) -> Iterator[Any]:
+    """Two raylets with a processor each, and an S3 server that their workers know."""
+    with pytest.MonkeyPatch.context() as patch, s3(project.folder, "bucket") as address:
+        for name, value in {**S3_KEYS, "AWS_ENDPOINT_URL": address, "RAY_USAGE_STATS_ENABLED": "0"}.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=small)
+        try:
+            cluster.add_node(**small)
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+@pytest.fixture
+def config(nodes: Any) -> ShardConfig:
+    return CONFIG.model_copy(update={"ray": CONFIG.ray.model_copy(update={"address": nodes.address})})
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_image_that_ends_its_worker_is_named_and_the_rest_is_kept(
+    project: Project, reference: dict[str, str], config: ShardConfig, tmp_path: Path
+) -> None:
+    (poison,), folder = project.tokens(range(5, 6)), tmp_path / "train/obeyed"
+    project.order(poison=[poison])
+    row = project.records.row(5, named=True)
+    says = rf"1 samples end their worker in each of 3 tries: {row['sample_id']} of clean image {row['clean_id']};"
+    with pytest.raises(DataError, match=says):
+        write_shards_on_ray(folder, project.records, project.clean, config)
+    assert Counter(token for _, token in project.rendered())[poison] == 6  # three in its tar, three alone
+    assert not folder.exists()
+    assert len(list(folder.with_name(".obeyed.partial").glob("*.tar"))) == SAMPLES // PER_TAR - 1
+    project.order()
+    write_shards_on_ray(folder, project.records, project.clean, config)
+    assert sorted(token for _, token in project.rendered()) == sorted(project.tokens(range(4, 8)))
+    assert digests(folder) == reference
+
+
+def test_an_image_that_ends_its_worker_is_left_out_by_choice(
+    project: Project, reference: dict[str, str], config: ShardConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = project.records.row(5, named=True)
+    project.order(poison=project.tokens(range(5, 6)))
+    skip = config.model_copy(update={"unrenderable": "skip"})
+    with caplog.at_level("INFO"):
+        index = write_shards_on_ray(tmp_path / "train/obeyed", project.records, project.clean, skip)
+    assert f"left out: sample {row['sample_id']} of clean image {row['clean_id']}" in caplog.text
+    expected = project.records["sample_id"].to_list()
+    assert index["sample_id"].to_list() == expected[:5] + expected[6:]
+    made = digests(tmp_path / "train/obeyed")
+    differs = {"000001.tar", "index.json", "index.parquet", "left_out.json"}
+    assert {name for name in made if made[name] != reference.get(name)} == differs
+    assert json.loads((tmp_path / "train/obeyed/left_out.json").read_text())[0]["sample_id"] == row["sample_id"]
+    verify(tmp_path / "train/obeyed")
+
+
+def test_a_killed_driver_goes_on_where_it_was(
+    project: Project, reference: dict[str, str], config: ShardConfig, tmp_path: Path
+) -> None:
+    code = """
+import sys
+from pathlib import Path
+import polars
+from cea.data.dead_leaves.images import LeavesConfig
+from cea.data.ingest import IngestConfig, ingest
+from cea.data.on_ray import write_shards_on_ray
+from cea.data.packing import ShardConfig
+config = ShardConfig.model_validate_json(sys.argv[4])
+write_shards_on_ray(Path(sys.argv[1]), polars.read_parquet(sys.argv[2]), Path(sys.argv[3]), config)
+"""
+    project.records.write_parquet(tmp_path / "records.parquet")
+    project.order(seconds=0.2)
+    folder = tmp_path / "train/obeyed"
+    facts = folder.with_name(".obeyed.partial") / ".parts"
+    arguments = [str(folder), str(tmp_path / "records.parquet"), str(project.clean), config.model_dump_json()]
+    driver = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(facts.glob("*.json"))) >= 3)
+    driver.send_signal(signal.SIGKILL)
+    assert driver.wait() == -signal.SIGKILL
+    kept = [int(path.name[:6]) for path in facts.glob("*.json")]
+    assert len(kept) < SAMPLES // PER_TAR
+    assert not folder.exists()
+    time.sleep(2)  # its workers end with it
+    project.order()
+    write_shards_on_ray(folder, project.records, project.clean, config)
+    again = {token for _, token in project.rendered()}
+    assert not again & {token for tar in kept for token in project.tokens(range(PER_TAR * tar, PER_TAR * (tar + 1)))}
+    assert digests(folder) == reference
+
+
+def test_tars_go_to_s3_and_the_index_last(
+    project: Project, reference: dict[str, str], config: ShardConfig, tmp_path: Path
+) -> None:
+    """Refused halfway, then whole: what was sent is not made again, and there is no index before."""
+    import boto3
+
+    folder = tmp_path / "train/obeyed"
+    config = config.model_copy(update={"upload": "s3://bucket/shards"})
+    store = store_of(config.upload, folder)
+    assert store is not None
+    project.order(poison=project.tokens(range(5, 6)))
+    with pytest.raises(DataError, match="samples end their worker"):
+        write_shards_on_ray(folder, project.records, project.clean, config)
+    assert len([name for name in store.names() if name.endswith(".tar")]) == SAMPLES // PER_TAR - 1
+    assert not [name for name in store.names() if name.startswith("index")]
+    project.order()
+    write_shards_on_ray(folder, project.records, project.clean, config)
+    assert sorted(token for _, token in project.rendered()) == sorted(project.tokens(range(4, 8)))
+    assert digests(folder) == reference
+    assert not [name for name in store.names() if name.startswith("index")]
+    publish(folder, store)
+    client = boto3.client("s3")
+    objects = {each["Key"] for each in client.list_objects_v2(Bucket="bucket")["Contents"]}
+    assert objects == {f"shards/train/obeyed/{name}" for name in reference}
+    for name, digest in reference.items():
+        body = client.get_object(Bucket="bucket", Key=f"shards/train/obeyed/{name}")["Body"].read()
+        assert hashlib.sha256(body).hexdigest() == digest, name
+
+
+def test_ingest_names_an_image_that_ends_its_worker(project: Project, config: ShardConfig, tmp_path: Path) -> None:
+    """Everything else is what this machine's processes make of it."""
+    (project.folder / "plugins/pictures.py").write_text(SOURCE)
+    ingesting = IngestConfig(source="plugins.pictures:Pictures", leaves=LeavesConfig(count=2, val_count=1, size=64))
+    here = ingest(tmp_path / "here", ingesting, workers=2)
+    broken = "broken; expected pixels; remove it"
+    assert here.refused == [("picture 3", broken), ("picture 17", broken)]
+    (project.folder / "poisonous").touch()
+    there = ingest(tmp_path / "there", ingesting, cluster=config.ray)
+    assert there.refused[0] == here.refused[0]
+    assert there.refused[1][0] == "picture 17"
+    assert there.refused[1][1].startswith("it ended its worker in each of 3 tries: The worker died unexpectedly")
+    assert there.table.equals(here.table)
+    for name in ("clean.parquet", *here.table["file"]):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+
+
+def test_killed_workers_and_a_lost_node_change_no_byte(
+    project: Project, reference: dict[str, str], config: ShardConfig, nodes: Any, tmp_path: Path
+) -> None:
+    """The last one here: it leaves a cluster of one node."""
+    lost, killed, folder = nodes.worker_nodes.copy().pop(), [], tmp_path / "train/obeyed"
+    project.order(seconds=0.5)
+
+    def kill() -> None:
+        for so_far, victim in (
+            (5, lambda: project.rendered()[-1][0]),
+            (9, lambda: project.rendered()[-1][0]),
+            (14, lambda: lost.all_processes["raylet"][0].process.pid),
+        ):
+            wait_for(lambda number=so_far: len(project.rendered()) >= number)
+            killed.append(victim())
+            os.kill(killed[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    index = write_shards_on_ray(folder, project.records, project.clean, config)
+    killer.join()
+    assert len(killed) == 3
+    rendered = project.rendered()
+    assert len(rendered) > SAMPLES  # some were rendered again
+    assert {token for _, token in rendered} == set(project.tokens(range(SAMPLES)))
+    assert len({process for process, _ in rendered}) > 3
+    assert digests(folder) == reference
+    assert index.equals(read_index(project.folder / "local1"))
+    assert [path.name for path in folder.parent.iterdir()] == ["obeyed"]
