@@ -105,6 +105,7 @@ class Project:
         self.folder, self.clean = folder, folder / "clean"
         (folder / "plugins").mkdir(parents=True)
         (folder / "plugins/obedient.py").write_text(PLUGIN)
+        (folder / "plugins/pictures.py").write_text(SOURCE)
         write_clean(self.clean)
         self.order()
 
@@ -289,7 +290,6 @@ def test_tars_go_to_s3_and_the_index_last(
 
 def test_ingest_names_an_image_that_ends_its_worker(project: Project, config: ShardConfig, tmp_path: Path) -> None:
     """Everything else is what this machine's processes make of it."""
-    (project.folder / "plugins/pictures.py").write_text(SOURCE)
     ingesting = IngestConfig(source="plugins.pictures:Pictures", leaves=LeavesConfig(count=2, val_count=1, size=64))
     here = ingest(tmp_path / "here", ingesting, workers=2)
     broken = "broken; expected pixels; remove it"
