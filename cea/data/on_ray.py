@@ -166,7 +166,7 @@ class _Driver:
                     self._take(job, *outcome)
                     progress.step(len(self.tars), total)
         guilty = [(job, died, self._guilty(job)) for job, died in suspects]
-        self._check_guilt([row for _, _, rows in guilty for row in rows])
+        self._check_guilty([row for _, _, rows in guilty for row in rows])
         for job, died, rows in guilty:
             self._make_without(job, rows, died)
         counts = len(self.tars), self._kept, self._again

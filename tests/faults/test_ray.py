@@ -162,15 +162,29 @@ def nodes(project: Project) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, s3(project.folder, "bucket") as address:
         for name, value in {**S3_KEYS, "AWS_ENDPOINT_URL": address, "RAY_USAGE_STATS_ENABLED": "0"}.items():
             patch.setenv(name, value)
-        from ray.cluster_utils import Cluster
-
-        small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=small)
+        cluster = two_nodes()
         try:
-            cluster.add_node(**small)
             yield cluster
         finally:
             cluster.shutdown()
+
+
+def two_nodes() -> Any:
+    """A node has 30 s to start, by Ray's own clock: on a busy machine it may need a second chance."""
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "object_store_memory": 100 << 20, "include_dashboard": False}
+    for chance in range(4):
+        cluster = Cluster()
+        try:
+            cluster.add_node(**small)
+            cluster.add_node(**small)
+            return cluster
+        except Exception as error:
+            cluster.shutdown()
+            if "timed out during startup" not in str(error) or chance == 3:
+                raise
+    raise AssertionError
 
 
 @pytest.fixture
