@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cea.config import read_params
 from cea.errors import InputError
 from cea.io.images import write_bytes
 from cea.lineage.cache import cache_folder
@@ -56,7 +57,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        subject: ``versions``, ``git``, ``dvc``, ``mlflow``, ``disk``, ``gpu`` or ``environment``.
+        subject: ``versions``, ``git``, ``dvc``, ``mlflow``, ``disk``, ``memory``, ``gpu`` or ``environment``.
         text: what was found.
         bad: whether something must be done.
         remedy: what to do; '' where there is nothing.
@@ -77,6 +78,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from lock_files(root)
     yield from store(root)
     yield from disk(root)
+    yield from shared_memory(root)
     yield gpu()
     yield from environment()
 
@@ -233,6 +235,21 @@ def disk(root: Path) -> Iterator[Finding]:
     for path, remedy in growing:
         if path.is_dir():
             yield Finding("disk", f"{path.relative_to(root)}: {_size(path) / 1e9:.2f} GB", False, remedy)
+
+
+def shared_memory(root: Path, place: Path = Path("/dev/shm")) -> Iterator[Finding]:
+    """Room for the batches that decoding processes hand to the training; a container often has 64 MB."""
+    if not (place.is_dir() and (root / "params.yaml").is_file()):
+        return
+    train = read_params(root / "params.yaml").get("train", {})
+    patches, side, workers = (train.get(name, 0) for name in ("batch", "patch", "workers"))
+    if not workers:
+        return
+    need = (2 * workers + 2) * patches * side * side * 6  # each process is two batches ahead; degraded and clean
+    free = shutil.disk_usage(place).free
+    text = f"{place}: {free / 2**20:.0f} MiB free, train.workers: {workers} needs some {max(1, need >> 20)} MiB"
+    remedy = "train.workers: 0, or a larger one: docker run --shm-size=1g, mount -o remount,size=1g /dev/shm"
+    yield Finding("memory", text, free < need, remedy * (free < need))
 
 
 def gpu() -> Finding:

@@ -24,16 +24,15 @@ _FIGURES = {
 }
 """Dotted name in a summary -> the metric's name, with its unit where it has one."""
 
-COLUMNS = (
-    "metrics.`gain_psnr`",
-    "metrics.`training/steps`",
-    "metrics.`training/seconds`",
-    "params.`model.adapter`",
-    "params.`model.rank`",
-    "params.`train.max_steps`",
-    "params.`seed`",
-)
-"""Of the list of runs, as MLflow's page names them."""
+COLUMNS = {
+    "metrics.`gain_psnr`": 110,
+    "params.`model.adapter`": 120,
+    "params.`model.rank`": 105,
+    "params.`train.max_steps`": 130,
+    "metrics.`training/seconds`": 130,
+    "params.`seed`": 80,
+}
+"""Of the list of runs, as MLflow's page names them, behind the run's name: width in pixels."""
 
 VIEW = "cea"
 """The key under which the list's view is stored with the experiment (``?viewStateShareKey=cea``)."""
@@ -103,7 +102,7 @@ def description(run_id: str, params: Mapping[str, str], metrics: Mapping[str, fl
 def view_state() -> str:
     """The list of runs with the columns that matter, as MLflow's page stores a shared view."""
     state = {
-        "orderByKey": COLUMNS[0],
+        "orderByKey": next(iter(COLUMNS)),
         "orderByAsc": False,
         "searchFilter": "",
         "startTime": "ALL",
@@ -111,5 +110,7 @@ def view_state() -> str:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(COLUMNS),
+        "columnOrder": list(COLUMNS),
+        "columnWidths": COLUMNS,
     }
     return json.dumps(state)

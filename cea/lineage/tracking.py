@@ -99,7 +99,7 @@ class Tracker:
         self.experiment_id = ""
         try:
             self._client, self.experiment_id = open_store(config.experiment)
-            self._first_use()
+            self._share_view()
             with one_line():
                 self._spool.send(self._client)
         except DataError as error:
@@ -282,12 +282,15 @@ class Tracker:
             others.append(OtherRun(name, summary, _is_repeat(run, own)))
         return others
 
-    def _first_use(self) -> None:
-        def share_view(client: MlflowClient) -> None:
-            if VIEW_TAG not in client.get_experiment(self.experiment_id).tags:
-                client.set_experiment_tag(self.experiment_id, VIEW_TAG, view_state())
+    def _share_view(self) -> None:
+        """Once, and again where a newer version shows other columns."""
 
-        self.ask(share_view)
+        def share(client: MlflowClient) -> None:
+            view = view_state()
+            if client.get_experiment(self.experiment_id).tags.get(VIEW_TAG) != view:
+                client.set_experiment_tag(self.experiment_id, VIEW_TAG, view)
+
+        self.ask(share)
 
     def _begin(self, name: str, tags: Mapping[str, str], more: Mapping[str, Any]) -> str:
         start = {"experiment": self._config.experiment, "name": name, "tags": dict(tags), "time": _now_ms()}

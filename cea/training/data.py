@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from cea.data.loaders import (
     as_tensor,
     centre_crop,
 )
-from cea.errors import InputError
+from cea.errors import DataError, InputError
 from cea.training.config import TrainConfig
 
 _MB = 1 << 20
+_SHARED = Path("/dev/shm")
 
 
 class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
@@ -71,11 +74,34 @@ def _collate(patches: list[Patch] | InputError) -> Any:
     return patches if isinstance(patches, InputError) else default_collate(patches)
 
 
+@contextmanager
+def _shared_memory() -> Iterator[None]:
+    """Tell a full /dev/shm by its name: PyTorch says "Bus error", or twenty lines of its own code.
+
+    Raises:
+        DataError: naming the place and what is free there.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = "No space left on device" in str(error) and ("shared memory" in str(error) or isinstance(error, OSError))
+        if not full and "killed by signal: Bus error" not in str(error):
+            raise
+        free = shutil.disk_usage(_SHARED).free / 2**20 if _SHARED.is_dir() else 0
+        raise DataError(
+            f"{_SHARED}: no room for the batches that decoding processes hand over ({free:.1f} MiB free)",
+            expected="shared memory for two batches per process",
+            remedy="train.workers: 0, or more of it: docker run --shm-size=1g",
+        ) from None
+
+
 class TimedLoader(DataLoader[Patch]):
     """A loader that counts the time for which the training waits for it; an `InputError` of a worker arrives as such.
 
     Attributes:
         waited: seconds so far.
+
+    Iterating raises a DataError where its processes find no room in the shared memory.
     """
 
     waited = 0.0
@@ -84,10 +110,12 @@ class TimedLoader(DataLoader[Patch]):
         super().__init__(_Telling(dataset), collate_fn=_collate, **options)
 
     def __iter__(self) -> Iterator[Patch]:  # type: ignore[override]
-        batches = super().__iter__()
+        with _shared_memory():
+            batches = super().__iter__()
         while True:
             start = time.perf_counter()
-            batch = next(batches, None)
+            with _shared_memory():
+                batch = next(batches, None)
             self.waited += time.perf_counter() - start
             if batch is None:
                 return

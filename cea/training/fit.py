@@ -9,13 +9,14 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from cea.data.dataset import label_digest
@@ -117,6 +118,7 @@ def fit(
         DataError: shards that are missing, damaged or empty; another run wrote to ``job.output`` meanwhile.
         ConfigError: a GPU that is asked for and not there; a component that no training sample has; a loss that is no
             longer finite.
+        SystemExit: 143 where SIGTERM ended it; the same call goes on from the last checkpoint.
     """
     destination = Destination.of(job.output)
     mark = fingerprint(job, config, model)
@@ -130,7 +132,8 @@ def fit(
         module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
         shown = [ValidationPictures(show)] if show else []
         trainer = _trainer(job, config, [curves, best, *shown, *_others(job, config, curves, progress)])
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+        with suppress(SIGTERMException):  # an exit with the status 0
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     if trainer.received_sigterm:
         raise SystemExit(128 + signal.SIGTERM)  # not a result; the same command goes on from the last checkpoint
     destination.check()

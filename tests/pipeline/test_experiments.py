@@ -1,92 +1,117 @@
-"""Experiments of every kind end in one MLflow experiment, under DVC's names, each with what became of it."""
+"""Eight experiments at once on two workers, two killed and one failing: every one of them is accounted for in DVC's
+and MLflow's lists under its name, and each that finished is made again, identical, by ``cea reproduce``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.pipeline.test_full_run import Project, copied
 from tests.pipeline.test_reproduce import tiny
 
-# Ten trainings, queued, killed and failing, take too long for every run: `make test-faults` has them.
+# Nine trainings, queued, killed and failing, take too long for every run: `make test-faults` has them.
 pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.filterwarnings("ignore")]
-
-RUNS = """
-import json
-from mlflow import MlflowClient
-client = MlflowClient(f"sqlite:///{__import__('pathlib').Path('mlflow.db').resolve()}")
-(experiment,) = [one for one in client.search_experiments() if one.name != "Default"]
-found = {}
-for run in client.search_runs([experiment.experiment_id]):
-    curve = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
-    found[run.info.run_name] = {"id": run.info.run_id, "status": run.info.status, "params": run.data.params,
-        "tags": run.data.tags, "metrics": run.data.metrics, "curve": curve}
-print(json.dumps(found))
-"""
 
 LONG = "train.max_steps=5000"
 """A training that is still at work when it is killed."""
 
+KILLED = ("killed", "killed-too")
+FINISHED = ("list", "nothing", "deep", "rank-4", "rank-12")
+ALL = (*KILLED, *FINISHED, "wrong")
+
+OPEN = """
+SELECT runs.name, tags.value FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = 'cea.process'
+WHERE runs.status = 'RUNNING' AND EXISTS (SELECT 1 FROM latest_metrics WHERE latest_metrics.run_uuid = runs.run_uuid)
+"""
+"""Name and process of each run that has sent a point of its curve; no process is started for the asking."""
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A committed run, and behind it a queue of six over two workers: one fails, one is killed."""
-    project = copied(tmp_path_factory.mktemp("experiments") / "project", tiny, photograph=False)
+    """A committed run, and behind it a queue of eight over two workers."""
+    project = copied(tmp_path_factory.mktemp("experiments") / "project", cheap, photograph=False)
     project.run("dvc", "repro")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "results")
     queue(project, "killed", LONG)
-    queue(project, None, "model.rank=range(4,13,8)")
+    queue(project, "killed-too", LONG, "model.rank=6")
+    queue(project, "rank-4", "model.rank=4")
+    queue(project, "rank-12", "model.rank=12")
     queue(project, "list", "model.sites=[encoder_0, middle]", "model.adapter=film")
     queue(project, "nothing", "train.seed=null", "train.lr=0.0005")
+    queue(project, "deep", "recipes.noise.nodes.noise.sigma_255=[5,10]", "ingest.sources.folder.licence=CC BY 4.0")
     queue(project, "wrong", "train.device=gpu", "model.rank=6")
     assert project.start("dvc", "queue", "start", "-j", "2").wait() == 0  # its workers outlive it, and hold its output
-    kill_trainer(project, "killed")
+    kill_trainers(project)
     wait_for_queue(project)
     return project
 
 
-def queue(project: Project, name: str | None, *changes: str) -> None:
-    named = [] if name is None else ["-n", name]
-    project.run("dvc", "exp", "run", "--queue", *named, *(word for change in changes for word in ("-S", change)))
+def cheap(params: dict[str, Any]) -> None:
+    """Nothing but what the list of runs needs."""
+    tiny(params)
+    params["evaluate"] |= {"lpips": False, "examples": {**params["evaluate"]["examples"], "affinity": 0}}
+
+
+def queue(project: Project, name: str, *changes: str) -> None:
+    project.run("dvc", "exp", "run", "--queue", "-n", name, *(word for change in changes for word in ("-S", change)))
 
 
 def store(project: Project) -> dict[str, dict[str, Any]]:
     """Run name -> what MLflow holds of it."""
-    if not (project.folder / "mlflow.db").is_file():
-        return {}
-    done = project.run(sys.executable, "-c", RUNS, check=False)
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+    client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    (experiment,) = [one for one in client.search_experiments() if one.name != "Default"]
+    found = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        curve = [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")]
+        found[run.info.run_name] = {
+            **{"id": run.info.run_id, "status": run.info.status, "params": run.data.params},
+            **{"tags": run.data.tags, "metrics": run.data.metrics, "curve": curve},
+        }
+    return found
 
 
-def kill_trainer(project: Project, name: str) -> None:
-    """SIGKILL for the process of a run's training, once its curve has begun."""
-    deadline = time.monotonic() + 900
-    while time.monotonic() < deadline:
-        run = store(project).get(name)
-        if run is not None and run["curve"]:
-            os.kill(int(run["tags"]["cea.process"].split(":")[1]), signal.SIGKILL)
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"{name} never began")
+def until(done: Callable[[], object], what: str, every_s: float) -> None:
+    deadline = time.monotonic() + 3600
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(every_s)
+
+
+def kill_trainers(project: Project) -> None:
+    """SIGKILL for the process of each training that is to be killed, once its curve has begun."""
+    left = set(KILLED)
+
+    def kill() -> bool:
+        with closing(sqlite3.connect(project.folder / "mlflow.db", timeout=60)) as connection:
+            at_work = dict(connection.execute(OPEN).fetchall())
+        for name in left & set(at_work):
+            os.kill(int(at_work[name].split(":")[1]), signal.SIGKILL)
+            left.remove(name)
+        return not left
+
+    until(kill, f"{left} never began", 0.2)
 
 
 def wait_for_queue(project: Project) -> None:
-    deadline = time.monotonic() + 1800
-    while time.monotonic() < deadline:
+    def done() -> bool:
         text = project.run("dvc", "queue", "status").stdout
-        if "Queued" not in text and "Running" not in text:
-            return
-        time.sleep(2)
-    raise AssertionError(text)
+        return "Queued" not in text and "Running" not in text
+
+    until(done, "the queue does not end", 15)
 
 
 def cea(project: Project, *command: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -103,12 +128,17 @@ def in_dvc(project: Project) -> set[str]:
 
 def test_every_experiment_is_one_run_under_its_name_with_what_became_of_it(project: Project):
     rows, names = listed(project), in_dvc(project)
-    assert names < set(rows)
-    assert {rows[name]["state"] for name in names} == {"finished"}
-    assert sorted(rows[name]["rank"] for name in names - {"list", "nothing"}) == ["12", "4"]
-    assert {name: rows[name]["state"] for name in ("killed", "wrong")} == {"killed": "killed", "wrong": "failed"}
+    assert names == set(FINISHED)
+    assert set(rows) == {*ALL, "cea-rank8-4steps"}
+    states = {name: row["state"] for name, row in rows.items()}
+    assert states == {
+        **dict.fromkeys((*FINISHED, "cea-rank8-4steps"), "finished"),
+        **dict.fromkeys(KILLED, "killed"),
+        "wrong": "failed",
+    }
+    assert [rows[name]["rank"] for name in ("rank-4", "rank-12", "killed-too")] == ["4", "12", "6"]
     assert rows["wrong"]["error"].startswith("ConfigError: train.device = 'gpu': PyTorch sees none")
-    assert set(rows) - names == {"cea-rank8-4steps", "killed", "wrong"}
+    assert set(store(project)) == set(rows)
 
 
 def test_values_of_every_type_arrive_as_they_were_meant(project: Project):
@@ -117,22 +147,54 @@ def test_values_of_every_type_arrive_as_they_were_meant(project: Project):
     assert runs["list"]["params"]["model.adapter"] == "film"
     assert runs["nothing"]["params"]["train.seed"] == "null"
     assert float(runs["nothing"]["params"]["train.lr"]) == 0.0005
+    assert json.loads(runs["deep"]["params"]["recipes.noise.nodes.noise.sigma_255"]) == [5, 10]
+    assert runs["deep"]["params"]["ingest.sources.folder.licence"] == "CC BY 4.0"
     assert runs["wrong"]["tags"]["error"].startswith("ConfigError: train.device = 'gpu'")
     assert runs["wrong"]["status"] == "FAILED"
 
 
 def test_finished_ones_compare_on_parameters_curves_and_recipes(project: Project):
-    runs = [run for run in store(project).values() if run["status"] == "FINISHED"]
-    assert len(runs) == 5
-    for run in runs:
+    runs = {name: run for name, run in store(project).items() if run["status"] == "FINISHED"}
+    assert set(runs) == {*FINISHED, "cea-rank8-4steps"}
+    for run in runs.values():
         assert run["curve"] == [2, 4]
         assert {"gain_psnr", "gain_psnr_db/noise", "gain_psnr_db/haze", "val/gain_psnr"} <= set(run["metrics"])
-    assert len({frozenset(run["params"]) for run in runs}) == 1
+    assert len({frozenset(run["params"]) for run in runs.values()}) == 1
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_a_finished_one_is_made_again_identical(project: Project, name: str):
+    """The one with data of its own from the photographs on, the others from the data that all of them share."""
+    start = () if name == "deep" else ("--from", "train")
+    found = json.loads(cea(project, "reproduce", name, *start, "--json").stdout)
+    assert (found["identical"], found["first_difference"]) == (True, None)
+    assert {row["same"] for row in found["rows"]} == {True}
+    assert {row["stage"] for row in found["rows"]} >= {"ingest", "synthesize@noise", "shard@noise", "train", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("recipes.noise.nodes.noise.sigma_25=[5,10]", "Key 'sigma_25' is not in struct"),
+        ("+recipes.noise.nodes.noise.sigma_25=[5,10]", "unknown key sigma_25"),
+        ("+train.lrr=0.1", "unknown key lrr"),
+        ("recipes.noise.nodes.noise.sigma_255=[10,5]", "sigma_255"),
+    ],
+)
+def test_a_misspelt_key_is_refused_and_costs_no_result(project: Project, change: str, says: str):
+    before = project.lock()
+    done = project.run("dvc", "exp", "run", "-S", change, check=False)
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout")
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
+    assert project.lock() == before
+    assert (project.folder / "data/model/best.safetensors").is_file()
 
 
 def test_a_killed_one_is_closed_in_the_store(project: Project):
     cea(project, "doctor", "--fix", check=False)
-    assert store(project)["killed"]["status"] == "KILLED"
+    assert [store(project)[name]["status"] for name in KILLED] == ["KILLED", "KILLED"]
 
 
 def test_temp_is_in_the_same_list(project: Project):

@@ -142,7 +142,7 @@ def test_a_server_that_is_killed_does_not_cost_the_training(project: Project, tm
     assert (alone.returncode, alone.stdout.split()[-2:]) == (0, ["not", "sent"])
     with mlflow_server(*place):
         assert len(steps(client, run_named(client, "brave"))) < 60
-        assert f"sent: {seen}" in cea(project, "runs", "--sync", **server)
+        assert cea(project, "runs", "--sync", **server) == f"sent: {seen}\n"
         run = run_named(client, "brave")
         assert (run.info.status, run.info.run_id) == ("FINISHED", seen)
         assert steps(client, run) == list(range(1, 61))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -205,3 +206,18 @@ def test_doctor_sees_that_a_lock_is_cut_where_it_is_still_yaml(tmp_path: Path):
     assert [one.bad for one in lock_files(tmp_path)] == [False]
     (tmp_path / "dvc.lock").write_text(whole[:-5])
     assert [one.bad for one in lock_files(tmp_path)] == [True]
+
+
+def test_doctor_says_where_shared_memory_is_too_small_for_the_decoding_processes(tmp_path: Path, monkeypatch):
+    train = tmp_path / "params.yaml"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 << 20))
+    train.write_text("train: {batch: 8, patch: 96, workers: 1}")
+    (small,) = health.shared_memory(tmp_path, tmp_path)
+    train.write_text("train: {batch: 32, patch: 256, workers: 8}")
+    (large,) = health.shared_memory(tmp_path, tmp_path)
+    train.write_text("train: {batch: 32, patch: 256, workers: 0}")
+    assert not list(health.shared_memory(tmp_path, tmp_path))
+    assert (small.bad, small.remedy) == (False, "")
+    assert large.bad
+    assert "64 MiB free, train.workers: 8 needs some 216 MiB" in large.text
+    assert "--shm-size" in large.remedy

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -109,6 +111,23 @@ fit(make_job(Path({str(shards)!r}), Path({str(tmp_path)!r})), TRAIN, MODEL, repo
     assert {name: curve for name, curve in result.history.items() if name not in TIMINGS} == {
         name: curve for name, curve in undisturbed.history.items() if name not in TIMINGS
     }
+
+
+def test_a_training_that_is_told_to_end_says_so_and_can_go_on(
+    shards: Path, undisturbed: FitResult, tmp_path: Path
+) -> None:
+    """SIGTERM: with status 0, DVC would take what is there for a result."""
+
+    def end(step: int, values: object) -> None:
+        if step == 15:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        fit(make_job(shards, tmp_path), TRAIN, MODEL, report=end, progress=False)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert not (tmp_path / "out/best.safetensors").exists()
+    result = fit(make_job(shards, tmp_path), TRAIN, MODEL, progress=False)
+    assert same_weights(result.weights, undisturbed.weights)
 
 
 def test_threads_change_the_last_bits_only(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
