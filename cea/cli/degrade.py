@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,9 @@ def degrade(
     light_scale: Annotated[float | None, typer.Option(help="The number in the light map that means 1.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what a folder holds already.")] = False,
     params: Annotated[Path, typer.Option(help="File whose recipes may be named.")] = Path("params.yaml"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: each photograph written and its record, as JSON on stdout.")
+    ] = False,
 ) -> None:
     """Degrade a photograph, or every one in a folder; broken ones are left out and named at the end."""
     from cea.degradations.tools import files
@@ -79,21 +83,31 @@ def degrade(
     plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
     wanted = {"with_maps": maps, "with_record": record}
 
+    written = list[dict[str, Any]]()
+
     def work(job: PictureJob) -> None:
         made = degraded(job.source)
-        notes = files.write(job.target, made, **wanted)
+        notes = (*made.notes, *files.write(job.target, made, **wanted))
+        if as_json:
+            facts = {"source": str(job.source), "target": str(job.target), "psnr": _psnr(made.rendered)}
+            written.append({**facts, "notes": notes, "record": made.record.model_dump(mode="json")})
+            return
         _describe(job.target, made.record, made.rendered)
-        for note in (*made.notes, *notes):
+        for note in notes:
             tell(f"  note: {note}")
 
-    process(
-        plan,
-        work,
-        lambda line: typer.echo(line, err=True),
-        settings={"command": "degrade", **settings},
-        overwrite=overwrite,
-        is_done=lambda job: files.is_written(job.target, **wanted),
-    )
+    try:
+        process(
+            plan,
+            work,
+            lambda line: typer.echo(line, err=True),
+            settings={"command": "degrade", **settings},
+            overwrite=overwrite,
+            is_done=lambda job: files.is_written(job.target, **wanted),
+        )
+    finally:
+        if as_json:
+            typer.echo(json.dumps({"written": written}, indent=2))
 
 
 def _replayed(
@@ -164,15 +178,20 @@ def _depth(path: Path, convention: Literal["inverse", "metric"] | None, scale: f
 
 
 def _describe(path: Path, record: Record, rendered: Rendered) -> None:
-    from cea.metrics.psnr import psnr
-
     height, width = rendered.degraded.shape[:2]
-    tell(f"{path}  {width}x{height}  PSNR {psnr(rendered.degraded, rendered.clean):.2f} dB")
+    tell(f"{path}  {width}x{height}  PSNR {_psnr(rendered):.2f} dB")
     for node in record.nodes:
         field = f"  ({node.field.kind})" if node.field else ""
         tell(f"  {node.label}{field}")
         for key, value in node.params.items():
             tell(f"    {key} {_short(value)}")
+
+
+def _psnr(rendered: Rendered) -> float:
+    """In dB, 100 at most: two equal pictures have an infinite one, which JSON does not hold."""
+    from cea.metrics.psnr import psnr
+
+    return round(min(psnr(rendered.degraded, rendered.clean), 100.0), 4)
 
 
 def _short(value: Any) -> str:

@@ -300,3 +300,11 @@ def test_a_record_belongs_to_one_photograph(photo, tmp_path):
     done = cea("degrade", photo.parent, "--replay", tmp_path / "a.json", "-o", tmp_path / "o")
     assert done.exit_code == 2
     assert "--replay with a folder; expected one photograph" in done.stderr
+
+
+def test_programs_get_the_record(photo, tmp_path):
+    done = cea("degrade", photo.parent, "--recipe", "haze", "-o", tmp_path / "out", "--json")
+    (one,) = json.loads(done.stdout)["written"]
+    record = Record.model_validate_json(json.dumps(one["record"]))
+    np.testing.assert_array_equal(render(record, read_rgb(photo)).degraded, read_rgb(Path(one["target"])))
+    assert 0 < one["psnr"] < 100
