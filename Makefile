@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # a busy neighbour breaks, binds a fixed port or writes outside its own folder.
 IN_TWO := -n 2 --dist loadfile
 
-.PHONY: help repro compare test test-fast lint setup lock ui docs audit test-faults
+.PHONY: help repro quick compare test test-fast lint setup lock ui docs audit test-faults
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,14 @@ repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc rep
 	@python -m pipeline.preflight.check
 	@python -m pipeline.preflight.guard
 	dvc repro
+
+# A tenth of the steps, one sample of each held-out photograph, no timing and none of the slower figures.
+QUICK := train.max_steps=300 train.val_interval=100 synthesize.test.photograph=1 'cost.images=[]' evaluate.lpips=false \
+  evaluate.routing.per_recipe=0 evaluate.examples.affinity=0
+
+quick: $(VENV)/.ready  ## a first look in minutes, as an experiment; e.g. ARGS="-S model.rank=16" (docs/experiments.md)
+	@python -m pipeline.preflight.guard
+	dvc exp run $(foreach setting,$(QUICK),-S $(setting)) $(ARGS)
 
 compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
 	@python -m pipeline.preflight.check

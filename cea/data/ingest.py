@@ -147,8 +147,9 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1, cluster: Ray
         taken, refused = _sort_out(looked_at)
         _check(taken, refused, config)
         taken, twins = _without_twins(taken, partial)
+        taken, leaking = _without_leaks(taken, partial)
         table, grouped = _table(taken, config)
-        report = Report(table, [(each.name, each.reason) for each in refused + twins], grouped)
+        report = Report(table, [(each.name, each.reason) for each in refused + twins + leaking], grouped)
         write_table(partial / TABLE, table)
         write_bytes(partial / "ingest.json", _as_json(report))
     return report
@@ -273,7 +274,7 @@ def _sort_out(looked_at: Iterable[_Taken | _Refused]) -> tuple[list[_Taken], lis
 
 
 def _check(taken: Sequence[_Taken], refused: Sequence[_Refused], config: IngestConfig) -> None:
-    photographs = sum(each.split is None for each in taken)
+    photographs = sum(each.row["kind"] == "photograph" for each in taken)
     if refused and (config.unusable == "refuse" or not photographs):
         named = "; ".join(f"{each.name} ({each.reason})" for each in refused[:5])
         more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
@@ -289,13 +290,46 @@ def _without_twins(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken],
     """Leave out, and delete, images whose pixels are those of an earlier one."""
     first: dict[str, _Taken] = {}
     twins = []
-    for each in taken:
+    for each in sorted(taken, key=_rank):
         earlier = first.setdefault(each.row["sha256"], each)
         if earlier is not each:
             twins.append(_Refused(each.name, f"the same pixels as {earlier.name}"))
-            for file in {each.row["file"], each.row["depth_file"]} - {None, *earlier.row.values()}:
-                (folder / file).unlink(missing_ok=True)
+            _delete(each, folder, but=earlier)
     return list(first.values()), twins
+
+
+_RANK: Mapping[Split | None, int] = {"test": 0, "val": 1, "train": 2, None: 3}
+"""Which of two equal images stays: the one that was held out on purpose."""
+
+
+def _rank(each: _Taken) -> int:
+    return _RANK[each.split]
+
+
+def _without_leaks(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken], list[_Refused]]:
+    """Leave out, and delete, images that show nearly the same as one that is held out on purpose, on another side."""
+    if not any(each.split in ("val", "test") and each.row["kind"] == "photograph" for each in taken):
+        return list(taken), []
+    best: dict[int, _Taken] = {}
+    numbers = groups([each.small for each in taken])
+    for number, each in zip(numbers, taken, strict=True):
+        if number not in best or _rank(each) < _rank(best[number]):
+            best[number] = each
+    kept, leaking = [], []
+    for number, each in zip(numbers, taken, strict=True):
+        held = best[number]
+        if held.split in ("val", "test") and each.split != held.split:
+            leaking.append(_Refused(each.name, f"nearly the same as {held.name}, which is held out"))
+            _delete(each, folder, but=held)
+        else:
+            kept.append(each)
+    return kept, leaking
+
+
+def _delete(each: _Taken, folder: Path, *, but: _Taken) -> None:
+    """Remove the files of an image, unless they are those of ``but``."""
+    for file in {each.row["file"], each.row["depth_file"]} - {None, *but.row.values()}:
+        (folder / file).unlink(missing_ok=True)
 
 
 def _table(taken: Sequence[_Taken], config: IngestConfig) -> tuple[pl.DataFrame, list[list[str]]]:
@@ -315,11 +349,16 @@ def _table(taken: Sequence[_Taken], config: IngestConfig) -> tuple[pl.DataFrame,
 
 
 def _splits(members: Sequence[Sequence[_Taken]], config: IngestConfig) -> list[Split]:
-    """The split of each group: the one its items ask for, else by the least hash of its pixels."""
+    """The split of each group: the one its items ask for, else by the least hash of its pixels.
+
+    Where photographs were held out on purpose, none of the others joins them.
+    """
     fixed = [next((each.split for each in group if each.split), None) for group in members]
     keys = [min(each.row["sha256"] for each in group) for group in members]
     free = [key for key, split in zip(keys, fixed, strict=True) if split is None]
-    dealt = assign(free, config.split, filled={split for split in fixed if split})
+    held = {each.split for group in members for each in group if each.row["kind"] == "photograph"}
+    shares = config.split.model_copy(update={split: 0.0 for split in ("val", "test") if split in held})
+    dealt = assign(free, shares, filled={split for split in fixed if split})
     return [split or dealt[key] for key, split in zip(keys, fixed, strict=True)]
 
 

@@ -14,6 +14,7 @@ from cea.errors import DataError, ImageError
 from cea.io.faults import shown
 from cea.io.images import IMAGE_SUFFIXES, read_rgb
 from cea.io.walk import find_pictures
+from cea.types import SPLITS, Split
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class File(Item):
     """An image file; upright by its EXIF orientation, grey as three channels, alpha over white."""
 
     path: Path
+    side: Split | None = None
+
+    @property
+    def split(self) -> Split | None:
+        """That of the folder ``train``, ``val`` or ``test`` that it lies in, if it does."""
+        return self.side
 
     def load(self) -> Loaded:
         """Read the file; 16-bit files stay 16-bit."""
@@ -50,7 +57,10 @@ class FolderConfig(Config):
 
 
 class Folder(Source[FolderConfig]):
-    """All pictures below a folder, by the walk that all commands share (`cea.io.walk`)."""
+    """All pictures below a folder, by the walk that all commands share (`cea.io.walk`).
+
+    What lies in its folders ``train``, ``val`` and ``test`` goes to that split.
+    """
 
     Config = FolderConfig
 
@@ -75,11 +85,16 @@ class Folder(Source[FolderConfig]):
                 remedy="put photographs there or set ingest.sources.folder.path",
             )
         licence = self.config.licence
-        pictures = ((path.relative_to(folder).as_posix(), path) for path in listing.pictures)
+        pictures = [(path.relative_to(folder).as_posix(), path) for path in listing.pictures]
         return [
-            *(File(name, "folder", licence, path) for name, path in pictures),
+            *(File(name, "folder", licence, path, _side(name)) for name, path in pictures),
             *(
                 Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason)
                 for each in listing.left_out
             ),
         ]
+
+
+def _side(name: str) -> Split | None:
+    first, inside, _ = name.partition("/")
+    return next((split for split in SPLITS if inside and split == first), None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -26,6 +27,7 @@ from cea.data.splits import SplitConfig
 from cea.errors import ConfigError, DataError
 from cea.io.images import pixel_sha256, read_rgb, write_image
 from cea.levels import to_uint8
+from pipeline.ingest import held_out_lines
 
 
 def _picture(index: int, size: int = 96) -> np.ndarray:
@@ -345,3 +347,60 @@ def test_another_source_can_be_registered(tmp_path):
     table = ingest(tmp_path / "clean", config).table
     made = {pixel_sha256(to_uint8(_Noise(str(index), "", "").load().rgb)) for index in range(3)}
     assert set(table["sha256"]) == made
+
+
+def _sided(folder: Path, names: dict[str, int]) -> Path:
+    for name, index in names.items():
+        write_image(folder / name, _picture(index))
+    return folder
+
+
+def _splits_of(folder: Path) -> dict[str, str]:
+    table = read_clean(folder).filter(pl.col("kind") == "photograph")
+    return {identity.rpartition("-")[0]: split for identity, split in table.select("id", "split").iter_rows()}
+
+
+def test_folders_train_val_and_test_decide(tmp_path):
+    sides = ("train", "val", "test")
+    names = {
+        f"{side}/deeper/{side}{index}.png": 3 * index + place for index in range(3) for place, side in enumerate(sides)
+    }
+    ingest(tmp_path / "clean", _config(_sided(tmp_path / "in", names)))
+    assert _splits_of(tmp_path / "clean") == {f"{side}{index}": side for side in sides for index in range(3)}
+
+
+def test_nothing_joins_what_was_held_out_on_purpose(tmp_path):
+    names = {"test/held.png": 0} | {f"loose{index}.png": index for index in range(1, 12)}
+    split = {"test": 0.8, "val": 0.1}
+    ingest(tmp_path / "clean", _config(_sided(tmp_path / "in", names), split=split))
+    found = _splits_of(tmp_path / "clean")
+    assert [name for name, side in found.items() if side == "test"] == ["held"]
+    assert {found[f"loose{index}"] for index in range(1, 12)} <= {"train", "val"}
+
+
+def test_a_double_of_a_held_out_photograph_is_left_out_of_the_training(tmp_path):
+    folder = _sided(tmp_path / "in", {"train/a.png": 0, "val/z.png": 0, "train/b.png": 1, "test/y.png": 1, "c.png": 2})
+    near = np.clip(_picture(2).astype(np.int16) + 2, 0, 255).astype(np.uint8)
+    write_image(folder / "test/x.png", near)
+    report = ingest(tmp_path / "clean", _config(_sided(folder, {"train/d.png": 3})))
+    assert _splits_of(tmp_path / "clean") == {"z": "val", "y": "test", "x": "test", "d": "train"}
+    assert dict(report.refused) == {
+        "train/a.png": "the same pixels as val/z.png",
+        "train/b.png": "the same pixels as test/y.png",
+        "c.png": "nearly the same as test/x.png, which is held out",
+    }
+    assert len(list((tmp_path / "clean/images").glob("*.png"))) == 4 + 3  # and the leaves
+
+
+def test_few_held_out_photographs_are_named_with_a_warning(tmp_path):
+    names = {
+        f"{side}/{side}{index}.png": index + 6 * (side == "test") for side in ("val", "test") for index in range(6)
+    }
+    del names["val/val5.png"], names["val/val4.png"]
+    report = ingest(tmp_path / "clean", _config(_sided(tmp_path / "in", names | {"train/t.png": 20})))
+    first, warning, second = held_out_lines(report.table)
+    assert first.startswith("val: val0-")
+    assert warning.startswith(
+        "warning: 4 photographs in val, and the best step is chosen on them; expected 5 or more; "
+    )
+    assert second.startswith("test: test0-")
