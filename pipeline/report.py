@@ -45,6 +45,7 @@ def main(paths: Namespace) -> None:
             cost=paths.metrics / "cost.json",
             others={other.name: other.summary for other in others},
             repeats=frozenset(other.name for other in others if other.repeat),
+            about={"this run": f"{params['train']['max_steps']} steps"} | {each.name: each.about for each in others},
         )
         shown = facts | {"seconds": known(["evaluate"])}
         shown |= {"command": "cea reproduce report.html" if "record" in facts.get("run", {}) else "dvc repro"}

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -279,7 +279,8 @@ class Tracker:
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))
             name = f"{run.info.run_name} ({run.info.run_id[:6]})"
-            others.append(OtherRun(name, summary, _is_repeat(run, own)))
+            steps = run.data.params.get(_STEPS, "")
+            others.append(OtherRun(name, summary, _is_repeat(run, own), steps, _changes(run, own)))
         return others
 
     def _share_view(self) -> None:
@@ -362,11 +363,47 @@ class Tracker:
 
 @dataclass(frozen=True)
 class OtherRun:
-    """Another run of the store: its name, its ``summary.json``, and whether nothing but the seed tells it from ours."""
+    """Another run of the store.
+
+    Attributes:
+        name: with the beginning of its id.
+        summary: its ``summary.json``.
+        repeat: whether nothing but the seed tells it from ours.
+        steps: that it was trained for; empty where that is not recorded.
+        changes: parameters whose values are others than ours.
+    """
 
     name: str
     summary: Path
     repeat: bool
+    steps: str = ""
+    changes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        """Steps and the first changed parameters, in a few words."""
+        named = {key: value for key, value in self.changes.items() if key != _STEPS}
+        parts = [f"{self.steps} steps"] * bool(self.steps)
+        parts += [f"{key} {value}" for key, value in list(named.items())[:_CHANGES_SHOWN]]
+        more = len(named) - _CHANGES_SHOWN
+        return ", ".join(parts) + (f", {more} more parameters" if more > 0 else "")
+
+
+_STEPS = "train.max_steps"
+_CHANGES_SHOWN = 4
+
+
+def _changes(run: Run, own: Run) -> dict[str, str]:
+    """Parameters of ``run`` that have another value in ``own``.
+
+    Those that only one of them has do not count, nor those that change no score.
+    """
+    ours = own.data.params
+    return {
+        key: value
+        for key, value in sorted(run.data.params.items())
+        if ours.get(key, value) != value and not key.startswith(("report.", "tracking."))
+    }
 
 
 def _is_repeat(run: Run, own: Run) -> bool:

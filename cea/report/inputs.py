@@ -41,6 +41,7 @@ class ReportFiles:
         cost: what the network costs, a flat JSON object.
         others: name -> ``summary.json`` of further runs to stand beside this one.
         repeats: which of them differ from this run in nothing but the seed: they show the spread of chance.
+        about: what ``this run`` and the others were trained with, a few words by name.
     """
 
     summary: Path
@@ -51,6 +52,7 @@ class ReportFiles:
     cost: Path | None = None
     others: Mapping[str, Path] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Content:
     cost: dict[str, Any] = field(default_factory=dict)
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
     repeats: frozenset[str] = frozenset()
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_content(files: ReportFiles) -> Content:
@@ -94,6 +97,7 @@ def read_content(files: ReportFiles) -> Content:
         cost=_read_json(files.cost) if files.cost and files.cost.is_file() else {},
         others={name: _read_json(path) for name, path in files.others.items()},
         repeats=files.repeats,
+        about=files.about,
     )
 
 

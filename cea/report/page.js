@@ -24,6 +24,16 @@
     }));
   }
 
+  // Contents: every section by its heading.
+  const contents = document.getElementById("contents");
+  for (const section of all("main > section[id]")) {
+    const link = document.createElement("a");
+    link.href = `#${section.id}`;
+    link.textContent = section.querySelector("h2").firstChild.textContent;
+    contents.append(link);
+  }
+  contents.hidden = false;
+
   // Viewer: the strips' own images again, one over the other, with an edge to move.
   const viewer = document.getElementById("viewer");
   const strips = all(".strip");
@@ -40,8 +50,8 @@
       const [width, height] = [before.getAttribute("width"), before.getAttribute("height")];
       stage.style.aspectRatio = `${width} / ${height}`;
       stage.style.width = `min(860px, ${Math.round(78 * width / height)}vh)`;
-      stage.querySelector(".before").src = before.src;
-      stage.querySelector(".after").src = image(strip, side).src;
+      stage.querySelector(".before img").src = before.src;
+      stage.querySelector(".after img").src = image(strip, side).src;
       stage.querySelector(".tag.right").textContent = side;
       viewer.querySelector("figcaption").replaceChildren(
         ...[...strip.querySelector("header p").childNodes].map((node) => node.cloneNode(true)));
@@ -54,9 +64,19 @@
     strips.forEach((strip, number) => all(".shot", strip).forEach((shot) => shot.addEventListener("click", () => {
       which.selectedIndex = number;
       if (shot.dataset.role !== "input") side = shot.dataset.role;
+      strip.querySelector("header").after(viewer);
       show();
-      viewer.scrollIntoView({ block: "center" });
+      viewer.scrollIntoView({ block: "nearest" });
     })));
+    const zoom = document.getElementById("zoom");
+    zoom.addEventListener("click", () => {
+      zoom.setAttribute("aria-pressed", String(stage.classList.toggle("zoomed")));
+    });
+    stage.addEventListener("pointermove", (event) => {
+      const place = stage.getBoundingClientRect();
+      stage.style.setProperty("--cx", `${100 * (event.clientX - place.left) / place.width}%`);
+      stage.style.setProperty("--cy", `${100 * (event.clientY - place.top) / place.height}%`);
+    });
     viewer.hidden = false;
     show();
   }

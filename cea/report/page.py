@@ -111,6 +111,7 @@ def _render(
             summary=content.summary,
             unseen=[name for name, group in content.summary["recipes"].items() if not group.get("seen", True)],
             runs={"this run": content.summary, **content.others} if content.others else {},
+            about=content.about,
             spread=gain_spread(repeats),
             spreads=recipe_spreads(repeats),
             published=published,

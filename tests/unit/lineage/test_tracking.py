@@ -25,7 +25,7 @@ from cea.lineage.runs import delete_run, find_run, list_runs, send_waiting, wait
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
 from cea.lineage.stored import find_record
-from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, Tracker, TrackingConfig, flatten
+from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, OtherRun, Tracker, TrackingConfig, flatten
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -344,6 +344,14 @@ def test_other_runs_are_the_latest_with_other_weights_and_a_summary(project: Pat
     assert [run.repeat for run in found] == [False, True, False]
     assert found[2].summary.read_text() == '{"gain_psnr": 1.5}'
     assert tracker.other_runs(own, 0, tmp_path / "runs") == []
+    assert [run.changes for run in found] == [{"train.seed": "2"}, {"train.seed": "2"}, {"model.rank": "16"}]
+
+
+def test_a_run_is_told_in_a_few_words():
+    changes = {"train.max_steps": "40", **{f"model.key{index}": str(index) for index in range(6)}}
+    run = OtherRun("a", Path("x"), repeat=False, steps="40", changes=changes)
+    assert run.about == "40 steps, model.key0 0, model.key1 1, model.key2 2, model.key3 3, 2 more parameters"
+    assert OtherRun("a", Path("x"), repeat=False).about == ""
 
 
 def test_what_waits_for_another_store_holds_nothing_up(project: Path, monkeypatch, empty_store: Path):

@@ -47,13 +47,17 @@ const stage = page.querySelector(".stage"), range = stage.querySelector("input")
 const visible = () => inner.getComputedStyle(stage.querySelector(".before")).clipPath;
 found.half = visible();
 range.value = 20; range.dispatchEvent(new inner.Event("input")); found.fifth = visible();
-const after = stage.querySelector(".after").src;
+const after = stage.querySelector(".after img").src;
 page.querySelector('[data-side="clean"]').click();
-found.swapped = stage.querySelector(".after").src !== after;
+found.swapped = stage.querySelector(".after img").src !== after;
 const shot = page.querySelectorAll(".strip")[1].querySelector('[data-role="restored"]');
 shot.click();
 found.chosen = page.getElementById("which").selectedIndex;
-found.shown = stage.querySelector(".after").src === shot.querySelector("img").src;
+found.moved = page.querySelectorAll(".strip")[1].contains(stage);
+const large = () => inner.getComputedStyle(stage.querySelector("img")).transform;
+found.small = large(); page.getElementById("zoom").click(); found.large = large();
+found.contents = [...page.querySelectorAll("#contents a")].map((link) => [link.textContent, link.hash]);
+found.shown = stage.querySelector(".after img").src === shot.querySelector("img").src;
 const more = page.querySelectorAll("details:not(.trace)"), traces = page.querySelectorAll("details.trace");
 found.traces = [...traces].map((part) => part.open);
 traces.forEach((part) => part.querySelector("summary").click());
@@ -109,6 +113,10 @@ def test_in_chromium(run_files, tmp_path: Path, width: int):
     assert found["unfolded"] == 0
     assert found["outside"] == [], "no text wider than its place"
     assert found["runs"] == ["this run", "seed 2", "rank16"]
+    assert found["moved"], "the viewer comes to the pictures, not the reader to the viewer"
+    assert (found["small"], found["large"]) == ("none", "matrix(3, 0, 0, 3, 0, 0)")
+    assert ["Examples", "#examples"] in found["contents"]
+    assert len(found["contents"]) > 8
     assert (found["chosen"], found["shown"], found["stage"]) == (1, True, True)
 
 

@@ -205,8 +205,11 @@ def test_other_runs_stand_beside_this_one(tmp_path: Path):
     other = json.loads((tmp_path / "b/summary.json").read_text())
     (tmp_path / "d.json").write_text(json.dumps(other | {"protocol": "promptir"}))
     others = {"<plain>": tmp_path / "b/summary.json", "fewer": tmp_path / "c/summary.json", "d": tmp_path / "d.json"}
-    page = build_report(dataclasses.replace(files, others=others), {}, ReportConfig())
+    about = {"this run": "3000 steps", "<plain>": "40 steps, model.rank 16"}
+    page = build_report(dataclasses.replace(files, others=others, about=about), {}, ReportConfig())
     runs = page[page.index('id="runs"') :]
+    assert 'this run <small class="mark">3000 steps</small>' in runs
+    assert '&lt;plain&gt; <small class="mark">40 steps, model.rank 16</small>' in runs
     assert "runs" in Structure(page).sections
     assert "&lt;plain&gt;" in runs
     assert f">{other['output_psnr']:.2f}</td>" in runs
