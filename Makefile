@@ -20,6 +20,7 @@ help:  ## list these commands
 repro: $(VENV)/.ready  ## set up if needed, then run the whole pipeline (dvc repro)
 	@python -m pipeline.preflight.check
 	@python -m pipeline.preflight.guard
+	@python -m pipeline.preflight.outlook
 	dvc repro
 
 # A tenth of the steps, one sample of each held-out photograph, no timing and none of the slower figures.
