@@ -35,9 +35,9 @@ from cea.models.measure.cost import figures
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
 from pipeline.comparison import curves, experiments, records
-from pipeline.comparison.estimate import step_seconds
 from pipeline.comparison.experiments import Experiment
 from pipeline.comparison.scoreboard import Contest, page
+from pipeline.preflight.estimate import step_seconds
 
 REFERENCE = "cea"
 

@@ -12,7 +12,7 @@ from cea.models.config import ModelSection
 from cea.models.measure.matching import resolve
 from cea.progress import clock
 from cea.training.config import TrainConfig
-from pipeline.comparison.estimate import STEPS, step_seconds
+from pipeline.preflight.estimate import STEPS, step_seconds
 
 
 def line(root: Path) -> str:

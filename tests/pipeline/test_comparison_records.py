@@ -18,7 +18,7 @@ from cea.models.config import ModelConfig
 from cea.training.config import TrainConfig
 from pipeline.comparison import compare as comparison
 from pipeline.comparison import curves, experiments, rates, records
-from pipeline.comparison.estimate import step_seconds
+from pipeline.preflight.estimate import step_seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS: dict[str, Any] = {"variant": "film", "seed": 2, "training": {"steps": 10}, "lineage": {}}

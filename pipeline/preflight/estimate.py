@@ -1,4 +1,4 @@
-"""How long the trainings of a comparison will take, from a few steps of each network on this machine."""
+"""How long trainings will take, from a few steps of each network on this machine."""
 
 from __future__ import annotations
 
