@@ -134,7 +134,7 @@ def test_something_must_be_trained_on(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["low+haze", "fog/rain", "my recipe", "a.b", "1st", "", "$(touch X)", None, "null", "True", 7]
+    "name", ["low+haze", "fog/rain", "my recipe", "a.b", "1st", "", "$(touch X)", None, "null", "True", 7, "a" * 65]
 )
 def test_a_recipe_name_that_no_file_or_metric_can_carry_is_refused(tmp_path: Path, name: object):
     folder = copy_of(tmp_path, lambda params: params["recipes"].update({name: {"nodes": {"noise": {}}}}))

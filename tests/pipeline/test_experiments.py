@@ -176,8 +176,8 @@ def test_a_finished_one_is_made_again_identical(project: Project, name: str):
     ("change", "says"),
     [
         ("recipes.noise.nodes.noise.sigma_25=[5,10]", "Key 'sigma_25' is not in struct"),
-        ("+recipes.noise.nodes.noise.sigma_25=[5,10]", "unknown key sigma_25"),
-        ("+train.lrr=0.1", "unknown key lrr"),
+        ("+recipes.noise.nodes.noise.sigma_25=[5,10]", "unknown key 'sigma_25'"),
+        ("+train.lrr=0.1", "unknown key 'lrr'"),
         ("recipes.noise.nodes.noise.sigma_255=[10,5]", "sigma_255"),
     ],
 )

@@ -28,7 +28,7 @@ from cea.degradations.engine.driven import drivable
 from cea.degradations.engine.fields import DRAWN, KINDS, draw_field
 from cea.errors import ConfigError
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 """What may be part of a file name, of a stage's and of a metric's."""
 
 _YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off")
@@ -130,7 +130,7 @@ def read_recipes(params: Mapping[str, Any]) -> dict[str, RecipeConfig]:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _YAML_WORDS:
             raise ConfigError(
                 f"recipes: {name!r} is no name for a recipe",
-                expected="a letter, then letters, digits and underscores, and no word of YAML such as null or true",
+                expected="a letter, then up to 63 letters, digits, underscores; no word of YAML such as null or true",
                 remedy="rename it, for example low_haze",
             )
     return {name: parse(RecipeConfig, recipe, f"recipes.{name}") for name, recipe in recipes.items()}
