@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import polars as pl
 
 from cea.config import load, read_params
 from cea.data.clean import read_clean
+from cea.data.cluster import connected
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
 from cea.data.publishing import publish, store_of
 from cea.data.records import read_records
@@ -23,16 +25,24 @@ def main(paths: Namespace) -> None:
     records = read_records(paths.records)
     clean = read_clean(paths.clean)
     only_tested = set(records["split"]) == {"test"}
-    for split in SPLITS:
-        folder: Path = getattr(paths, split)
-        if only_tested and split != "test":
-            write_empty(folder)
-        else:
-            index = write(folder, select(records, clean, split), paths.clean, config)
-            logging.info("%s: %d samples", folder, len(index))
-        store = store_of(config.upload, folder)
-        if store is not None:
-            publish(folder, store)
+    with cluster(config):
+        for split in SPLITS:
+            folder: Path = getattr(paths, split)
+            if only_tested and split != "test":
+                write_empty(folder)
+            else:
+                index = write(folder, select(records, clean, split), paths.clean, config)
+                logging.info("%s: %d samples", folder, len(index))
+            store = store_of(config.upload, folder)
+            if store is not None:
+                publish(folder, store)
+
+
+def cluster(config: ShardConfig) -> AbstractContextManager[None]:
+    """One connection for all splits; none for this machine's processes."""
+    if config.engine == "ray":
+        return connected(config.ray, what="shard.engine: ray", workers=stage.workers())
+    return nullcontext()
 
 
 def write(folder: Path, records: pl.DataFrame, clean: Path, config: ShardConfig) -> pl.DataFrame:

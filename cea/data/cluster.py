@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -163,8 +163,9 @@ def tasks(
                 else:
                     yield attempt.job, Died(attempt.number, brief(fault))
     finally:
-        for reference in flying:
-            ray.cancel(reference, force=True)
+        with suppress(Exception):  # whatever ended this is what should be told, not a cluster that is gone as well
+            for reference in flying:
+                ray.cancel(reference, force=True)
 
 
 def at_home(home: Path, code: str) -> None:
@@ -215,18 +216,25 @@ class _Most:
 
     def __init__(self, config: RayConfig) -> None:
         self._config = config
-        self._known, self._counted = 0, float("-inf")
+        self._known, self._counted, self._warned = 0, float("-inf"), False
 
     def __call__(self) -> int:
-        if self._config.in_flight is not None:
-            return self._config.in_flight
         if time.monotonic() - self._counted >= _SECONDS_BETWEEN_COUNTS:
-            import ray
+            self._count()
+        return self._config.in_flight or self._known
 
-            there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-            self._known = max(2, 2 * int(there.get("CPU", 0) / self._config.num_cpus))
-            self._counted = time.monotonic()
-        return self._known
+    def _count(self) -> None:
+        import ray
+
+        each = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        self._known = max(2, 2 * sum(int(cpus / self._config.num_cpus) for cpus in each))
+        self._counted = time.monotonic()
+        if max(each, default=0) < self._config.num_cpus and not self._warned:
+            self._warned = True
+            logging.warning(
+                "no node has the %g processors that a task takes (shard.ray.num_cpus); waiting for one",
+                self._config.num_cpus,
+            )
 
 
 def _outcome(reference: Any) -> tuple[Any, Exception | None]:

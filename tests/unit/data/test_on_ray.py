@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from cea.data import cluster, on_ray, publishing
 from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_shards
 from cea.data.places import PARTS, Shared, Store, facts_name
-from cea.data.records import SynthesizeConfig, Variants, draw_table
+from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_table
 from cea.data.shards import read_index
 from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.errors import ConfigError, DataError
+from cea.io.tables import write_table
+from pipeline import shard
 
 CONFIG = ShardConfig(samples_per_tar=3, engine="ray")
 
@@ -243,6 +246,34 @@ def test_a_cluster_on_which_nothing_lives_is_given_up_early(
         on_ray.write_shards_on_ray(tmp_path / "x/y", many, clean_folder, CONFIG)
 
 
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_the_stage_uploads_what_either_engine_makes(
+    engine: str,
+    made: Path,
+    train: pl.DataFrame,
+    clean_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    in_this_process: None,
+) -> None:
+    """With the split of a recipe that is only tested on, whose training shards are empty."""
+    home = Path.cwd()
+    monkeypatch.setattr(on_ray.Path, "cwd", lambda: home)
+    monkeypatch.setattr(shard, "connected", lambda *_, **__: publishing.of_store())
+    monkeypatch.setenv("CEA_WORKERS", "1")
+    monkeypatch.chdir(tmp_path)
+    upload = f"file://{tmp_path}/store"
+    section = {"samples_per_tar": 3, "engine": engine, "upload": upload}
+    Path("params.yaml").write_text(json.dumps({"shard": section}))
+    write_table(tmp_path / "records.parquet", train.select(list(COLUMNS)).with_columns(split=pl.lit("test")))
+    folders = {split: tmp_path / f"shards/{split}/low_haze" for split in ("train", "val", "test")}
+    shard.main(Namespace(clean=clean_folder, records=tmp_path / "records.parquet", **folders))
+    assert digests(folders["test"]).keys() == digests(made).keys()
+    for split, folder in folders.items():
+        assert digests(tmp_path / f"store/{split}/low_haze") == digests(folder)
+        assert len(read_index(tmp_path / f"store/{split}/low_haze")) == (8 if split == "test" else 0)
+
+
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cea.extras.find_spec", lambda name: None)
     with (
@@ -252,6 +283,7 @@ def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_ray_is_imported_by_nobody_who_does_not_use_it() -> None:
     code = "import sys, pipeline.shard, cea.data.on_ray; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
