@@ -226,7 +226,8 @@ class _Most:
     def _count(self) -> None:
         import ray
 
-        each = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        each = [node["Resources"].get("CPU", 0) for node in nodes if node["Alive"]]
         self._known = max(2, 2 * sum(int(cpus / self._config.num_cpus) for cpus in each))
         self._counted = time.monotonic()
         if max(each, default=0) < self._config.num_cpus and not self._warned:
