@@ -1,246 +1,163 @@
-"""The network outside PyTorch: ONNX and ``torch.export`` with dynamic sizes, checked; a hub folder.
+"""How fast exported networks are, and how far from PyTorch on a photograph.
 
-    python -m benchmarks.export write OUT          # whole, measure and tile as ONNX (fp32, fp16), a .pt2, a hub folder
-    python -m benchmarks.export check OUT          # each against PyTorch at five sizes; tiles against the whole
+    python -m benchmarks.export latency            # eager, compiled, torch.export, ONNX Runtime, as ratios to eager
+    python -m benchmarks.export photograph FOLDER  # of `cea export onnx --fp16 -o FOLDER`: half precision, and tiles
 
-Needs ``pip install 'cea[onnx,hub]'``. Sizes are multiples of 8 inside the graphs: images are padded outside, by
-repeating the edge, because a padding that depends on the size would fix the size.
+Latency: the default weights and a network of size ``tiny`` at the sizes given, one image. All take turns in one
+process, so that a busy machine is busy for all; the least time of each counts, and the median over rounds of its ratio
+to eager in the same round stands beside it. Needs ``pip install 'cea[pipeline,onnx]'``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
-from math import ceil, sqrt
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram, export
+from numpy.typing import NDArray
 
 from cea import Restorer
 from cea.data.sources.bundled import Bundled, BundledConfig
-from cea.inference import spans
-from cea.models.checkpoint import save_weights
-from cea.models.global_context import recorded, reused
-from cea.models.network import RestorationNetwork
+from cea.decibels import psnr_of
+from cea.degradations import degrade
+from cea.export import onnx_files
+from cea.export.checks import alone, example
+from cea.export.programs import graphs
+from cea.export.runner import Runner
+from cea.models.config import ModelConfig
+from cea.models.measure.stopwatch import TimedJob, forward_job, in_turns, ratio
+from cea.models.network import RestorationNetwork, build
 
-OPSET = 18
-SIZES = ((1, 8, 8), (1, 64, 96), (2, 128, 40), (1, 200, 304), (3, 16, 256))
-"""(batch, height, width)."""
-
-
-class Measure(nn.Module):
-    """(B, 3, H, W) to what the network measures over the whole image, a tensor per module."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The statistics, in the order of the network's modules."""
-        with recorded(self.network) as measured:
-            self.network(image)
-        return tuple(measured.values())
+TILE = 256
+"""Side of the tiles of the photograph, 640 x 427 px."""
 
 
-class Tile(nn.Module):
-    """A tile (B, 3, h, w) and the statistics of its image to the restored tile."""
-
-    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
-        super().__init__()
-        self.network, self.names = network, list(names)
-
-    def forward(self, image: Tensor, *measured: Tensor) -> Tensor:
-        """The same shape as ``image``."""
-        with reused(self.network, dict(zip(self.names, measured, strict=True))):
-            restored: Tensor = self.network(image)
-        return restored
+def networks() -> dict[str, RestorationNetwork]:
+    """The network of the package, and an untrained one of the size that the pipeline trains."""
+    default = Restorer.load(device="cpu").network
+    assert isinstance(default, RestorationNetwork)
+    return {"default": default, "tiny": build(ModelConfig(size="tiny")).eval()}
 
 
-def programs(network: RestorationNetwork) -> dict[str, ExportedProgram]:
-    """``whole``, ``measure`` and ``tile``; batch, height and width are free, the last two in steps of 8."""
-    image = torch.rand(2, 3, 64, 72)  # a batch of one would be taken for a constant
-    with torch.no_grad(), recorded(network) as measured:
-        network(image)
-    assert all(isinstance(value, Tensor) for value in measured.values()), "an adapter that measures maps"
-    batch, multiple = Dim("batch"), network.size_multiple
-    free = {0: batch, 2: Dim("rows", min=1, max=4096) * multiple, 3: Dim("columns", min=1, max=4096) * multiple}
-    values, each = tuple(measured.values()), tuple({0: batch} for _ in measured)
-    made = {
-        "whole": export(network, (image,), dynamic_shapes=(free,)),
-        "measure": export(Measure(network).eval(), (image,), dynamic_shapes=(free,)),
-        "tile": export(Tile(network, list(measured)).eval(), (image, *values), dynamic_shapes=(free, each)),
+def latency(sides: list[int], rounds: int, threads: int) -> list[dict[str, Any]]:
+    """Seconds and ratios of each network, way and size."""
+    torch.set_num_threads(threads)
+    jobs: dict[tuple[str, int], dict[str, TimedJob]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, network in networks().items():
+            runs = ways(network, Path(folder) / name, threads)
+            for side in sides:
+                image = example(1, side, side)
+                jobs[name, side] = {way: make(image) for way, make in runs.items()}
+                print(f"{name} {side}: ready", flush=True)
+        rows = []
+        for (name, side), timed in jobs.items():
+            seconds = in_turns(timed, rounds=rounds, device=torch.device("cpu"))
+            for way, taken in seconds.items():
+                least = min(taken)
+                row = {
+                    "network": name,
+                    "side": side,
+                    "way": way,
+                    "seconds": least,
+                    "ratio": least / min(seconds["eager"]),
+                    "paired_ratio": ratio(seconds, way, "eager"),
+                }
+                rows.append(row)
+                print(
+                    f"{name:8} {side:4} {way:18} {least * 1e3:8.1f} ms  {row['ratio']:.2f} of eager "
+                    f"(median of rounds {row['paired_ratio']:.2f})",
+                    flush=True,
+                )
+    return rows
+
+
+def ways(network: RestorationNetwork, folder: Path, threads: int) -> Mapping[str, Callable[[torch.Tensor], TimedJob]]:
+    """What makes a timed job of an image, for each way to run ``network``."""
+    whole = next(graphs(network))
+    onnx_files.write([whole], folder, opset=onnx_files.OPSET, fp16=True, facts={"size_multiple": "8"})
+    compiled, program = torch.compile(network, dynamic=False), whole.program.module()
+
+    def onnx(fp16: bool) -> Callable[[torch.Tensor], TimedJob]:
+        runner = Runner(folder, fp16=fp16, threads=threads)
+
+        def job(image: torch.Tensor) -> TimedJob:
+            pixels = image.numpy()
+            return lambda: runner.run("whole", pixels)
+
+        return job
+
+    return {
+        "eager": lambda image: forward_job(network, image),
+        "torch.compile": lambda image: forward_job(compiled, image),  # type: ignore[arg-type]
+        "torch.export": lambda image: forward_job(program, image),
+        "onnxruntime fp32": onnx(False),
+        "onnxruntime fp16": onnx(True),
     }
-    # attention of three dimensions has no counterpart in ONNX; its parts have
-    return {name: program.run_decompositions() for name, program in made.items()}
 
 
-def write(network: RestorationNetwork, out: Path) -> None:
-    """All files; fp16 graphs take and give fp32."""
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    out.mkdir(parents=True, exist_ok=True)
-    for name, program in programs(network).items():
-        torch.export.save(program, out / f"{name}.pt2")
-        made = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False)
-        assert made is not None
-        made.save(str(out / f"{name}.onnx"), external_data=False)
-        half = convert_float_to_float16(onnx.load(out / f"{name}.onnx"), keep_io_types=True)
-        onnx.save(half, out / f"{name}.fp16.onnx")
-        print(f"{name}: {(out / f'{name}.onnx').stat().st_size / 1e6:.2f} MB, opset {OPSET}", flush=True)
-
-
-def write_hub_folder(restorer: Restorer, folder: Path) -> None:
-    """``config.json``, ``model.safetensors`` and a card, as a model hub holds them; ``Restorer.load(folder)`` reads it.
-
-    The folder is written by the mixin of huggingface_hub, whose ``push_to_hub`` would upload it.
-    """
-    from huggingface_hub import PyTorchModelHubMixin
-
-    import cea.weights.default as packaged
-
-    network = restorer.network
-    assert isinstance(network, RestorationNetwork)
-
-    class Hub(
-        PyTorchModelHubMixin,
-        library_name="cea",
-        license="apache-2.0",
-        pipeline_tag="image-to-image",
-        tags=["image-restoration", "all-in-one"],
-    ):
-        def _save_pretrained(self, save_directory: Path) -> None:
-            save_weights(save_directory / "model.safetensors", network, network.config, restorer.metadata)
-
-    card = Path(str(packaged.__file__)).with_name("MODEL_CARD.md").read_text(encoding="utf-8")
-    Hub().save_pretrained(folder, config=network.config.model_dump(mode="json"))
-    header = (folder / "README.md").read_text(encoding="utf-8").split("---")[1]
-    (folder / "README.md").write_text(f"---{header}---\n\n{card}", encoding="utf-8")
-
-
-def session(path: Path, threads: int = 2) -> Any:
-    """ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def run(graph: Any, image: np.ndarray, measured: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-    """One pass; ``image`` is (B, 3, H, W) float32."""
-    names = [one.name for one in graph.get_inputs()]
-    return list(graph.run(None, dict(zip(names, (image, *measured), strict=True))))
-
-
-def padded(image: np.ndarray, multiple: int) -> np.ndarray:
-    """(B, 3, H, W) with its edge repeated up to multiples of ``multiple``."""
-    missing = [(0, -size % multiple) for size in image.shape[-2:]]
-    return np.pad(image, [(0, 0), (0, 0), *missing], mode="edge")
-
-
-def in_tiles(graphs: Mapping[str, Any], image: np.ndarray, tile: int, multiple: int, *, every: int = 0) -> np.ndarray:
-    """Restore (1, 3, H, W) in tiles with the context of the whole image, by NumPy and two graphs.
-
-    Args:
-        graphs: ``measure`` and ``tile``.
-        image: any size.
-        tile: side of the tiles, a multiple of ``multiple``.
-        multiple: what the graphs' sizes are multiples of.
-        every: measure on every n-th pixel of every n-th row; 0: as few as make at most four tiles.
-    """
-    height, width = image.shape[-2:]
-    step = every or max(1, ceil(sqrt(height * width / (4 * tile**2))))
-    measured = run(graphs["measure"], padded(image[..., ::step, ::step], multiple))
-    whole = padded(image, multiple)
-    out = np.zeros_like(whole)
-    for down in spans(whole.shape[-2], tile, multiple):
-        for across in spans(whole.shape[-1], tile, multiple):
-            place = (..., slice(down.start, down.stop), slice(across.start, across.stop))
-            (restored,) = run(graphs["tile"], whole[place], measured)
-            out[place] += down.weight[:, None] * across.weight * restored
-    return out[..., :height, :width].clip(0, 1)
-
-
-def check(network: RestorationNetwork, out: Path) -> list[dict[str, Any]]:
-    """Greatest differences from PyTorch, for each graph, precision and size."""
-    reference = {"whole": network, "measure": Measure(network)}
-    rows = []
-    for name in ("whole", "measure", "tile"):
-        program = torch.export.load(out / f"{name}.pt2").module()
-        graphs = {kind: session(out / f"{name}{kind}.onnx") for kind in ("", ".fp16")}
-        for size in SIZES:
-            image = torch.rand(size[0], 3, *size[1:], generator=torch.Generator().manual_seed(sum(size)))
-            with torch.no_grad():
-                inputs = (image, *Measure(network)(image)) if name == "tile" else (image,)
-                expected = network(image) if name == "tile" else reference[name](image)
-                exported = program(*inputs)
-            expected, exported = ((one,) if isinstance(one, Tensor) else one for one in (expected, exported))
-            row: dict[str, Any] = {"graph": name, "size": "x".join(map(str, size))}
-            row["pt2"] = max(float((a - b).abs().max()) for a, b in zip(exported, expected, strict=True))
-            for kind, graph in graphs.items():
-                got = run(graph, image.numpy(), [one.numpy() for one in inputs[1:]])
-                pairs = zip(got, expected, strict=True)
-                row[f"onnx{kind}"] = max(float(np.abs(a - b.numpy()).max()) for a, b in pairs)
-            rows.append(row)
-            print("  ".join(f"{k} {v:.1e}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    return rows
-
-
-def check_tiles(network: RestorationNetwork, out: Path, tile: int = 256) -> list[dict[str, Any]]:
-    """Tiles against the whole image, on a degraded photograph."""
-    from cea.degradations import degrade
-
+def photograph(folder: Path, weights: str | None) -> list[dict[str, Any]]:
+    """A hazy, dark photograph from ONNX, whole and in tiles, against the whole in PyTorch."""
     clean = next(iter(Bundled(BundledConfig(names=["china"])).items())).load().rgb
-    hazy = degrade(clean, "cdd11/low_haze", seed=3).image
-    image = np.ascontiguousarray(hazy.transpose(2, 0, 1)[None].astype(np.float32) / 255)
-    graphs = {name: session(out / f"{name}.onnx") for name in ("whole", "measure", "tile")}
-    multiple = network.size_multiple
-    whole = run(graphs["whole"], padded(image, multiple))[0][..., : image.shape[2], : image.shape[3]].clip(0, 1)
-    rows = []
-    for label, every in (("measured on every pixel", 1), ("measured on every second pixel", 2)):
-        rows.append(_difference(label, in_tiles(graphs, image, tile, multiple, every=every), whole))
-    alone = np.zeros_like(whole)
-    for top in range(0, image.shape[2], tile):
-        for left in range(0, image.shape[3], tile):
-            part = image[..., top : top + tile, left : left + tile]
-            made = run(graphs["whole"], padded(part, multiple))[0][..., : part.shape[2], : part.shape[3]]
-            alone[..., top : top + tile, left : left + tile] = made.clip(0, 1)
-    rows.append(_difference("each tile by itself", alone, whole))
+    hazy = degrade(clean, "cdd11/low_haze", seed=3).image.astype(np.float32) / 255
+    whole = Restorer.load(weights, device="cpu").restore(hazy, tile=0)
+    runner, half = Runner(folder / "onnx"), Runner(folder / "onnx", fp16=True)
+    made = {
+        "fp32, whole": runner.restore(hazy, tile=0),
+        "fp16, whole": half.restore(hazy, tile=0),
+        "fp32, tiles, measured on every pixel": runner.restore(hazy, tile=TILE, every=1),
+        "fp32, tiles, measured on every second pixel": runner.restore(hazy, tile=TILE, every=2),
+        "fp16, tiles, measured on every second pixel": half.restore(hazy, tile=TILE, every=2),
+        "fp32, each tile by itself": alone(runner, hazy, TILE),
+    }
+    rows = [{"what": name, **difference(restored, whole)} for name, restored in made.items()]
     for row in rows:
-        print(f"tiles of {tile}, {row['tiles']}: mean {row['mean']:.3f}, greatest {row['greatest']:.2f} levels of 255")
+        levels = f"mean {row['mean']:.4f}, greatest {row['greatest']:.3f} levels of 255"
+        print(f"{row['what']:45} {levels}, {row['dB']:.1f} dB", flush=True)
     return rows
 
 
-def _difference(label: str, tiles: np.ndarray, whole: np.ndarray) -> dict[str, Any]:
-    levels = np.abs(tiles - whole) * 255
-    return {"tiles": label, "mean": float(levels.mean()), "greatest": float(levels.max())}
+def difference(restored: NDArray[np.float32], whole: NDArray[np.float32]) -> dict[str, float]:
+    """Mean and greatest in grey levels, and as PSNR."""
+    error = restored.astype(np.float64) - whole
+    levels = 255 * np.abs(error)
+    return {
+        "mean": float(levels.mean()),
+        "greatest": float(levels.max()),
+        "dB": float(psnr_of(float(np.square(error).mean()))),
+    }
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["write", "check"])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--weights")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    timed = tasks.add_parser("latency")
+    timed.add_argument("--sides", type=int, nargs="+", default=[256, 512])
+    timed.add_argument("--rounds", type=int, default=15)
+    timed.add_argument("--threads", type=int, default=2)
+    shown = tasks.add_parser("photograph")
+    shown.add_argument("folder", type=Path)
+    shown.add_argument("--weights")
+    for task in (timed, shown):
+        task.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    restorer = Restorer.load(arguments.weights, device="cpu")
-    network = restorer.network
-    assert isinstance(network, RestorationNetwork)
-    if arguments.task == "write":
-        write(network, arguments.out)
-        write_hub_folder(restorer, arguments.out / "hub")
+    if arguments.task == "latency":
+        import onnxruntime
+
+        versions = f"PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {platform.machine()}"
+        print(f"{versions}, {arguments.threads} threads, least of {arguments.rounds} rounds", flush=True)
+        rows = latency(arguments.sides, arguments.rounds, arguments.threads)
     else:
-        rows = check(network, arguments.out) + check_tiles(network, arguments.out)
-        (arguments.out / "check.json").write_text(json.dumps(rows, indent=1))
-        worst = max(row["onnx"] for row in rows if "onnx" in row)
-        print(f"greatest difference in fp32: {worst:.1e} (limit 1e-4)")
-        raise SystemExit(worst > 1e-4)
+        rows = photograph(arguments.folder, arguments.weights)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

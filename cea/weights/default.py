@@ -25,3 +25,8 @@ def default_weights() -> Path:
             remedy="install cea again, or pass weights of your own",
         )
     return path
+
+
+def default_card() -> str:
+    """The card of the default restorer: training data, results, limits, licence; Markdown."""
+    return default_weights().with_name("MODEL_CARD.md").read_text(encoding="utf-8")
