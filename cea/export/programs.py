@@ -9,6 +9,7 @@ that depends on the size would fix the size.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,9 @@ def _exported(module: nn.Module, inputs: tuple[Tensor, ...], free: tuple[Any, ..
 @contextmanager
 def _explained() -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PyTorch, about calls of its own
+            yield
     except Exception as error:  # somebody's adapter or block fails in any way
         raise ConfigError(
             f"this network cannot be exported ({brief(error)})",
