@@ -80,8 +80,8 @@ class Runner:
         Args:
             image: (H, W, 3) RGB; uint8, uint16 over its full range, or floats in [0, 1].
             tile: side of tiles in pixels, at least 128; 0, or an image that is no larger, for the whole at once.
-            every: measure the image on every n-th pixel of every n-th row: 1 is exact, and takes the memory of the whole
-                image at once. 0: on all pixels up to 2.1 million, and above on as few as stay below.
+            every: measure the image on every n-th pixel of every n-th row: 1 is exact, and takes the memory of the
+                whole image. 0: on all pixels up to 2.1 million, and above on as few as stay below.
 
         Returns:
             The same shape and dtype.
