@@ -1,7 +1,8 @@
-"""Time of the degradation engine, one thread, 1080x720, against an OpenCV chain measured in the same run.
+"""Time of the degradation engine, one thread, 1080x720, against two others measured in the same run.
 
-The floor chain is the formation of CDD-11's low_haze_rain in OpenCV calls on float32, given its noise field and all
-maps for nothing. The engine makes noise, depth, light and rain itself. Times are the processor's.
+The published formation of CDD-11's low_haze_rain in NumPy on float64, given its maps; and the same in OpenCV calls on
+float32, the floor, given its noise field, too. The engine makes noise, depth, light and rain itself, with its compiled
+loops and without. Times are the processor's.
 Run: python -m benchmarks.degradations [PHOTO]
 """
 
@@ -24,7 +25,9 @@ from cea.degradations.contract.base import Context, Scene
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
+from cea.degradations.exact import compiled
 from cea.degradations.exact.normal import noise_planes
 from cea.degradations.exact.planes import to_planes
 from cea.degradations.exact.portable import portable
@@ -66,6 +69,45 @@ def photograph() -> np.ndarray:
     return (255 * np.clip(cv2.resize(colours, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), 0, 1)).astype(np.uint8)
 
 
+def published(
+    image: np.ndarray,
+    maps: dict[str, np.ndarray],
+    rng: np.random.RandomState,
+    gamma: float = 2.5,
+    sigma: float = 0.05,
+    beta: float = 1.5,
+    airlight: float = 0.75,
+) -> np.ndarray:
+    """low -> rain -> haze in float64, as CDD-11's description says it; (H, W, 3) in [0, 1].
+
+    Args:
+        image: (H, W, 3) uint8.
+        maps: float64 in [0, 1]: ``light`` (H, W); ``rain`` and ``inverse_depth`` (H, W, 3), as published maps are.
+        rng: draws the noise.
+        gamma: exponent of the light.
+        sigma: standard deviation of the noise.
+        beta: scattering coefficient.
+        airlight: of the haze.
+    """
+    blur = partial(cv2.blur, ksize=(3, 3))
+    guide, luma = maps["light"], cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) / 255.0
+    mean_i, mean_p = blur(guide), blur(luma)
+    slope = (blur(guide * luma) - mean_i * mean_p) / (blur(guide * guide) - mean_i * mean_i + 0.01)
+    light = (blur(slope) * guide + blur(mean_p - slope * mean_i) + 1e-7)[..., None]
+    x = np.clip(image / 255.0 / light * light**gamma + rng.normal(0, sigma, image.shape), 0, 1)
+    x = x + maps["rain"]
+    transmission = np.exp(-beta * np.minimum(1 - cv2.blur(maps["inverse_depth"], (22, 22)), 0.7))
+    return np.clip(x * transmission + airlight * (1 - transmission), 0, 1)
+
+
+def published_job(image: np.ndarray) -> Callable[[], object]:
+    """The published formation with random maps, as uint8."""
+    rng, shape = np.random.default_rng(0), image.shape
+    maps = {"light": rng.random(shape[:2]) * 0.9 + 0.1, "rain": rng.random(shape), "inverse_depth": rng.random(shape)}
+    noise = np.random.RandomState(0)
+    return lambda: np.rint(published(image, maps, noise) * 255).astype(np.uint8)
+
+
 def floor_chain(image: np.ndarray, maps: dict[str, np.ndarray]) -> np.ndarray:
     """low -> rain -> haze on float32 with OpenCV, everything given."""
     blur = partial(cv2.blur, ksize=(3, 3))
@@ -94,11 +136,41 @@ def floor_job(image: np.ndarray) -> Callable[[], object]:
     return partial(floor_chain, image, maps)
 
 
-def chain_times(image: np.ndarray) -> float:
-    """The engine against the floor, and with encoding; returns the floor in ms."""
+def low_haze_rain(uneven: bool) -> Record:
+    """A record of the recipe, for an image of any size."""
     recipe = parse(RecipeConfig, RECIPE, "recipe")
     key = SampleKey(0, "0", "low_haze_rain", 0)
-    record = draw("low_haze_rain", recipe, key, clean_id="x", split="train", crop=None, nonuniform=False)
+    return draw("low_haze_rain", recipe, key, clean_id="x", split="train", crop=None, nonuniform=uneven)
+
+
+def without_loops(job: Callable[[], object]) -> object:
+    """``job`` as it runs where the package was installed without a compiler."""
+    loops, compiled.LIBRARY = compiled.LIBRARY, None
+    try:
+        return job()
+    finally:
+        compiled.LIBRARY = loops
+
+
+def published_times(image: np.ndarray) -> None:
+    """The published formation against the engine, on the whole image and on a tile of it, even and uneven."""
+    print(f"compiled loops: {'no' if compiled.LIBRARY is None else 'yes'}")
+    alone = interleaved({"": published_job(image)})[""]  # before the first rendering has freed memory kept
+    print(f"published formation, before memory is kept  {alone:8.2f} ms")
+    for what, pixels in (("1080x720", image), ("256x256", np.ascontiguousarray(image[200:456, 300:556]))):
+        jobs = {"published formation, maps given": published_job(pixels)}
+        for how in ("even", "uneven"):
+            rendering = partial(render, low_haze_rain(how == "uneven"), pixels)
+            jobs |= {f"render, {how}": rendering, f"render, {how}, no loops": partial(without_loops, rendering)}
+        times = interleaved(jobs)
+        for name, milliseconds in times.items():
+            ratio = times["published formation, maps given"] / milliseconds
+            print(f"{what:9s} {name:33s} {milliseconds:8.2f} ms, 1 / {ratio:.2f} of published")
+
+
+def chain_times(image: np.ndarray) -> float:
+    """The engine against the floor, and with encoding; returns the floor in ms."""
+    record = low_haze_rain(uneven=False)
     degraded = render(record, image).degraded
     times = interleaved(
         {
@@ -149,9 +221,10 @@ def family_times(image: np.ndarray, floor: float) -> None:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     cv2.setNumThreads(1)
     image = photograph()
+    published_times(image)
     family_times(image, chain_times(image))
 
 

@@ -63,6 +63,7 @@ def _restricted() -> dict[str, str]:
         "NPY_DISABLE_CPU_FEATURES": " ".join(names),
         "OPENCV_CPU_DISABLE": "AVX512-SKX,AVX512-ICL,AVX512-COMMON,AVX2,FMA3,FP16,AVX,SSE4.2,SSE4.1",
         "OPENCV_IPP": "sse42",  # render switches IPP off; on, it would take other code on another CPU
+        "CEA_COMPILED": "0",  # NumPy's loops here, the compiled ones for this processor there
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
     }
 

@@ -108,11 +108,13 @@ class _Chain:
 
     def run(self, image: ImageF) -> ImageF:
         self.image = image
-        self.severity = np.zeros((len(self.record.nodes), *image.shape[:2]), np.float32)
+        self.severity = np.empty((len(self.record.nodes), *image.shape[:2]), np.float32)
         families = [_family(node) for node in self.record.nodes]
         parts = [parts_of(self.record.order, *family) for family in families]
+        seen = set()
         for node, part in steps(self.record.order, parts):
-            self._keep(node, self._apply(node, families[node][0], parts[node][part][1]))
+            self._keep(node, self._apply(node, families[node][0], parts[node][part][1]), first=node not in seen)
+            seen.add(node)
         return self.image
 
     def _apply(self, index: int, family: Degradation[Any, Any], params: Params) -> Applied:
@@ -136,9 +138,9 @@ class _Chain:
             )
         return Context(self.scene, node.stream, self.strength[index])
 
-    def _keep(self, index: int, applied: Applied) -> None:
+    def _keep(self, index: int, applied: Applied, first: bool) -> None:
         self.image = applied.image
-        np.maximum(self.severity[index], applied.severity, out=self.severity[index])
+        np.maximum(0 if first else self.severity[index], applied.severity, out=self.severity[index])
         if self.labels is not None:
             label = self.record.nodes[index].label
             self.labels |= {f"{label}/{name}": values for name, values in applied.labels.items()}

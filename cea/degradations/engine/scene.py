@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config
+from cea.degradations.exact import compiled
 from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, resized
 from cea.errors import ImageError, RecordError
@@ -114,6 +115,10 @@ def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
     """
     side = 2 * max(1, radius_px * small.shape[0] // brightness.shape[0]) + 1
     slope, offset = (resized(coefficient, brightness.shape) for coefficient in _self_guided(small, side))
+    if compiled.takes(slope, offset, brightness):
+        light = np.empty_like(brightness)
+        compiled.call("light", slope, offset, brightness, light.size, light)
+        return light
     light = slope * brightness
     light += offset
     return np.clip(light, 1e-3, 1, out=light)
@@ -121,6 +126,10 @@ def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
 
 def brightest(image: ImageF) -> Map:
     """Max-RGB, (H, W)."""
+    if compiled.takes(image):
+        most = np.empty(image.shape[:2], np.float32)
+        compiled.call("brightest", image, most.size, most)
+        return most
     most = np.maximum(image[..., 0], image[..., 1])
     return np.maximum(most, image[..., 2], out=most)
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import strips
 
 Array = NDArray[Any]
@@ -26,6 +27,10 @@ _PI_HALF = 1.5707963267948966
 def exp(x: Array | float) -> Array:
     """e^x by range reduction to |r| <= ln 2 / 2 and the Taylor polynomial of degree 13; |x| < 700."""
     x = np.asarray(x, np.float64)
+    if compiled.takes() and x.flags.c_contiguous:
+        powers = np.empty_like(x)
+        compiled.call("exponentials", x, x.size, powers)
+        return powers
     k = np.rint(x / (_LN2_HIGH + _LN2_LOW))
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     total = np.ones_like(r)
@@ -71,6 +76,9 @@ def lookup(entries: Array, values: Array, top: float) -> Array:
     """``entries`` at ``values`` in [0, top] (clipped), to the nearest entry; (H, W) float32."""
     looked_up = np.empty(values.shape, np.float32)
     scale = np.float32((len(entries) - 1) / top)
+    if compiled.takes(entries, values):
+        compiled.call("lookup", entries, len(entries), values, scale, values.size, looked_up)
+        return looked_up
     for rows in strips(values.shape):
         index = values[rows] * scale
         np.rint(index, out=index)

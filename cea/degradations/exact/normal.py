@@ -12,6 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.exact import compiled
 from cea.degradations.exact.elementary import gather
 from cea.degradations.exact.maps import strips
 from cea.types import ImageF, Map
@@ -22,6 +23,10 @@ _CHUNK = 1 << 15  # 256 KiB of state: stays in the second-level cache
 
 def random_bits(stream: int, count: int, start: int = 0) -> NDArray[np.uint16]:
     """Numbers ``start`` to ``start + count`` of a stream of 16-bit ones: SplitMix64 of the counter."""
+    if compiled.takes():
+        numbers = np.empty(count, np.uint16)
+        compiled.call("random_bits", stream, start, count, numbers)
+        return numbers
     first = start // 4
     words = np.empty((start + count + 3) // 4 - first, np.uint64)
     for begin in range(0, len(words), _CHUNK):
@@ -56,6 +61,10 @@ def normal_table() -> NDArray[np.float32]:
 
 def standard_normal(stream: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Independent N(0, 1) numbers of ``shape``, a pure function of ``stream``; float32."""
+    if compiled.takes():
+        numbers = np.empty(shape, np.float32)
+        compiled.call("normal_numbers", stream, numbers.size, normal_table(), numbers)
+        return numbers
     bits = random_bits(stream, math.prod(shape))
     return gather(normal_table(), bits).reshape(shape)
 
@@ -83,7 +92,10 @@ def add_noise(image: ImageF, sigma: Map, stream: int, out: ImageF | None = None,
         clip: whether to clip to [0, 1].
     """
     height, width = sigma.shape
-    noisy = np.empty((3, height, width), np.float32).transpose(1, 2, 0) if out is None else out
+    noisy = compiled.planar(sigma.shape) if out is None else out
+    if compiled.takes(image, sigma, noisy):
+        compiled.call("add_noise", image, sigma, 1, clip, stream, sigma.size, normal_table(), noisy)
+        return noisy
     for channel in range(3):
         for rows in strips(sigma.shape):
             begin = (channel * height + rows.start) * width

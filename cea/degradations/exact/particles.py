@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.degradations.exact import compiled
 from cea.degradations.exact.elementary import cos_sin
 from cea.degradations.exact.normal import random_bits
 from cea.rng import stream
@@ -14,8 +15,12 @@ Specks = NDArray[np.unsignedinteger]
 
 def specks(shape: tuple[int, int], seed: int, density: float) -> Specks:
     """A speck in each pixel with probability ``density``, of brightness 1..255; (H, W) uint16."""
-    there = random_bits(seed, shape[0] * shape[1]) < min(65536, round(density * 65536))
-    where = np.flatnonzero(there)
+    threshold = min(65536, round(density * 65536))
+    if compiled.takes():
+        points = np.empty(shape, np.uint16)
+        compiled.call("specks", seed, stream(seed, "brightness"), threshold, points.size, points)
+        return points
+    where = np.flatnonzero(random_bits(seed, shape[0] * shape[1]) < threshold)
     points = np.zeros(shape, np.uint16)
     points.reshape(-1)[where] = random_bits(stream(seed, "brightness"), len(where)) % np.uint16(255) + np.uint16(1)
     return points
@@ -54,9 +59,13 @@ def smear(points: Specks, steps: int, angle_deg: float, stretch: float = 1.0) ->
 
 def _plus_moved(base: Specks, moving: Specks, down: int, right: int) -> Specks:
     height, width = base.shape
-    total = base.copy()
     if abs(down) >= height or abs(right) >= width:
+        return base.copy()
+    if compiled.takes():
+        total = np.empty_like(base)
+        compiled.call(f"plus_moved_{8 * base.itemsize}", base, moving, height, width, down, right, total)
         return total
+    total = base.copy()
     to_rows, from_rows = slice(max(0, down), height + min(0, down)), slice(max(0, -down), height - max(0, down))
     to_columns, from_columns = slice(max(0, right), width + min(0, right)), slice(max(0, -right), width - max(0, right))
     total[to_rows, to_columns] += moving[from_rows, from_columns]

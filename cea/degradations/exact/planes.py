@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import strips
 from cea.errors import ImageError
 from cea.levels import LEVEL_F32, to_uint8
@@ -17,6 +18,9 @@ from cea.types import Image, ImageF, ImageU8, Map
 def to_planes(image: ImageU8) -> ImageF:
     """uint8 (H, W, 3) to float32 [0, 1] (H, W, 3), planar in memory."""
     planes = np.empty((3, *image.shape[:2]), np.float32)
+    if compiled.takes() and image.flags.c_contiguous:
+        compiled.call("to_planes", image, planes[0].size, LEVEL_F32, planes)
+        return planes.transpose(1, 2, 0)
     for rows in strips(image.shape):
         for plane, channel in zip(planes, cv2.split(image[rows]), strict=True):
             np.multiply(channel.reshape(-1, image.shape[1]), LEVEL_F32, out=plane[rows])
@@ -26,6 +30,9 @@ def to_planes(image: ImageU8) -> ImageF:
 def quantise(image: ImageF) -> ImageU8:
     """Float (H, W, 3), nominally [0, 1], to uint8: half to even, saturated."""
     pixels = np.empty(image.shape, np.uint8)
+    if compiled.takes(image):
+        compiled.call("quantise", image, image[..., 0].size, pixels)
+        return pixels
     for rows in strips(image.shape):
         planes = (np.maximum(image[rows, :, channel], 0) for channel in range(3))
         cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes], pixels[rows])

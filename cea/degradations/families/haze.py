@@ -9,7 +9,7 @@ import numpy as np
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
-from cea.degradations.exact import elementary
+from cea.degradations.exact import compiled, elementary
 from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, strips
 from cea.rng import stream
@@ -93,20 +93,47 @@ class Haze(Degradation[HazeRanges, HazeParams]):
 
     def apply(self, image: ImageF, params: HazeParams, context: Context) -> Applied:
         """Veil the image; the strength map scales beta. Labels ``transmission`` and ``airlight`` (H, W, 3)."""
-        thickness = distance(context.scene.inverse_depth, params.cap)
-        if params.unevenness:
-            thickness *= banks(image.shape[:2], params.unevenness, context.stream)
-        if context.strength is not None:
-            thickness *= context.strength
-        transmission = transmit(thickness, params.beta)
+        inverse_depth, strength = context.scene.inverse_depth, context.strength
+        uneven = banks(image.shape[:2], params.unevenness, context.stream) if params.unevenness else None
         airlight = np.array(params.airlight_rgb, np.float32)
+        if compiled.takes(image, inverse_depth, uneven, strength):
+            hazy, transmission, severity = _veiled_at_once(image, inverse_depth, uneven, strength, params)
+        else:
+            thickness = distance(inverse_depth, params.cap)
+            for factor in (uneven, strength):
+                if factor is not None:
+                    thickness *= factor
+            transmission = transmit(thickness, params.beta)
+            hazy, severity = veil(image, transmission, airlight), 1 - transmission
         labels = {"transmission": transmission, "airlight": np.broadcast_to(airlight, image.shape)}
-        return Applied(veil(image, transmission, airlight), 1 - transmission, labels)
+        return Applied(hazy, severity, labels)
+
+
+_THICKEST = 2.0
 
 
 def transmit(thickness: Map, beta: float) -> Map:
     """t = exp(-beta thickness), thickness in [0, 2], through a table; (H, W) float32."""
-    return elementary.lookup(elementary.table(lambda d: elementary.exp(-beta * d), 2.0), thickness, 2.0)
+    return elementary.lookup(_transmissions(beta), thickness, _THICKEST)
+
+
+def _transmissions(beta: float) -> Map:
+    return elementary.table(lambda d: elementary.exp(-beta * d), _THICKEST)
+
+
+def _veiled_at_once(
+    image: ImageF, inverse_depth: Map, uneven: Map | None, strength: Map | None, params: HazeParams
+) -> tuple[ImageF, Map, Map]:
+    """The veiled image, its transmission and one minus that, in one pass over the image."""
+    near, entries = box_mean(inverse_depth, _SMOOTHING), _transmissions(params.beta)
+    hazy, transmission, severity = compiled.planar(image.shape), np.empty_like(near), np.empty_like(near)
+    scale = np.float32((len(entries) - 1) / _THICKEST)
+    airlight = np.array(params.airlight_rgb, np.float32)
+    compiled.call(
+        *("haze", image, near, uneven, strength, params.cap),
+        *(entries, len(entries), scale, airlight, near.size, hazy, transmission, severity),
+    )
+    return hazy, transmission, severity
 
 
 def banks(shape: tuple[int, int], amplitude: float, seed: int) -> Map:

@@ -10,6 +10,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import resized
 from cea.degradations.exact.particles import smear, specks, tapered
 from cea.rng import stream
@@ -20,6 +21,10 @@ _VEIL_LIGHT = 0.75
 
 def add_rain(image: Image, layer: Map) -> Image:
     """J + R, (H, W, 3); R is (H, W) or (H, W, 3). Not clipped."""
+    if compiled.takes(image, layer) and layer.ndim == 2:
+        rainy = compiled.planar(image.shape)
+        compiled.call("add_map", image, layer, layer.size, rainy)
+        return rainy
     return image + (layer[..., None] if layer.ndim == 2 else layer)
 
 
@@ -126,12 +131,13 @@ def rain_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
     total = np.zeros(low, np.float32)
     for index, streaks in enumerate(layers):
         if streaks.intensity and streaks.density:
-            total += _streaks(low, streaks, squeeze, stream(seed, index))
+            _add_streaks(total, streaks, squeeze, stream(seed, index))
     return resized(total, (low[0] * squeeze, shape[1]))[: shape[0]]
 
 
-def _streaks(shape: tuple[int, int], layer: Streaks, squeeze: int, seed: int) -> Map:
-    """One depth, (H / squeeze, W): cells as wide as its streaks, and at least ``squeeze`` pixels high."""
+def _add_streaks(total: Map, layer: Streaks, squeeze: int, seed: int) -> None:
+    """Add one depth to (H / squeeze, W): cells as wide as its streaks, and at least ``squeeze`` pixels high."""
+    shape = total.shape
     wide, high = layer.scale, max(squeeze, layer.scale)
     rows, columns = -(-shape[0] * squeeze // high), -(-shape[1] // wide)
     steps = -(-layer.length_px // high)
@@ -139,5 +145,8 @@ def _streaks(shape: tuple[int, int], layer: Streaks, squeeze: int, seed: int) ->
     canvas = specks((rows + steps, columns + 2 * margin), seed, layer.density * wide * high)
     lines = (tapered if wide > 1 else smear)(canvas, steps, layer.angle_deg, high / wide)
     bright = layer.intensity / 255 / (max(1, steps // 2) if wide > 1 else 1)
-    visible = lines[steps:, margin : margin + columns] * np.float32(bright)
-    return resized(visible, (rows * high // squeeze, columns * wide))[: shape[0], : shape[1]]
+    visible = lines[steps:, margin : margin + columns]
+    if wide == 1 and high == squeeze and compiled.takes(total):
+        compiled.call("add_lines", visible, lines.shape[1], *shape, bright, total)
+        return
+    total += resized(visible * np.float32(bright), (rows * high // squeeze, columns * wide))[: shape[0], : shape[1]]

@@ -1,0 +1,90 @@
+"""The compiled loops give the bits of the NumPy and OpenCV calls that stand in for them: pixels, severity, labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cea.config import parse
+from cea.degradations.contract.registry import FAMILIES
+from cea.degradations.engine.draw import draw
+from cea.degradations.engine.recipes import RecipeConfig
+from cea.degradations.engine.records import Record
+from cea.degradations.engine.render import render
+from cea.degradations.exact import compiled
+from cea.io.images import pixel_sha256
+from cea.rng import SampleKey, generator
+from cea.types import ImageU8
+
+pytestmark = pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
+
+RECIPES: dict[str, dict[str, Any]] = {name: {"nodes": {name: {}}} for name in FAMILIES if name != "albumentations"}
+RECIPES["low_haze_rain"] = {"order": "cdd11", "nodes": {"low": {}, "rain": {}, "haze": {"unevenness": 0.5}}}
+RECIPES["low_haze_snow"] = {"order": "physical", "nodes": {"low": {}, "snow": {}, "haze": {"airlight_jitter": 0.1}}}
+RECIPES["dim_cast"] = {"nodes": {"low": {"exposure": [0.4, 0.9], "cast": [0.1, 0.4]}, "noise": {}}}
+RECIPES["no_gamma"] = {"nodes": {"low": {"gamma": [1.0, 1.0], "exposure": [0.5, 0.9]}, "rain": {"veil": 0.2}}}
+RECIPES["wide_rain"] = {"nodes": {"rain": {"angle_deg": [40.0, 60.0], "amount": [4.0, 4.0]}}}
+SIZES = ((1, 1), (1, 7), (2, 2), (3, 1), (2, 65), (63, 64), (64, 64), (131, 97), (256, 256))
+
+
+def clean(shape: tuple[int, int]) -> ImageU8:
+    """Random darks, a bright flat patch, black, and white: sums of very different sizes."""
+    pixels = (generator(3).random((*shape, 3)) ** 3 * 255).astype(np.uint8)
+    pixels[shape[0] // 3 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = (200, 180, 90)
+    pixels[: shape[0] // 4, shape[1] // 2 :] = 0
+    pixels[-(shape[0] // 4) :, : shape[1] // 4] = 255
+    return pixels
+
+
+def drawn(name: str, image: ImageU8, variant: int, crop: tuple[int, int, int, int] | None = None) -> Record:
+    recipe = parse(RecipeConfig, RECIPES[name], name)
+    key = SampleKey(7, pixel_sha256(image), name, variant)
+    return draw(name, recipe, key, clean_id="x", split="test", crop=crop, nonuniform=bool(variant % 2))
+
+
+def bits(record: Record, image: ImageU8, **options: Any) -> dict[str, bytes]:
+    rendered = render(record, image, **options)
+    arrays = {"degraded": rendered.degraded, "severity": rendered.severity, **rendered.labels}
+    return {name: np.ascontiguousarray(values).tobytes() for name, values in arrays.items()}
+
+
+def assert_same(patch: pytest.MonkeyPatch, record: Record, image: ImageU8, **options: Any) -> None:
+    fast = bits(record, image, **options)
+    with patch.context() as without:
+        without.setattr(compiled, "LIBRARY", None)
+        plain = bits(record, image, **options)
+    assert fast.keys() == plain.keys()
+    assert {name for name in fast if fast[name] != plain[name]} == set()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_family_and_size(name: str, monkeypatch: pytest.MonkeyPatch):
+    for shape in SIZES:
+        image = clean(shape)
+        for variant in range(4):
+            assert_same(monkeypatch, drawn(name, image, variant), image, labels=variant > 1)
+
+
+@pytest.mark.parametrize("name", ["low_haze_rain", "low_haze_snow", "dim_cast"])
+@pytest.mark.parametrize("shape", [(720, 1080), (401, 3000), (1500, 90)])
+def test_several_strips(name: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+    """The guided filter begins anew with every strip of rows, and its sums go on within one."""
+    image = clean(shape)
+    for variant in range(2):
+        assert_same(monkeypatch, drawn(name, image, variant), image, labels=True)
+
+
+def test_crops_and_own_maps(monkeypatch: pytest.MonkeyPatch):
+    image = clean((300, 401))
+    record = drawn("low_haze_rain", image, 1, crop=(17, 101, 200, 203))
+    assert_same(monkeypatch, record, image, labels=True)
+    depth, light = (generator(seed).random((75, 100)).astype(np.float32) ** 8 for seed in (1, 2))
+    light[:30] = 0
+    for given in (
+        {"inverse_depth": depth},
+        {"light": light},
+        {"inverse_depth": depth.T[::-1].T, "light": light * 1e-30},
+    ):
+        assert_same(monkeypatch, record, image, labels=True, **given)
