@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,3 +90,18 @@ def test_crops_and_own_maps(monkeypatch: pytest.MonkeyPatch):
         {"inverse_depth": depth.T[::-1].T, "light": light * 1e-30},
     ):
         assert_same(monkeypatch, record, image, labels=True, **given)
+
+
+def test_a_library_of_another_source_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for file in compiled.SOURCE.parent.glob("kernels.*"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.setattr(compiled, "SOURCE", tmp_path / "kernels.c")
+    assert compiled._library() is not None
+    with (tmp_path / "kernels.c").open("a") as source:
+        source.write("/* changed */")
+    assert compiled._library() is None
+
+
+def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CEA_COMPILED", "0")
+    assert compiled._library() is None

@@ -39,7 +39,18 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "cea", "pipeline", "*.toml", "README.md", "LICENSE"],
+        [
+            "git",
+            "ls-files",
+            "-co",
+            "--exclude-standard",
+            "cea",
+            "pipeline",
+            "*.toml",
+            "setup.py",
+            "README.md",
+            "LICENSE",
+        ],
         cwd=root,
         capture_output=True,
         text=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from ctypes import c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
+from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,19 @@ class Low(ctypes.Structure):
 
 
 def _library() -> ctypes.CDLL | None:
-    """The built library; one that is older than its source counts as none."""
+    """The built library; one that was built from another source counts as none."""
     if os.environ.get("CEA_COMPILED") == "0":
         return None
     for suffix in EXTENSION_SUFFIXES:
         built = SOURCE.with_name("kernels" + suffix)
-        if not built.is_file() or (SOURCE.is_file() and SOURCE.stat().st_mtime > built.stat().st_mtime):
+        if not built.is_file():
             continue
         try:
             library = ctypes.CDLL(str(built))
         except OSError:  # built for another processor or C library
+            continue
+        library.source_sha256.restype = ctypes.c_char_p
+        if SOURCE.is_file() and library.source_sha256() != sha256(SOURCE.read_bytes()).hexdigest().encode():
             continue
         for name, arguments in _ARGUMENTS.items():
             function = getattr(library, name)

@@ -1,7 +1,7 @@
 /* The engine's pixel loops in one pass each, the same bits as the NumPy and OpenCV calls beside them.
  *
  * Bits: every float operation below is one IEEE 754 operation of the NumPy path, in its order. Build without contraction
- * into fused multiply-adds and without fast-math (pyproject.toml); then the instruction set changes speed alone, and
+ * into fused multiply-adds and without fast-math (setup.py); then the instruction set changes speed alone, and
  * functions may be compiled for several of them. Images are planar, 3 x height x width floats.
  */
 #include <math.h>
@@ -9,17 +9,25 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define KERNEL __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#elif defined(_WIN32)
-#define KERNEL __declspec(dllexport)
+#if defined(_WIN32)
+#define EXPORT __declspec(dllexport)
 #else
-#define KERNEL
+#define EXPORT
+#endif
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define KERNEL EXPORT __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define KERNEL EXPORT
 #endif
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #else
 #define INLINE static inline
+#endif
+
+/* What the library was built from: setup.py sets it, compiled.py asks for it. */
+#if defined(SOURCE_SHA256)
+EXPORT const char *source_sha256(void) { return SOURCE_SHA256; }
 #endif
 
 enum { CHUNK = 2048 }; /* pixels whose random numbers lie in the first-level cache */
