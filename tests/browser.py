@@ -112,13 +112,20 @@ class Browser:
         self.wait(f"document.body.innerText.includes({json.dumps(text)})", seconds)
 
     def point(self, selector: str) -> tuple[float, float]:
-        """The middle of an element, scrolled into view."""
-        box = self.wait(
+        """The middle of an element, scrolled into view, once it stays where it is."""
+        middle = (
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({ block: 'center' });"
             "const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2] })()"
         )
-        return box[0], box[1]
+        before = self.wait(middle)
+        for _ in range(50):
+            time.sleep(0.1)
+            now = self.wait(middle)
+            if now == before:
+                break
+            before = now
+        return before[0], before[1]
 
     def click(self, selector: str) -> None:
         """Press the mouse on the middle of an element."""
@@ -145,8 +152,8 @@ class Browser:
             "return [b.left, b.top, b.width, b.height] })()"
         )
         places = [(left + x * width, top + y * height) for x, y in path]
-        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 2), "mouseReleased"]
-        for kind, (x, y) in zip(kinds, places, strict=True):
+        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def drop(self, file: Path, selector: str = "main") -> None:

@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse
 from cea.app.drawing import Find, recipe_names
 from cea.app.limits import Limits
 from cea.app.turns import Turns
-from cea.app.visit import Visit
+from cea.app.visit import Step, Visit
 from cea.degradations.engine.shipped import find
 from cea.errors import DataError, InputError, one_line
 from cea.io.images import encode_png, reduced
 from cea.io.photo import Photo
 from cea.io.writer import encode_photo
 from cea.levels import to_uint8
+from cea.restoring.outlook import megapixels_per_second, passed_pixels
 from cea.restoring.restorer import Restorer
 
 MOST_PHOTOGRAPHS = 8
@@ -43,6 +44,7 @@ class House:
         recipes: names offered.
         find: where recipes come from.
         fault: told of each error that nobody foresaw.
+        speed: megapixels that the network takes per second, once known.
         visits: by token.
         turns: the queue.
     """
@@ -53,6 +55,7 @@ class House:
     recipes: list[str] = field(default_factory=recipe_names)
     find: Find = find
     fault: Callable[[BaseException], None] = lambda error: None
+    speed: float | None = None
     visits: dict[str, Visit] = field(default_factory=dict)
     turns: Turns = field(default_factory=Turns)
 
@@ -72,6 +75,22 @@ class House:
         if not isinstance(error, InputError | MemoryError):
             self.fault(error)
         return one_line(error)
+
+    def restore(self, visit: Visit, step: Step | None = None) -> None:
+        """Restore the photograph of ``visit``; the first one of all after the network was timed.
+
+        Raises:
+            ImageError: not enough memory.
+        """
+        if self.speed is None:
+            self.speed = megapixels_per_second(visit.restorer.network)
+        visit.restore(step)
+
+    def seconds(self, visit: Visit) -> float | None:
+        """How long a restoration of it takes, as far as one knows."""
+        if self.speed is None:
+            return None
+        return passed_pixels(*visit.before.rgb.shape[:2], self.tile) / 1e6 / self.speed
 
     def check_room(self, visit: Visit) -> None:
         """Refuse one photograph more than memory is meant for.

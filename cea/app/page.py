@@ -7,7 +7,6 @@ import base64
 import binascii
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from cea.app.overlays import Overlay, estimated, routed
 from cea.app.turns import Stop, StoppedError
 from cea.errors import InputError, one_line
 from cea.io.images import read_photo
+from cea.progress import clock
 from cea.types import ImageU8
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -117,7 +117,8 @@ class _Page:
             with ui.element("div").classes("line"):
                 ui.label("Strength of the restoration")
                 self.strength_text = ui.label("1.00").classes("muted")
-            self.strength = ui.slider(min=0, max=1, step=0.05, value=1, on_change=self._strength_moved).mark("strength")
+            self.strength = ui.slider(min=0, max=1, step=0.05, value=1, on_change=self._strength_moved)
+            self.strength.classes("strength").mark("strength")
             self.strength.on("change", self._measure)
         with ui.element("div").classes("buttons"):
             self.degrade_button = ui.button("Degrade", on_click=self._degrade).props("no-caps outline").mark("degrade")
@@ -166,7 +167,9 @@ class _Page:
         self.house.leave(self.visit)
 
     async def _taken(self) -> None:
-        self.severities, self.field = {}, None
+        self.field = None
+        self._fail("")
+        self._recipe_changed()
         self._new_pictures()
         self.paint.run_method("clear")
         self._refresh()
@@ -239,8 +242,8 @@ class _Page:
             if wish is not None:
                 self.visit.degrade(wish)
                 self.stop.check()
-            self.doing = "Restoring"
-            self.visit.restore(step)
+            self.doing, self.started = "Restoring", time.monotonic()
+            self.house.restore(self.visit, step)
 
         if await self._work("Restoring" if wish is None else "Degrading", work):
             self._after_degrading()
@@ -282,18 +285,22 @@ class _Page:
             self.started = time.monotonic()
 
     def _tick(self) -> None:
-        spent = time.monotonic() - self.started
+        """Say how far it is: by its tiles, or by the time that its pixels take."""
+        spent, share = time.monotonic() - self.started, 0.0
+        expected = self.house.seconds(self.visit) if self.doing == "Restoring" else None
         if self.before:
             text = f"Waiting, {self.before} before you"
         elif self.total > 1 and self.done:
-            left = timedelta(seconds=round(spent / self.done * (self.total - self.done)))
-            text = f"{self.doing}, tile {self.done} of {self.total}, {left} to go"
+            share = self.done / self.total
+            text = f"{self.doing}, {self.done} of {self.total} tiles, {clock(spent / share - spent)} to go"
+        elif expected is not None and spent < expected:
+            share = spent / expected
+            text = f"{self.doing}, about {clock(expected - spent)} to go"
         else:
-            text = f"{self.doing}, {spent:.0f} s"
+            text = f"{self.doing}, {clock(spent)} so far"
         self.progress_text.set_text(text)
-        is_counted = not self.before and self.total > 1
-        self.progress.set_value(self.done / self.total if is_counted else 0)
-        self.progress.props(remove="indeterminate") if is_counted else self.progress.props("indeterminate")
+        self.progress.set_value(share)
+        self.progress.props(remove="indeterminate") if share else self.progress.props("indeterminate")
 
     def _wish(self) -> Wish:
         return Wish(

@@ -13,6 +13,9 @@ from cea.app.page import page
 from cea.errors import ConfigError, DataError
 from cea.io.photo import LIMIT, largest_pixels
 
+_RECONNECT_SECONDS = 60
+"""How long a visit waits for a browser that was cut off: a phone sleeps, a tab is in the background."""
+
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -99,7 +102,7 @@ def serve(house: House, bound: socket.socket, place: Place, ready: Callable[[], 
         language="en-US",
         tailwind=False,
         favicon=_ICON,
-        reconnect_timeout=20,
+        reconnect_timeout=_RECONNECT_SECONDS,
         show_welcome_message=False,
     )
     if place.is_loopback:  # a name of somebody else's that was made to point here is none of ours
