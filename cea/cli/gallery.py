@@ -31,11 +31,15 @@ def gallery(
 ) -> None:
     """Draw contact sheets: families by severity, recipes by draw."""
     from cea.degradations.tools import gallery as drawing
+    from cea.progress import followed
 
     photos = _photos(photo)
     sheet = drawing.Sheet(width, seed)
-    _write_jpeg(out / "families.jpg", drawing.families(photos, drawing.family_names(), sheet), quality)
-    _write_jpeg(out / "recipes.jpg", drawing.recipes(photos, drawing.recipe_names(), sheet), quality)
+    families, recipes = drawing.family_names(), drawing.recipe_names()
+    rows = followed(families, "families", len(families), "row")
+    _write_jpeg(out / "families.jpg", drawing.families(photos, rows, sheet), quality)
+    strips = followed(recipes, "recipes", len(recipes), "strip")
+    _write_jpeg(out / "recipes.jpg", drawing.recipes(photos, strips, sheet), quality)
 
 
 def _photos(paths: list[Path] | None) -> list[ImageU8]:
