@@ -90,7 +90,8 @@ class House:
         """How long a restoration of it takes, as far as one knows."""
         if self.speed is None:
             return None
-        return passed_pixels(*visit.before.rgb.shape[:2], self.tile) / 1e6 / self.speed
+        height, width = visit.before.rgb.shape[:2]
+        return passed_pixels(height, width, self.tile) / 1e6 / self.speed
 
     def check_room(self, visit: Visit) -> None:
         """Refuse one photograph more than memory is meant for.
