@@ -75,7 +75,7 @@ def sample_id(project: Project, target: str) -> str:
     path, _, inside = _split(target)
     if path.suffix == ".parquet":
         return _row(path, inside)
-    if path.suffix == ".tar":
+    if path.suffix == ".tar" and inside:
         return inside.partition(".")[0]
     if path.suffix in (".png", ".npz"):
         return path.parent.name

@@ -350,6 +350,7 @@ def test_whatever_came_of_a_run_leads_to_its_record(project: Project):
     ("target", "says"),
     [
         ("nobody-noise-0000", "no sample is called"),
+        ("data/shards/test/noise/000000.tar", "not a thing that can be traced"),
         ("metrics/images.parquet:9999", "has no row 9999"),
         ("metrics/summary.json:recipes.noise.beauty", "has no recipes.noise.beauty"),
         ("README.md", "not a thing that can be traced"),
