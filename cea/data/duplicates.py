@@ -6,12 +6,14 @@ pairs, the correlation of 32x32 thumbnails decides. The thumbnail ignores the as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cea.rng import generator, stream
 from cea.types import ImageU8
 
 MAX_DISTANCE = 12
@@ -21,6 +23,25 @@ MIN_CORRELATION = 0.93
 """Thumbnails that correlate at least so much show the same picture."""
 
 _SIDE = 32
+THUMBNAIL = (_SIDE, _SIDE)
+"""Height and width of a thumbnail."""
+
+_FEW = 4096
+"""Images of which all pairs are compared."""
+
+_BLOCK = 1024
+_PAIRS = 1 << 21
+"""Thumbnails, and pairs, that are looked at together."""
+
+_PLANES = 512
+_MORE_BITS = 4
+"""Bits of a bucket beyond those that count the images: so few share one by chance."""
+
+_MISSED = 1e-5
+"""How often a pair with exactly `MIN_CORRELATION` shares no bucket, for planes that are independent."""
+
+_INDEX_BITS = np.uint64(32)
+_INDEX_MASK = np.uint64(2**32 - 1)
 
 Thumbnail = NDArray[np.uint8]
 """(32, 32) uint8 grey."""
@@ -39,29 +60,177 @@ def difference_hash(small: Thumbnail) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def groups(thumbnails: Sequence[Thumbnail]) -> list[int]:
-    """For each image, the index of the first one in its group of near duplicates (its own where it has none)."""
-    parent = list(range(len(thumbnails)))
-    for first, second in _pairs(thumbnails):
-        low, high = sorted((_root(parent, first), _root(parent, second)))
-        parent[high] = low
-    return [_root(parent, index) for index in range(len(parent))]
+def groups(thumbnails: Sequence[Thumbnail] | NDArray[np.uint8]) -> NDArray[np.int64]:
+    """For each image, the index of the first one in its group of near duplicates (its own where it has none).
+
+    Up to `_FEW` images, every pair is compared. Above that, only pairs that share a bucket of `_Sketches` are, so that
+    time grows little faster than their number; see there for what that may miss. Memory is 200 bytes per image beside
+    the thumbnails.
+
+    Args:
+        thumbnails: (n, 32, 32) uint8, or a sequence of such squares.
+    """
+    if not len(thumbnails):
+        return np.zeros(0, np.int64)
+    whole = np.asarray(thumbnails) if not isinstance(thumbnails, np.ndarray) else thumbnails
+    first, alike = _alike(whole)
+    search = _Search(whole, first)
+    proposals = search.all_pairs() if len(first) <= _FEW else search.buckets()
+    for some in proposals:
+        search.judge(*some)
+    labels: NDArray[np.int64] = first[search.labels][alike]
+    return labels
 
 
-def _pairs(thumbnails: Sequence[Thumbnail]) -> list[tuple[int, int]]:
-    """Pairs of indices that show the same picture in some orientation; memory linear in their number."""
-    hashes = [_hash_array(thumbnails, turn) for turn in range(8)]
-    pairs = set()
-    for index in range(1, len(thumbnails)):
-        distance = [np.bitwise_count(hashes[turn][:index] ^ hashes[0][index]) for turn in range(8)]
-        for turn, other in np.argwhere(np.stack(distance) <= MAX_DISTANCE):
-            if (int(other), index) not in pairs and _same(_turned(thumbnails[other], turn), thumbnails[index]):
-                pairs.add((int(other), index))
-    return sorted(pairs)
+def _alike(thumbnails: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the first of each set of equal thumbnails, ascending, and for each thumbnail the number of its set."""
+    digests = np.frombuffer(
+        b"".join(hashlib.blake2b(small.tobytes(), digest_size=16).digest() for small in thumbnails), np.uint64
+    ).reshape(-1, 2)
+    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return first[order], number[inverse.ravel()]
 
 
-def _hash_array(thumbnails: Sequence[Thumbnail], turn: int) -> NDArray[np.uint64]:
-    return np.array([difference_hash(_turned(small, turn)) for small in thumbnails], np.uint64)
+Proposals = tuple[NDArray[np.int64], NDArray[np.int64], int]
+"""Pairs (first, second), the first with the lower index and to be turned so."""
+
+
+class _Search:
+    """Near duplicates among ``thumbnails[chosen]``.
+
+    Attributes:
+        labels: for each of them the first of its group, as far as it is known.
+    """
+
+    def __init__(self, thumbnails: NDArray[np.uint8], chosen: NDArray[np.int64]) -> None:
+        self.thumbnails = thumbnails
+        self.chosen = chosen
+        self.labels = np.arange(len(chosen))
+        self.hashes = np.empty((8, len(chosen)), np.uint64)
+        for index, place in enumerate(chosen):
+            for turn in range(8):
+                self.hashes[turn, index] = difference_hash(_turned(thumbnails[place], turn))
+
+    def all_pairs(self) -> Iterator[Proposals]:
+        """Every pair."""
+        for start in range(0, len(self.chosen), _BLOCK):
+            seconds = np.arange(start, min(start + _BLOCK, len(self.chosen)))
+            for turn in range(8):
+                distance = np.bitwise_count(self.hashes[turn][None] ^ self.hashes[0][seconds, None])
+                second, first = np.nonzero(distance <= MAX_DISTANCE)
+                yield first, seconds[second], turn
+
+    def buckets(self) -> Iterator[Proposals]:
+        """The pairs that share a bucket in some table, as long as they are in different groups."""
+        sketches = _Sketches(self.thumbnails, self.chosen)
+        for positions in sketches.tables():
+            base = sketches.sorted_keys(positions, 0)
+            keys, order = base >> _INDEX_BITS, (base & _INDEX_MASK).astype(np.int64)
+            starts = np.flatnonzero(
+                np.diff(keys, prepend=keys[:1] + 1)
+            )  # of each bucket; its first has the least index
+            sizes = np.diff(starts, append=len(keys))
+            yield np.repeat(order[starts], sizes), order, 0  # a burst of equal pictures is one group after this
+            for turn in range(8):
+                query = sketches.sorted_keys(positions, turn)
+                bucket = np.searchsorted(keys[starts], query >> _INDEX_BITS)
+                hit = keys[starts][np.minimum(bucket, len(starts) - 1)] == query >> _INDEX_BITS
+                bucket, turned = bucket[hit], (query[hit] & _INDEX_MASK).astype(np.int64)
+                held = self.labels[order]
+                least, most = (ufunc.reduceat(held, starts) for ufunc in (np.minimum, np.maximum))
+                open_ = (least[bucket] != self.labels[turned]) | (most[bucket] != self.labels[turned])
+                for first, second in _spread(turned[open_], bucket[open_], starts, sizes, order):
+                    yield first, second, turn
+
+    def judge(self, first: NDArray[np.int64], second: NDArray[np.int64], turn: int) -> None:
+        """Join the groups of those pairs that show the same picture."""
+        wanted = (first < second) & (self.labels[first] != self.labels[second])
+        first, second = first[wanted], second[wanted]
+        near = np.bitwise_count(self.hashes[turn, first] ^ self.hashes[0, second]) <= MAX_DISTANCE
+        pairs = np.unique(np.stack([first[near], second[near]]), axis=1)
+        for start in range(0, pairs.shape[1], _BLOCK):
+            first, second = pairs[:, start : start + _BLOCK]
+            same = _same(self._small(first, turn), self._small(second, 0))
+            self._join(first[same], second[same])
+
+    def _small(self, indices: NDArray[np.int64], turn: int) -> NDArray[np.uint8]:
+        flat = self.thumbnails[self.chosen[indices]].reshape(-1, _SIDE**2)
+        turned: NDArray[np.uint8] = flat[:, _PLACES[turn]]
+        return turned
+
+    def _join(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> None:
+        """Give both groups of each pair the lower of their labels."""
+        while len(first):
+            pair = self.labels[np.stack([first, second])]
+            low, high = pair.min(axis=0), pair.max(axis=0)
+            differ = low != high
+            first, second = first[differ], second[differ]
+            lower = np.arange(len(self.labels))
+            np.minimum.at(lower, high[differ], low[differ])
+            while (lower[lower] != lower).any():
+                lower = lower[lower]
+            self.labels = lower[self.labels]
+
+
+def _spread(
+    turned: NDArray[np.int64],
+    bucket: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    order: NDArray[np.int64],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Each of ``turned`` with all members of its bucket, so many pairs at a time."""
+    ends = np.cumsum(sizes[bucket])
+    done = 0
+    while done < len(turned):
+        taken = int(np.searchsorted(ends, (ends[done - 1] if done else 0) + _PAIRS, "right"))
+        part = slice(done, max(taken, done + 1))
+        counts = sizes[bucket[part]]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield np.repeat(turned[part], counts), order[np.repeat(starts[bucket[part]], counts) + within]
+        done = part.stop
+
+
+class _Sketches:
+    """Random hyperplanes (Charikar 2002): on which side of each a thumbnail lies, a bit per plane.
+
+    Two thumbnails that correlate at .93 agree in .88 of the bits, others in half of them. A table is a choice of bits,
+    a bucket what agrees in all of them. A pair at that edge shares none about once in a thousand times; one that
+    correlates at .95 practically never does. The planes stand in all eight orientations of a square, so turning a
+    thumbnail only permutes its bits. Dot products are of whole numbers: the same on every machine.
+
+    Attributes:
+        bits: (_PLANES / 8, n) uint8, of each thumbnail a column, packed.
+    """
+
+    def __init__(self, thumbnails: NDArray[np.uint8], chosen: NDArray[np.int64]) -> None:
+        rng = generator(stream("near duplicates"))
+        signs = np.repeat(np.array([1, -1], np.float32), _SIDE**2 // 2)
+        drawn = [signs[_deal(rng, len(signs))] for _ in range(_PLANES // 8)]
+        planes = [plane[places] for plane in drawn for places in _PLACES]
+        matrix = np.stack(planes, axis=1)
+        self.bits = np.empty((_PLANES // 8, len(chosen)), np.uint8)
+        for start in range(0, len(chosen), _BLOCK):
+            some = thumbnails[chosen[start : start + _BLOCK]].reshape(-1, _SIDE**2).astype(np.float32)
+            self.bits[:, start : start + _BLOCK] = np.packbits(some @ matrix > 0, axis=1).T
+        self._rng = rng
+
+    def tables(self) -> Iterator[NDArray[np.int64]]:
+        """The planes of each table."""
+        width = min(int(np.log2(self.bits.shape[1])) + _MORE_BITS, _INDEX_BITS)
+        agree = (1 - np.arccos(MIN_CORRELATION) / np.pi) ** width
+        for _ in range(int(np.ceil(np.log(_MISSED) / np.log(1 - agree)))):
+            yield _deal(self._rng, _PLANES)[:width]
+
+    def sorted_keys(self, positions: NDArray[np.int64], turn: int) -> NDArray[np.uint64]:
+        """The bucket of each thumbnail, turned so, in the upper half, its index in the lower; sorted."""
+        keys = np.zeros(self.bits.shape[1], np.uint64)
+        for place in positions // 8 * 8 + _MOVED[turn][positions % 8]:
+            keys = keys << np.uint64(1) | (self.bits[place // 8] >> np.uint8(7 - place % 8) & np.uint8(1))
+        return np.sort(keys << _INDEX_BITS | np.arange(len(keys), dtype=np.uint64))
 
 
 def _turned(small: Thumbnail, turn: int) -> Thumbnail:
@@ -69,16 +238,29 @@ def _turned(small: Thumbnail, turn: int) -> Thumbnail:
     return np.ascontiguousarray(np.rot90(small if turn < 4 else small[:, ::-1], turn % 4))
 
 
-def _same(first: Thumbnail, second: Thumbnail) -> bool:
-    a, b = (small.astype(np.int64) - int(small.astype(np.int64).sum()) // small.size for small in (first, second))
-    cross, power = int((a * b).sum()), int((a * a).sum()) * int((b * b).sum())
-    if power == 0:
-        return bool((first == second).all())
-    return cross > 0 and cross * cross >= MIN_CORRELATION**2 * power
+def _deal(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """A permutation that is the same for all versions of NumPy."""
+    return np.argsort(rng.random(count), kind="stable")
 
 
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index
+def _same(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which rows of (m, 1024) uint8 each show the same picture; whole numbers below 2**53 throughout."""
+    a, b = (
+        small - (small.sum(axis=1) // small.shape[1])[:, None]
+        for small in (first.astype(np.int64), second.astype(np.int64))
+    )
+    cross, power = (a * b).sum(axis=1), (a * a).sum(axis=1) * (b * b).sum(axis=1)
+    alike = (cross > 0) & (cross * cross >= MIN_CORRELATION**2 * power)
+    return np.where(power == 0, (first == second).all(axis=1), alike)
+
+
+_PLACES = [_turned(np.arange(_SIDE**2).reshape(_SIDE, _SIDE), turn).ravel() for turn in range(8)]
+"""Where each pixel of a turned thumbnail comes from."""
+
+_MOVED = np.array(
+    [
+        [next(k for k in range(8) if (_PLACES[k][_PLACES[turn]] == _PLACES[plane]).all()) for plane in range(8)]
+        for turn in range(8)
+    ]
+)
+"""Bit ``plane`` of a picture that is turned is bit ``_MOVED[turn, plane]`` of the picture as it is."""

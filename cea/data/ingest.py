@@ -8,10 +8,13 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config, parse
@@ -19,7 +22,7 @@ from cea.data import png
 from cea.data.clean import SCHEMA, TABLE
 from cea.data.cluster import Died, RayConfig, at_home, code_digest, connected, tasks
 from cea.data.dead_leaves.images import LeavesConfig
-from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
+from cea.data.duplicates import THUMBNAIL, Thumbnail, difference_hash, groups, thumbnail
 from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.leaves import leaves
 from cea.data.sources.registry import SOURCES
@@ -32,6 +35,17 @@ from cea.levels import to_uint8
 from cea.types import Split
 
 _LONGEST_STEM = 32
+
+_TAKEN: dict[str, Any] = {
+    **{name: kind for name, kind in SCHEMA.items() if name not in ("split", "group")},
+    "name": pl.String,
+    "asked": pl.String,
+}
+"""What is known of an image by itself: columns of the table, how messages call it, the split that its source asks
+for."""
+
+_ROWS = 4096
+"""Rows of it that are Python objects at a time."""
 
 
 class IngestConfig(Config):
@@ -144,10 +158,11 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1, cluster: Ray
         else:
             with connected(cluster, what="shard.engine: ray", workers=workers):
                 looked_at = _on_cluster(items, partial.resolve(), config, cluster)
-        taken, refused = _sort_out(looked_at)
+        taken, thumbnails, refused = _sort_out(looked_at, partial)
         _check(taken, refused, config)
+        taken = taken.with_columns(look=groups(thumbnails), number=pl.int_range(len(taken)))
         taken, twins = _without_twins(taken, partial)
-        taken, leaking = _without_leaks(taken, partial)
+        taken, leaking = _without_leaks(taken, thumbnails, partial)
         table, grouped = _table(taken, config)
         report = Report(table, [(each.name, each.reason) for each in refused + twins + leaking], grouped)
         write_table(partial / TABLE, table)
@@ -265,16 +280,30 @@ def _stem(name: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:_LONGEST_STEM].strip("-") or "image"
 
 
-def _sort_out(looked_at: Iterable[_Taken | _Refused]) -> tuple[list[_Taken], list[_Refused]]:
-    taken: list[_Taken] = []
-    refused: list[_Refused] = []
-    for each in looked_at:
-        (taken if isinstance(each, _Taken) else refused).append(each)  # type: ignore[arg-type]
-    return taken, refused
+def _sort_out(
+    looked_at: Iterable[_Taken | _Refused], folder: Path
+) -> tuple[pl.DataFrame, NDArray[np.uint8], list[_Refused]]:
+    """What was taken as a table of `_TAKEN`, its thumbnails, (n, 32, 32), in a nameless file, and what was not."""
+    tables, rows, refused = [pl.DataFrame(schema=_TAKEN)], [], []
+    with TemporaryFile(dir=folder) as file:
+        for each in looked_at:
+            if isinstance(each, _Refused):
+                refused.append(each)
+                continue
+            file.write(each.small.tobytes())
+            rows.append({**each.row, "name": each.name, "asked": each.split})
+            if len(rows) == _ROWS:
+                tables.append(pl.DataFrame(rows, schema=_TAKEN))
+                rows = []
+        taken = pl.concat([*tables, pl.DataFrame(rows, schema=_TAKEN)])
+        file.flush()
+        shape = (len(taken), *THUMBNAIL)
+        thumbnails = np.memmap(file, np.uint8, "r", shape=shape) if len(taken) else np.empty(shape, np.uint8)
+    return taken, thumbnails, refused
 
 
-def _check(taken: Sequence[_Taken], refused: Sequence[_Refused], config: IngestConfig) -> None:
-    photographs = sum(each.row["kind"] == "photograph" for each in taken)
+def _check(taken: pl.DataFrame, refused: Sequence[_Refused], config: IngestConfig) -> None:
+    photographs = int((taken["kind"] == "photograph").sum())
     if refused and (config.unusable == "refuse" or not photographs):
         named = "; ".join(f"{each.name} ({each.reason})" for each in refused[:5])
         more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
@@ -286,80 +315,74 @@ def _check(taken: Sequence[_Taken], refused: Sequence[_Refused], config: IngestC
         )
 
 
-def _without_twins(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken], list[_Refused]]:
-    """Leave out, and delete, images whose pixels are those of an earlier one."""
-    first: dict[str, _Taken] = {}
-    twins = []
-    for each in sorted(taken, key=_rank):
-        earlier = first.setdefault(each.row["sha256"], each)
-        if earlier is not each:
-            twins.append(_Refused(each.name, f"the same pixels as {earlier.name}"))
-            _delete(each, folder, but=earlier)
-    return list(first.values()), twins
+def _without_twins(taken: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, list[_Refused]]:
+    """Leave out, and delete, images whose pixels are those of an earlier one; what stays, by `_RANK`."""
+    taken = taken.sort(pl.col("asked").replace_strict(_RANK, default=len(_RANK)), maintain_order=True)
+    first = taken.unique("sha256", keep="first", maintain_order=True)
+    twins = taken.filter(~pl.col("sha256").is_first_distinct())
+    twins = twins.join(_kept(first, "sha256"), on="sha256", maintain_order="left")
+    return first, _left_out(twins, folder, "the same pixels as {}")
 
 
-_RANK: Mapping[Split | None, int] = {"test": 0, "val": 1, "train": 2, None: 3}
-"""Which of two equal images stays: the one that was held out on purpose."""
+_RANK: Mapping[Split, int] = {"test": 0, "val": 1, "train": 2}
+"""Which of two equal images stays: the one that was held out on purpose; after these what is free."""
 
 
-def _rank(each: _Taken) -> int:
-    return _RANK[each.split]
-
-
-def _without_leaks(taken: Sequence[_Taken], folder: Path) -> tuple[list[_Taken], list[_Refused]]:
+def _without_leaks(
+    taken: pl.DataFrame, thumbnails: NDArray[np.uint8], folder: Path
+) -> tuple[pl.DataFrame, list[_Refused]]:
     """Leave out, and delete, images that show nearly the same as one that is held out on purpose, on another side."""
-    if not any(each.split in ("val", "test") and each.row["kind"] == "photograph" for each in taken):
-        return list(taken), []
-    best: dict[int, _Taken] = {}
-    numbers = groups([each.small for each in taken])
-    for number, each in zip(numbers, taken, strict=True):
-        if number not in best or _rank(each) < _rank(best[number]):
-            best[number] = each
-    kept, leaking = [], []
-    for number, each in zip(numbers, taken, strict=True):
-        held = best[number]
-        if held.split in ("val", "test") and each.split != held.split:
-            leaking.append(_Refused(each.name, f"nearly the same as {held.name}, which is held out"))
-            _delete(each, folder, but=held)
-        else:
-            kept.append(each)
-    return kept, leaking
+    held_out = pl.col("asked").is_in(["val", "test"])
+    if taken.filter(held_out, kind="photograph").is_empty():
+        return taken, []
+    best = taken.unique("look", keep="first", maintain_order=True).filter(held_out)
+    beside = taken.join(_kept(best, "look"), on="look", how="left", maintain_order="left")
+    leaks = pl.col("kept_asked").is_not_null() & pl.col("asked").ne_missing(pl.col("kept_asked"))
+    leaking = beside.filter(leaks)
+    if leaking.is_empty():
+        return taken, []
+    taken = beside.filter(~leaks).select(taken.columns)
+    looks = groups(thumbnails[taken["number"].to_numpy()])  # one that is gone joins nobody
+    return taken.with_columns(look=looks), _left_out(leaking, folder, "nearly the same as {}, which is held out")
 
 
-def _delete(each: _Taken, folder: Path, *, but: _Taken) -> None:
-    """Remove the files of an image, unless they are those of ``but``."""
-    for file in {each.row["file"], each.row["depth_file"]} - {None, *but.row.values()}:
-        (folder / file).unlink(missing_ok=True)
+def _kept(images: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Name, files and split of ``images`` as ``kept_...``, to be joined by ``key``."""
+    return images.select(key, pl.col("name", "file", "depth_file", "asked").name.prefix("kept_"))
 
 
-def _table(taken: Sequence[_Taken], config: IngestConfig) -> tuple[pl.DataFrame, list[list[str]]]:
+def _left_out(images: pl.DataFrame, folder: Path, reason: str) -> list[_Refused]:
+    """Remove the files of images, unless they are those of the one that is kept in its place."""
+    refused = []
+    for each in images.iter_rows(named=True):
+        refused.append(_Refused(each["name"], reason.format(each["kept_name"])))
+        for file in {each["file"], each["depth_file"]} - {None, each["kept_file"], each["kept_depth_file"]}:
+            (folder / file).unlink(missing_ok=True)
+    return refused
+
+
+def _table(taken: pl.DataFrame, config: IngestConfig) -> tuple[pl.DataFrame, list[list[str]]]:
     """The table, ordered by id, and the names of near duplicates group by group."""
-    taken = sorted(taken, key=lambda each: each.row["id"])
-    members: dict[int, list[_Taken]] = {}
-    for each, first in zip(taken, groups([each.small for each in taken]), strict=True):
-        members.setdefault(first, []).append(each)
-    splits = _splits(list(members.values()), config)
-    rows = [
-        {**each.row, "group": group[0].row["id"], "split": split}
-        for group, split in zip(members.values(), splits, strict=True)
-        for each in group
-    ]
-    grouped = [[each.name for each in group] for group in members.values() if len(group) > 1]
-    return pl.DataFrame(rows, schema=SCHEMA).sort("id"), grouped
+    whole = taken.sort("id").with_columns(group=pl.col("id").first().over("look"))
+    table = whole.join(_splits(whole, config), on="group", maintain_order="left")
+    several = whole.filter(pl.len().over("group") > 1).group_by("group", maintain_order=True).agg("name")
+    return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()), several["name"].to_list()
 
 
-def _splits(members: Sequence[Sequence[_Taken]], config: IngestConfig) -> list[Split]:
-    """The split of each group: the one its items ask for, else by the least hash of its pixels.
+def _splits(whole: pl.DataFrame, config: IngestConfig) -> pl.DataFrame:
+    """The ``split`` of each ``group``: the one its items ask for, else by the least hash of its pixels.
 
     Where photographs were held out on purpose, none of the others joins them.
     """
-    fixed = [next((each.split for each in group if each.split), None) for group in members]
-    keys = [min(each.row["sha256"] for each in group) for group in members]
-    free = [key for key, split in zip(keys, fixed, strict=True) if split is None]
-    held = {each.split for group in members for each in group if each.row["kind"] == "photograph"}
+    wanted = pl.col("asked").drop_nulls().first()
+    members = whole.group_by("group", maintain_order=True).agg(wanted, pl.col("sha256").min())
+    free = members.filter(pl.col("asked").is_null())
+    held = set(whole.filter(kind="photograph")["asked"])
     shares = config.split.model_copy(update={split: 0.0 for split in ("val", "test") if split in held})
-    dealt = assign(free, shares, filled={split for split in fixed if split})
-    return [split or dealt[key] for key, split in zip(keys, fixed, strict=True)]
+    dealt = assign(free["sha256"], shares, filled=set(members["asked"].drop_nulls()))
+    splits = pl.DataFrame({"group": free["group"], "dealt": dealt}, schema_overrides={"dealt": pl.String})
+    joined = members.join(splits, on="group", how="left", maintain_order="left")
+    return joined.select("group", split=pl.coalesce("asked", "dealt"))
 
 
 def _as_json(report: Report) -> bytes:

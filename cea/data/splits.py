@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cea.config import Config
@@ -31,8 +34,8 @@ class SplitConfig(Config):
         return self
 
 
-def assign(groups: Collection[str], config: SplitConfig, *, filled: Collection[Split] = ()) -> dict[str, Split]:
-    """The split of each group of photographs.
+def assign(groups: Iterable[str], config: SplitConfig, *, filled: Collection[Split] = ()) -> list[Split]:
+    """The split of each group of photographs, in their order.
 
     A group's place in [0, 1) is a hash of its name and the salt: the first ``test`` of it is tested on, the next
     ``val`` validated on. So a group keeps its split whatever else is added or removed. Only where that leaves a
@@ -46,9 +49,10 @@ def assign(groups: Collection[str], config: SplitConfig, *, filled: Collection[S
     Raises:
         DataError: fewer groups than splits to fill.
     """
-    position = {group: stream("split", config.salt, group) / 2**64 for group in groups}
-    chosen = {group: _split(position[group], config) for group in sorted(groups)}
-    needed = [split for split in _bounds(config) if split not in filled]
+    places = np.fromiter((stream("split", config.salt, group) / 2**64 for group in groups), np.float64)
+    bounds = _bounds(config)
+    chosen = [next(split for split, (low, high) in bounds.items() if low <= place < high) for place in places]
+    needed = [split for split in bounds if split not in filled]
     if len(chosen) < len(needed):
         raise DataError(
             f"{len(chosen)} different photographs for the splits {', '.join(needed)}",
@@ -56,8 +60,8 @@ def assign(groups: Collection[str], config: SplitConfig, *, filled: Collection[S
             remedy="add photographs, or set ingest.split.val to 0",
         )
     for split in needed:
-        if split not in chosen.values():
-            chosen[_nearest(split, chosen, position, needed, config)] = split
+        if split not in chosen:
+            chosen[_nearest(bounds[split], chosen, places, needed)] = split
     return chosen
 
 
@@ -71,19 +75,11 @@ def _bounds(config: SplitConfig) -> dict[Split, tuple[float, float]]:
     return {split: ends for split, ends in bounds.items() if ends[0] < ends[1]}
 
 
-def _split(position: float, config: SplitConfig) -> Split:
-    return next(split for split, (low, high) in _bounds(config).items() if low <= position < high)
-
-
 def _nearest(
-    split: Split,
-    chosen: Mapping[str, Split],
-    position: Mapping[str, float],
-    needed: Collection[Split],
-    config: SplitConfig,
-) -> str:
-    """The group nearest to ``split``'s interval among those whose own split can spare one."""
-    low, high = _bounds(config)[split]
-    held = list(chosen.values())
-    spare = [group for group, own in chosen.items() if own not in needed or held.count(own) > 1]
-    return min(spare, key=lambda group: max(low - position[group], position[group] - high))
+    interval: tuple[float, float], chosen: Sequence[Split], places: NDArray[np.float64], needed: Collection[Split]
+) -> int:
+    """The group whose place is nearest to the interval, among those whose own split can spare one."""
+    held = Counter(chosen)
+    spare = np.array([own not in needed or held[own] > 1 for own in chosen])
+    distance = np.maximum(interval[0] - places, places - interval[1])
+    return int(np.argmin(np.where(spare, distance, np.inf)))

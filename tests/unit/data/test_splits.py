@@ -10,12 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cea.config import parse
-from cea.data.splits import SplitConfig, assign
+from cea.data.splits import SplitConfig
+from cea.data.splits import assign as deal
 from cea.errors import ConfigError, DataError
 
 
 def _names(count: int, tag: str = "") -> list[str]:
     return [hashlib.sha256(f"{tag}{index}".encode()).hexdigest() for index in range(count)]
+
+
+def assign(names: list[str], config: SplitConfig, **options) -> dict[str, str]:
+    return dict(zip(names, deal(names, config, **options), strict=True))
 
 
 def test_shares_are_kept_in_the_mean():
