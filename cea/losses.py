@@ -6,6 +6,11 @@ import torch
 from torch import Tensor, nn
 
 
+def at_least_single(values: Tensor) -> Tensor:
+    """In float32, but float64 as it is: losses are not computed in half precision."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 class RestorationLoss(nn.Module):
     """L1 over pixels plus ``fft_weight`` times L1 over the real and imaginary parts of the 2-D spectrum.
 
@@ -24,8 +29,9 @@ class RestorationLoss(nn.Module):
         self.balance = balance
 
     def forward(self, restored: Tensor, clean: Tensor, degraded: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) each, in [0, 1], to a scalar; computed in float32. ``degraded`` is needed to balance."""
-        difference = restored.float() - clean.float()
+        """(B, 3, H, W) each, in [0, 1], to a scalar in float32 (float64 where these are); balancing needs
+        ``degraded``."""
+        difference = at_least_single(restored) - at_least_single(clean)
         if self.balance:
             assert degraded is not None
             difference = difference * balance_weights(degraded, clean, self.balance)
@@ -51,7 +57,7 @@ def log_error_l1(log_error: Tensor, degraded: Tensor, clean: Tensor, unit: float
     """
     height, width = log_error.shape[-2:]
     around = local_error(degraded, clean, (height, width))
-    return (log_error.float() - (around / unit + _SMALLEST_ERROR).log()).abs().mean()
+    return (at_least_single(log_error) - (around / unit + _SMALLEST_ERROR).log()).abs().mean()
 
 
 def local_error(degraded: Tensor, clean: Tensor, size: tuple[int, int]) -> Tensor:
@@ -64,7 +70,7 @@ def local_error(degraded: Tensor, clean: Tensor, size: tuple[int, int]) -> Tenso
     Returns:
         (B, 1, h, w) float32, full scale 1.
     """
-    error = (degraded.float() - clean.float()).abs().mean(dim=1, keepdim=True)
+    error = (at_least_single(degraded) - at_least_single(clean)).abs().mean(dim=1, keepdim=True)
     cells = nn.functional.adaptive_avg_pool2d(error, size)
     return nn.functional.avg_pool2d(cells, _AROUND, 1, _AROUND // 2, count_include_pad=False)
 
@@ -83,7 +89,8 @@ def severity_loss(logits: Tensor, recorded: Tensor, known: Tensor) -> Tensor:
     Returns:
         The mean over all cells, those of unknown label counting 0: so the parts of a batch add up to the whole.
     """
-    entropy = nn.functional.binary_cross_entropy_with_logits(logits.float(), recorded.float(), reduction="none")
+    logits = at_least_single(logits)
+    entropy = nn.functional.binary_cross_entropy_with_logits(logits, recorded.to(logits.dtype), reduction="none")
     return (entropy * known).mean()
 
 
@@ -97,7 +104,7 @@ def balance_weights(degraded: Tensor, clean: Tensor, balance: float) -> Tensor:
     With 1, what counts is the share of the input's error that is left, so a nearly clean image has as much to say as a
     dark one; with 0 only the absolute error does.
     """
-    error = (degraded.float() - clean.float()).abs().mean(dim=(1, 2, 3), keepdim=True)
+    error = (at_least_single(degraded) - at_least_single(clean)).abs().mean(dim=(1, 2, 3), keepdim=True)
     return ((error + _FLOOR) / (_TYPICAL + _FLOOR)).pow(-balance)
 
 

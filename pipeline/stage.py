@@ -42,6 +42,11 @@ def check_params() -> None:
         sys.exit(status)
 
 
+def first() -> bool:
+    """Whether this is the first of the processes that a launcher (torchrun, Slurm) has started, or the only one."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
 def run(
     main: Callable[[argparse.Namespace], None], *paths: str, words: tuple[str, ...] = (), check: bool = False
 ) -> None:
@@ -69,9 +74,11 @@ def run(
             raise InputError(f"cea is imported from {home}", expected=str(Path.cwd()), remedy="run stages through dvc")
         if check:
             check_params()
-        keep_lock(Path.cwd())
+        if first():
+            keep_lock(Path.cwd())
         main(arguments)
-        times.keep()
+        if first():
+            times.keep()
     except Exception as error:
         if arguments.debug:
             traceback.print_exc()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch starts its threads: idle ones must sleep
 
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cea.config import load, read_params
 from cea.data.dataset import check_split, read_split
+from cea.errors import status_of
 from cea.lineage.training import tracked
-from cea.models.config import ModelSection
+from cea.models.config import ModelConfig, ModelSection
 from cea.models.measure.allocator import keep_freed_memory
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit
 from cea.training.lock import exclusive
+from cea.training.processes import PeerError, Processes, launch, speaks
 from cea.training.results import speed, write_results
 from cea.training.state import forget
 from pipeline import stage
@@ -27,7 +32,11 @@ STATE = "CEA_TRAIN_STATE"
 
 
 def main(paths: Namespace) -> None:
-    """Train on the shards of the recipes that are for training, inside one MLflow run."""
+    """Train on the shards of the recipes that are for training, inside one MLflow run.
+
+    Of several processes the first holds the lock and the run; the others only take their shares. Where no launcher has
+    started ``train.devices`` of them, this process does, and waits.
+    """
     keep_freed_memory()
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
@@ -35,11 +44,33 @@ def main(paths: Namespace) -> None:
     seed = params["seed"] if config.seed is None else config.seed
     state = Path(os.environ.get(STATE, paths.state))
     job = TrainingJob(train, val, output=paths.model, state=state, seed=seed)
-    with exclusive(state), tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run:
+    processes = Processes.found()
+    if processes.size == 1 and config.devices > 1:
+        launch(config.devices, ["-m", "pipeline.train", *sys.argv[1:]])
+        return
+    try:
+        if processes.first:
+            lead(paths, job, config, model, params)
+        else:
+            fit(job, config, model)
+    except PeerError as error:
+        if speaks(processes):
+            raise
+        sys.exit(status_of(error))
+
+
+def lead(
+    paths: Namespace, job: TrainingJob, config: TrainConfig, model: ModelConfig, params: Mapping[str, Any]
+) -> None:
+    """Train as the first process, and keep what came out."""
+    with (
+        exclusive(job.state),
+        tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run,
+    ):
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
-        forget(state)
+        forget(job.state)
 
 
 def checked_folders(paths: Namespace, split: str) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -233,7 +234,7 @@ class _Sketches:
         return np.sort(keys << _INDEX_BITS | np.arange(len(keys), dtype=np.uint64))
 
 
-def _turned(small: Thumbnail, turn: int) -> Thumbnail:
+def _turned(small: NDArray[Any], turn: int) -> NDArray[Any]:
     """One of the eight orientations of a square: a quarter turn each, from 4 on mirrored."""
     return np.ascontiguousarray(np.rot90(small if turn < 4 else small[:, ::-1], turn % 4))
 

@@ -39,13 +39,18 @@ def save_weights(path: Path, model: RestorationNetwork, config: ModelConfig, met
 
 def weights_as_bytes(model: RestorationNetwork, config: ModelConfig, metadata: Mapping[str, Any]) -> bytes:
     """The file that `save_weights` writes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: _stored(tensor) for name, tensor in model.state_dict().items()}
     header = {
         "format": FORMAT,
         "model": config.model_dump_json(),
         "metadata": json.dumps(dict(metadata), sort_keys=True),
     }
     return _canonical(save(tensors, metadata=header))
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """As the file holds it: on the CPU, and in single precision where it was trained in double."""
+    return (tensor.float() if tensor.dtype == torch.float64 else tensor).detach().cpu().contiguous()
 
 
 def load_weights(path: Path, *, trust_code: bool = False) -> tuple[RestorationNetwork, dict[str, Any]]:

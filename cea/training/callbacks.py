@@ -18,6 +18,7 @@ from cea.models.checkpoint import weights_as_bytes
 from cea.models.diagnostics import adapter_statistics
 from cea.training.data import TimedLoader
 from cea.training.module import RestorationModule
+from cea.training.processes import ALONE, Processes, of_all
 from cea.training.schedule import time_share
 from cea.training.state import keep
 
@@ -42,11 +43,13 @@ class Curves(Callback):
     Args:
         interval: steps between points.
         report: called for each point.
+        processes: that train together; loss and time are means over them, so that all of them see the same.
     """
 
-    def __init__(self, interval: int, report: Report | None = None) -> None:
+    def __init__(self, interval: int, report: Report | None = None, processes: Processes = ALONE) -> None:
         self.interval = interval
         self.report = report
+        self.processes = processes
         self.history: History = {}
         self.seconds = 0.0
         self._losses: list[Tensor] = []
@@ -84,21 +87,23 @@ class Curves(Callback):
         assert isinstance(pl_module, RestorationModule)
         parts = trainer.accumulate_grad_batches
         loss = float(torch.stack(self._losses).mean()) * parts  # of which each is a share
+        now, waited = time.perf_counter(), _waited(trainer)
+        everyone = of_all((loss, now - self._since), self.processes)
+        loss, seconds = (fmean(values) for values in zip(*everyone, strict=True))
         if not math.isfinite(loss):
             raise ConfigError(
                 f"train.lr = {pl_module.config.lr:g}: the loss is {loss} after step {trainer.global_step}",
                 expected="a finite loss",
                 remedy="lower train.lr, train.muon_lr or train.clip_norm, or lengthen train.warmup_steps",
             )
-        now, waited = time.perf_counter(), _waited(trainer)
         values = {
             "train/loss": loss,
             "train/lr": float(trainer.optimizers[0].param_groups[-1]["lr"]),
             "train/grad_norm": float(pl_module.grad_norm),
-            "train/steps_per_s": len(self._losses) / parts / (now - self._since),
+            "train/steps_per_s": len(self._losses) / parts / seconds,
             "train/wait_share": min(1.0, (waited - self._waited) / (now - self._since)),
         }
-        self.seconds += now - self._since
+        self.seconds += seconds
         trainer.should_stop |= time_share(pl_module.config, self.seconds) >= 1
         self._losses.clear()
         self._since, self._waited = now, waited
@@ -130,12 +135,14 @@ class BestWeights(Callback):
     Args:
         curves: where each validation's gains and adapter statistics are added.
         metadata: further facts to write beside the weights.
+        processes: that train together; each has judged its share of the images.
 
     Attributes:
-        files: ``best.safetensors`` and ``last.safetensors``, as bytes.
+        files: ``best.safetensors`` and ``last.safetensors``, as bytes; in the first process alone, as ``adapters``.
     """
 
-    def __init__(self, curves: Curves, metadata: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, curves: Curves, metadata: Mapping[str, Any] | None = None, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.files: dict[str, bytes] = {}
         self.metadata = dict(metadata or {})
         self.curves = curves
@@ -146,14 +153,19 @@ class BestWeights(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the averaged weights, which are in place now."""
         assert isinstance(pl_module, RestorationModule)
-        gains = {recipe: fmean(values) for recipe, values in pl_module.gains.items()}
+        shares = of_all(pl_module.gains, self.processes)  # of which fmean gives the same in any order
+        gains = {recipe: fmean(gain for share in shares for gain in share[recipe]) for recipe in pl_module.gains}
         mean = fmean(gains.values())
+        better = mean > self.gain
+        if better:
+            self.gain, self.step = mean, trainer.global_step
+        if not self.processes.first:
+            return
         self.adapters = adapter_statistics(pl_module.network, self._images(trainer))
         self.curves.add(trainer.global_step, _validation_values(mean, gains, self.adapters))
         metadata = {"step": trainer.global_step, "val_gain_psnr": mean, **self.metadata}
         self.files["last.safetensors"] = weights_as_bytes(pl_module.network, pl_module.network.config, metadata)
-        if mean > self.gain:
-            self.gain, self.step = mean, trainer.global_step
+        if better:
             self.files["best.safetensors"] = self.files["last.safetensors"]
 
     def _images(self, trainer: Trainer) -> list[Any]:
@@ -183,11 +195,15 @@ def _validation_values(
 
 
 class ResumePoint(Callback):
-    """Writes a checkpoint to go on from, after each validation, whole or not at all."""
+    """Writes a checkpoint to go on from, after each validation, whole or not at all; the first process does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: Processes = ALONE) -> None:
         self.folder = folder
+        self.processes = processes
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the checkpoint."""
-        keep(self.folder, trainer.global_step, trainer.save_checkpoint)
+        if self.processes.first:
+            keep(self.folder, trainer.global_step, trainer.save_checkpoint)
+        else:
+            trainer.save_checkpoint(self.folder)  # takes part, and writes nothing

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from cea.config import Config
 
+NO_EFFECT = {"workers", "cache_mb", "log_interval", "devices"}
+"""Fields that do not change the weights, or only their last bits; a run may be resumed with other values of these."""
+
 
 class TrainConfig(Config):
     """Section ``train`` of params.yaml."""
@@ -26,7 +29,7 @@ class TrainConfig(Config):
     val_interval: int = Field(500, ge=1, le=1_000_000)
     """Steps between validations; each is followed by a checkpoint, so a kill costs at most this many steps."""
     batch: int = Field(8, ge=1, le=4096)
-    """Patches per step (and per GPU)."""
+    """Patches per step, over all processes; each takes its share."""
     accumulate: int = Field(1, ge=1, le=4096)
     """Parts in which a batch goes through the network, for less memory; divides ``batch``."""
     patch: int = Field(64, ge=8, le=2048)
@@ -72,10 +75,14 @@ class TrainConfig(Config):
     val_images: int = Field(8, ge=1, le=100_000)
     """Validation images per recipe, at most."""
 
+    devices: int = Field(1, ge=1, le=1024)
+    """Processes that train together on this machine, each on a GPU of its own or on the CPU; where torchrun, Slurm or
+    Ray Train has started some, it decides. Results differ in the last bits with it; a run may go on with another."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train; ``auto`` takes the GPU where there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto`` computes in bfloat16 on a GPU that has it, in float32 otherwise."""
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    """``auto`` computes in bfloat16 on a GPU that has it, in float32 otherwise; ``float64`` is for comparing ways of
+    training: rounding then hides nothing."""
     threads: int = Field(1, ge=0, le=1024)
     """CPU threads, each of which takes its share of a batch; 0 lets PyTorch divide every operator instead, over as
     many threads as it likes. Results differ in the last bits with it. (Of a GPU or a compiled step: for all else.)"""

@@ -25,11 +25,15 @@ from cea.data.loaders import (
     as_tensor,
     centre_crop,
 )
-from cea.errors import DataError, InputError
+from cea.errors import ConfigError, DataError, InputError
 from cea.training.config import TrainConfig
+from cea.training.processes import ALONE, Processes
 
 _MB = 1 << 20
 _SHARED = Path("/dev/shm")
+
+REPEATED = -1
+"""In the place of a recipe's number: an image that another process judges."""
 
 
 class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
@@ -132,9 +136,10 @@ class RestorationData(LightningDataModule):
         config: how to train.
         seed: of the sequence of patches.
         severity: components whose labels come with the training patches; none: no label is read.
+        processes: that train together; each gets its share of each batch, and of the validation images.
 
     Raises:
-        ConfigError: a component that no training sample has.
+        ConfigError: a component that no training sample has, or a batch that cannot be shared out equally.
     """
 
     def __init__(
@@ -144,8 +149,11 @@ class RestorationData(LightningDataModule):
         config: TrainConfig,
         seed: int,
         severity: tuple[str, ...] = (),
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
+        _check_shares(config, processes)
+        self.processes = processes
         self.config = config
         self.severity = severity
         self.validation = ValidationImages(val, config)
@@ -155,8 +163,10 @@ class RestorationData(LightningDataModule):
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(
             sizes,
-            config.batch,
+            config.batch // processes.size,
             seed,
+            processes.rank,
+            processes.size,
             transpose=config.transpose,
             grey_share=config.grey_share,
             tone_share=config.tone_share,
@@ -175,5 +185,38 @@ class RestorationData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, int]]:
-        """One image at a time, whatever its size."""
-        return DataLoader(self.validation, batch_size=None)
+        """One image at a time, whatever its size; of those that several processes share, each comes once.
+
+        Each process gets as many. Where they do not divide, the last one is `REPEATED`, and counts nowhere.
+        """
+        size, rank = self.processes.size, self.processes.rank
+        rounds = -(-len(self.validation) // size)
+        return DataLoader(_Share(self.validation, [turn * size + rank for turn in range(rounds)]), batch_size=None)
+
+
+class _Share(Dataset[tuple[Tensor, Tensor, int]]):
+    """Some of the validation images, by their numbers; a number beyond the last repeats that one."""
+
+    def __init__(self, images: ValidationImages, numbers: list[int]) -> None:
+        self.images = images
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor, int]:
+        number = self.numbers[place]
+        if number < len(self.images):
+            return self.images[number]
+        return *self.images[len(self.images) - 1][:2], REPEATED
+
+
+def _check_shares(config: TrainConfig, processes: Processes) -> None:
+    shares = processes.size * config.accumulate
+    if config.batch % shares:
+        parts = f", in {config.accumulate} parts each (train.accumulate)" if config.accumulate > 1 else ""
+        raise ConfigError(
+            f"train.batch = {config.batch}: {processes.size} processes share it{parts}",
+            expected=f"a multiple of {shares}",
+            remedy=f"set train.batch to {-(-config.batch // shares) * shares}, or train with fewer processes",
+        )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -26,16 +27,14 @@ from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
 from cea.models.network import RestorationNetwork, build
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
-from cea.training.config import TrainConfig
+from cea.training.config import NO_EFFECT, TrainConfig
 from cea.training.data import RestorationData
 from cea.training.lock import Destination
 from cea.training.module import RestorationModule
+from cea.training.processes import EndAtOnce, Processes, joined, of_first
 from cea.training.progress import ProgressLine
 from cea.training.state import open_state
 from cea.training.validation_pictures import Show, ValidationPictures
-
-_NO_EFFECT = {"workers", "cache_mb", "log_interval"}
-"""Fields of TrainConfig that do not change the weights; a run may be resumed with other values of these."""
 
 _NEW_HEADS = ("log_error.", "severity.")
 
@@ -104,7 +103,9 @@ def fit(
 ) -> FitResult:
     """Train, or go on where a killed run with the same configuration and data stopped.
 
-    The result does not depend on whether and where the run was killed, nor on the number of workers.
+    The result does not depend on whether and where the run was killed, nor on the number of workers; on the number of
+    processes that train together only in its last bits. A launcher starts these (`cea.training.processes`), each calls
+    this function, and the first of them alone writes, reports and shows progress.
 
     Args:
         job: data, folders, seed.
@@ -117,27 +118,58 @@ def fit(
     Raises:
         DataError: shards that are missing, damaged or empty; another run wrote to ``job.output`` meanwhile.
         ConfigError: a GPU that is asked for and not there; a component that no training sample has; a loss that is no
-            longer finite.
+            longer finite; a batch that the processes cannot share equally, or processes that nobody has started.
+        PeerError: another of the processes ended.
         SystemExit: 143 where SIGTERM ended it; the same call goes on from the last checkpoint.
     """
+    processes = Processes.found()
+    if processes.size == 1 and config.devices > 1:
+        raise ConfigError(
+            f"train.devices = {config.devices}: this process is the only one",
+            expected="processes that a launcher has started",
+            remedy=f"torchrun --nproc-per-node {config.devices} your_script.py, or set train.devices to 1",
+        )
+    watching = _Watching(report, show, progress) if processes.first else _Watching()
+    with joined(processes, gpu=uses_gpu(config)):
+        return _fit(job, config, model, processes, watching)
+
+
+@dataclass(frozen=True)
+class _Watching:
+    """What is told of a training while it goes on."""
+
+    report: Report | None = None
+    show: Show | None = None
+    progress: bool = False
+
+
+def _fit(
+    job: TrainingJob, config: TrainConfig, model: ModelConfig, processes: Processes, watching: _Watching
+) -> FitResult:
     destination = Destination.of(job.output)
     mark = fingerprint(job, config, model)
-    checkpoint = open_state(job.state, mark)
-    curves = Curves(config.log_interval, report)
+    checkpoint = of_first(lambda: open_state(job.state, mark), processes)
+    curves = Curves(config.log_interval, watching.report, processes)
     parent = init_sha256(config)
-    best = BestWeights(curves, {"parent_sha256": parent} if parent else {})
+    best = BestWeights(curves, {"parent_sha256": parent} if parent else {}, processes)
     with _quiet(), _threads(config.threads), _algorithms(config.deterministic):
-        data = RestorationData(job.train, job.val, config, job.seed, model.severity)
+        data = RestorationData(job.train, job.val, config, job.seed, model.severity, processes)
         recipes = tuple(folder.name for folder in job.val)
-        module = RestorationModule(initial(model, config, job.seed), config, recipes, lambda: curves.seconds)
-        shown = [ValidationPictures(show)] if show else []
-        trainer = _trainer(job, config, [curves, best, *shown, *_others(job, config, curves, progress)])
+        network = initial(model, config, job.seed)
+        if config.precision == "float64":
+            network = network.double()  # before the average copies it
+        module = RestorationModule(network, config, recipes, lambda: curves.seconds)
+        shown = [ValidationPictures(watching.show)] if watching.show else []
+        others = _others(job, config, curves, processes, watching.progress)
+        trainer = _trainer(job, config, [curves, best, *shown, *others], processes)
         with suppress(SIGTERMException):  # an exit with the status 0
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     if trainer.received_sigterm:
         raise SystemExit(128 + signal.SIGTERM)  # not a result; the same command goes on from the last checkpoint
-    destination.check()
-    return _hand_over(job, trainer, module, curves, best)
+    if processes.first:
+        destination.check()
+        _write(job, best)
+    return _result(job, trainer, module, curves, best)
 
 
 def initial(model: ModelConfig, config: TrainConfig, seed: int) -> RestorationNetwork:
@@ -189,7 +221,7 @@ def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> st
     unused = set() if model.severity else {"severity_weight"}
     facts = {
         **labels,
-        "train": config.model_dump(exclude=_NO_EFFECT | unused),
+        "train": config.model_dump(exclude=NO_EFFECT | unused),
         "model": model.model_dump(),
         "init": init_sha256(config),
         "seed": job.seed,
@@ -211,18 +243,26 @@ def _index_digest(folder: Path) -> str:
         ) from None
 
 
-def _others(job: TrainingJob, config: TrainConfig, curves: Curves, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state)]
+def _others(
+    job: TrainingJob, config: TrainConfig, curves: Curves, processes: Processes, progress: bool
+) -> list[Callback]:
+    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state, processes)]
+    if processes.size > 1:
+        callbacks.append(EndAtOnce())
     return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks
 
 
-def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback]) -> Trainer:
-    gpu = uses_gpu(config)
-    half = config.precision == "bfloat16" or (config.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
+def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback], processes: Processes) -> Trainer:
+    together: dict[str, Any] = {}
+    if processes.size > 1:
+        together = {"strategy": "ddp", "plugins": [processes]}
     return Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=1,
-        precision="bf16-mixed" if half else "32-true",
+        accelerator="gpu" if uses_gpu(config) else "cpu",
+        devices=processes.here,
+        num_nodes=processes.machines,
+        use_distributed_sampler=False,  # ours knows its share
+        precision=_precision(config),
+        **together,
         max_steps=config.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=config.accumulate,
@@ -237,6 +277,13 @@ def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback]) -
     )
 
 
+def _precision(config: TrainConfig) -> Literal["32-true", "64-true", "bf16-mixed"]:
+    if config.precision == "float64":
+        return "64-true"
+    half = config.precision == "auto" and uses_gpu(config) and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if half or config.precision == "bfloat16" else "32-true"
+
+
 def uses_gpu(config: TrainConfig) -> bool:
     """Whether this machine trains on a GPU; ConfigError where one is asked for and not there."""
     present = torch.cuda.is_available()
@@ -247,12 +294,15 @@ def uses_gpu(config: TrainConfig) -> bool:
     return present and config.device != "cpu"
 
 
-def _hand_over(
-    job: TrainingJob, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights
-) -> FitResult:
-    """Write the weights to the output folder. The state stays until whoever called has kept the rest of the result."""
+def _write(job: TrainingJob, best: BestWeights) -> None:
+    """Weights to the output folder. The state stays until whoever called has kept the rest of the result."""
     for name, data in best.files.items():
         write_bytes(job.output / name, data)
+
+
+def _result(
+    job: TrainingJob, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights
+) -> FitResult:
     return FitResult(
         weights=job.output / "best.safetensors",
         last=job.output / "last.safetensors",

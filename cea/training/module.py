@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cea.data.labels import FULL, UNKNOWN
 from cea.decibels import psnr_of
-from cea.losses import RestorationLoss, log_error_l1, severity_loss
+from cea.losses import RestorationLoss, at_least_single, log_error_l1, severity_loss
 from cea.models.network import ERROR_UNIT, RestorationNetwork, pad_to_multiple
 from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
+from cea.training.data import REPEATED
 from cea.training.optimizer import MuonAdamW, parameter_groups
 from cea.training.schedule import lr_factor
 from cea.training.thread_parallel import Shares
@@ -77,10 +78,14 @@ class RestorationModule(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        batch = *(unit_batch(images) for images in batch[:2]), *batch[2:]
+        batch = *(self.unit(images) for images in batch[:2]), *batch[2:]
         if self._shares:
             return self._shares.loss(self._loss, list(self.network.parameters()), *batch)
         return self._loss(*batch)
+
+    def unit(self, images: Tensor) -> Tensor:
+        """As the network takes them: (B, 3, H, W) in [0, 1], single precision unless it is in double."""
+        return unit_batch(images).to(next(self.network.parameters()).dtype)
 
     def _loss(self, degraded: Tensor, clean: Tensor, labels: Tensor | None = None) -> Tensor:
         # A thread does not inherit the autocast that Lightning opens around the step.
@@ -111,8 +116,10 @@ class RestorationModule(LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, int], batch_idx: int) -> None:
         """Note the gain in PSNR (dB) of some images of one recipe over their input."""
-        degraded, clean = (unit_batch(images) for images in batch[:2])
-        restored = self.network(degraded).float().clamp(0, 1)
+        degraded, clean = (self.unit(images) for images in batch[:2])
+        restored = at_least_single(self.network(degraded)).clamp(0, 1)
+        if batch[2] == REPEATED:
+            return
         gains = psnr(restored, clean) - psnr(degraded, clean)
         self.gains[self.recipes[batch[2]]] += gains.tolist()
 

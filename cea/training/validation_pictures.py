@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cea.levels import to_uint8
-from cea.models.tensors import unit_batch
 from cea.training.data import ValidationImages
 from cea.training.module import RestorationModule
 from cea.types import ImageU8
@@ -49,7 +48,7 @@ def picture(module: RestorationModule, images: ValidationImages) -> ImageU8:
     first = {group: number for number, (group, _) in reversed(list(enumerate(images.places)))}
     rows = []
     for _, number in sorted(first.items()):
-        degraded, clean = (unit_batch(image).to(module.device) for image in images[number][:2])
+        degraded, clean = (module.unit(image.to(module.device)) for image in images[number][:2])
         rows.append(torch.cat([_square(image) for image in (degraded, module.network(degraded), clean)], dim=3))
     whole = torch.cat(rows, dim=2)[0].clamp(0, 1).float().cpu()
     return to_uint8(whole.permute(1, 2, 0).numpy())

@@ -23,11 +23,8 @@ from cea.io.images import write_bytes
 from cea.lineage.code import closure, listing
 from cea.models.config import ModelSection
 from cea.models.measure.matching import resolve
-from cea.training.config import TrainConfig
+from cea.training.config import NO_EFFECT, TrainConfig
 from pipeline.code import components
-
-NO_EFFECT = {"workers", "cache_mb", "log_interval"}
-"""Keys of section ``train`` that change no weights."""
 
 SAMPLE = ("sample_id", "clean_id", "recipe", "n_components", "uniform", "seen", "input_psnr")
 """What every run says alike of a test image: one table for all of them."""

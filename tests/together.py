@@ -1,0 +1,75 @@
+"""A small training that a launcher starts in several processes: ``python -m tests.together SHARDS FOLDER WHAT``.
+
+WHAT is JSON: ``train`` (changes of the configuration), ``end_at`` and ``kill_at`` (after that step all processes end
+without a word, or the last one is killed). The gradients that the optimiser sees are kept as ``gradients-RANK.pt``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from cea.errors import InputError, status_of
+from cea.models.config import ModelConfig
+from cea.training import fit as module
+from cea.training.config import TrainConfig
+from cea.training.processes import PeerError, Processes, speaks
+
+MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
+TRAIN = TrainConfig(
+    max_steps=12,
+    val_interval=5,
+    batch=4,
+    patch=16,
+    warmup_steps=3,
+    log_interval=1,
+    val_crop=32,
+    workers=0,
+    device="cpu",
+    precision="float64",
+)
+
+
+class Disturbance(Callback):
+    """Keeps gradients, and ends or kills processes."""
+
+    def __init__(self, folder: Path, what: dict[str, Any]) -> None:
+        self.folder, self.what = folder, what
+        self.kept: list[dict[str, torch.Tensor]] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.kept.append({name: one.grad.clone() for name, one in pl_module.named_parameters()})
+        torch.save(self.kept, self.folder / f"gradients-{trainer.global_rank}.pt")
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.what.get("end_at"):
+            os._exit(0)
+        if trainer.global_step == self.what.get("kill_at") and trainer.global_rank == trainer.world_size - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(shards: Path, folder: Path, what: dict[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
+    job = module.TrainingJob(train, val, folder / "out", folder / "state", seed=3)
+    others = module._others
+    module._others = lambda *arguments: [*others(*arguments), Disturbance(folder, what)]
+    result = module.fit(job, TRAIN.model_copy(update=what.get("train", {})), MODEL, progress=False)
+    if Processes.found().first:
+        (folder / "history.json").write_text(json.dumps(result.history))
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
+    except InputError as error:
+        if not isinstance(error, PeerError) or speaks(Processes.found()):
+            sys.stderr.write(f"error: {error}\n")
+        sys.exit(status_of(error))
