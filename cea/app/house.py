@@ -129,8 +129,7 @@ def install(app: FastAPI, house: House) -> None:
         shown = _shown(house.visits.get(token), what)
         if shown is None:
             return _error(404, "no such picture")
-        data = await asyncio.to_thread(lambda: encode_png(_small(shown())))
-        return Response(data, media_type="image/png", headers=_NO_STORE)
+        return await _made(house, lambda: encode_png(_small(shown())), "image/png", {})
 
     @app.get("/visit/{token}/download/{what}", include_in_schema=False)
     async def download(token: str, what: str, strength: float = 1.0) -> Response:
@@ -139,8 +138,15 @@ def install(app: FastAPI, house: House) -> None:
         if made is None:
             return _error(404, "no such result; expected one of an open page; go back to it")
         name, kind, content = made
-        headers = {**_NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(await asyncio.to_thread(content), media_type=kind, headers=headers)
+        return await _made(house, content, kind, {"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+async def _made(house: House, content: Callable[[], bytes], kind: str, headers: dict[str, str]) -> Response:
+    """What ``content`` makes, in a thread; or why it cannot, when the photograph was changed meanwhile."""
+    try:
+        return Response(await asyncio.to_thread(content), media_type=kind, headers=_NO_STORE | headers)
+    except Exception as error:
+        return _error(422, house.say(error))
 
 
 async def _body(request: Request, limits: Limits, name: str) -> bytes:

@@ -46,6 +46,7 @@ class _Page:
         self.house, self.visit, self.stop = house, house.enter(), Stop()
         self.client = ui.context.client
         self.client.on_delete(self._left)
+        self.client.on_exception(lambda error: self._fail(house.say(error)))
         self.version, self.before, self.started = 0, 0, 0.0
         self.done, self.total, self.doing = 0, 0, ""
         self.view, self.sites = "compare", dict[str, list[str]]()
@@ -224,8 +225,12 @@ class _Page:
 
     async def _measure(self) -> None:
         strength = float(self.strength.value)
-        gain = await asyncio.to_thread(self.visit.gain, strength)
-        if gain is None or self.client.is_deleted:
+        version = self.version
+        try:
+            gain = await asyncio.to_thread(self.visit.gain, strength)
+        except InputError:  # meanwhile there is another photograph
+            return
+        if gain is None or self.client.is_deleted or version != self.version:
             return
         self.gain.set_text(f"{gain.db:+.2f} dB")
         self.facts.set_text(f"PSNR {gain.before:.2f} → {gain.after:.2f} dB at strength {strength:.2f}\n{self._facts()}")

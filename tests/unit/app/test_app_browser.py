@@ -38,6 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_weights(folder / "w.safetensors", restorer().network, CONFIG, {})
     write_image(folder / "photo.png", clean(120, 160))
     (folder / "letter.jpg").write_bytes(b"Dear reader")
+    write_image(folder / "wide.png", np.zeros((1000, 1001, 3), np.uint8))
     (folder / "large.png").write_bytes(bytes(2_000_001))
     for name in ("home", "temporary", "downloads"):
         (folder / name).mkdir()
@@ -51,6 +52,7 @@ def server(place: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     options = ["--no-browser", "--port", port, "--weights", str(place / "w.safetensors"), "--megabytes", "2"]
+    options += ["--megapixels", "1"]
     environment = os.environ | {"TMPDIR": str(place / "temporary"), "OMP_NUM_THREADS": "1"}
     with (
         (place / "said").open("w") as said,
@@ -145,6 +147,10 @@ def test_bad_files_are_told_and_the_page_goes_on(browser: Browser, place: Path):
     browser.wait_text("letter.jpg: not an image in a known format; expected a complete PNG, JPEG")
     browser.drop(place / "large.png")
     browser.wait_text("large.png: 2.0 megabytes; expected at most 2; restore it on the command line: cea restore")
+    browser.drop(place / "wide.png")
+    browser.wait_text(
+        "wide.png: 1001x1000 pixels; expected at most 1 megapixels on this page; restore it on the command"
+    )
     browser.drop(place / "photo.png")
     browser.wait_text("pixels, restored in")
     assert not browser.js("document.querySelector('.failure').offsetParent")

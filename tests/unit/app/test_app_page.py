@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from cea.app.elements import Compare, Drop, Paint
 from cea.app.house import MOST_PHOTOGRAPHS, House, install
 from cea.app.limits import Limits
 from cea.app.page import page
+from cea.app.visit import Step, Visit
 from cea.degradations import degrade
 from cea.io.images import encode_png, read_photo
 from tests.unit.app.test_app_visit import clean, field, restorer
@@ -234,5 +236,43 @@ def test_who_waits_is_told():
         gate.set()
         await holding
         await user.should_see("pixels, restored in", retries=100)
+
+    visiting(scene)
+
+
+def test_tiles_are_counted_and_work_can_be_stopped():
+    async def scene(user: User, house: House) -> None:
+        def restore(visit: Visit, step: Step) -> None:
+            while True:  # until the page asks it to end
+                step(3, 10)
+                time.sleep(0.01)
+
+        house.restore = restore  # type: ignore[method-assign]
+        await put(user, house, encode_png(clean()))
+        await user.should_see("Restoring, 3 of 10 tiles, 0:0", retries=100)
+        user.find("Stop").click()
+        visit = next(iter(house.visits.values()))
+        await until(lambda: not visit.busy)
+        assert visit.result is None
+        await user.should_not_see("of 10 tiles")
+        assert len(house.turns) == 0
+
+    visiting(scene)
+
+
+def test_who_leaves_while_the_network_works_leaves_nothing():
+    async def scene(user: User, house: House) -> None:
+        def restore(visit: Visit, step: Step) -> None:
+            while True:
+                step(1, 10)
+                time.sleep(0.01)
+
+        house.restore = restore  # type: ignore[method-assign]
+        await put(user, house, encode_png(clean()))
+        visit = next(iter(house.visits.values()))
+        await until(lambda: visit.busy and len(house.turns) == 1)
+        user.client.delete()
+        await until(lambda: len(house.turns) == 0 and not visit.busy)
+        assert (house.visits, visit.photo) == ({}, None)
 
     visiting(scene)
