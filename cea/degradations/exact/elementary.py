@@ -76,7 +76,7 @@ def lookup(entries: Array, values: Array, top: float) -> Array:
     """``entries`` at ``values`` in [0, top] (clipped), to the nearest entry; (H, W) float32."""
     looked_up = np.empty(values.shape, np.float32)
     scale = np.float32((len(entries) - 1) / top)
-    if compiled.takes(entries, values):
+    if values.ndim == 2 and compiled.takes(entries, values):
         compiled.call("lookup", entries, len(entries), values, scale, values.size, looked_up)
         return looked_up
     for rows in strips(values.shape):

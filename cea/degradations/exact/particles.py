@@ -61,7 +61,8 @@ def _plus_moved(base: Specks, moving: Specks, down: int, right: int) -> Specks:
     height, width = base.shape
     if abs(down) >= height or abs(right) >= width:
         return base.copy()
-    if compiled.takes():
+    fits = base.dtype == moving.dtype and base.itemsize in (2, 4) and base.shape == moving.shape
+    if fits and compiled.takes() and base.flags.c_contiguous and moving.flags.c_contiguous:
         total = np.empty_like(base)
         compiled.call(f"plus_moved_{8 * base.itemsize}", base, moving, height, width, down, right, total)
         return total

@@ -18,7 +18,7 @@ from cea.types import Image, ImageF, ImageU8, Map
 def to_planes(image: ImageU8) -> ImageF:
     """uint8 (H, W, 3) to float32 [0, 1] (H, W, 3), planar in memory."""
     planes = np.empty((3, *image.shape[:2]), np.float32)
-    if compiled.takes() and image.flags.c_contiguous:
+    if compiled.takes() and image.dtype == np.uint8 and image.flags.c_contiguous:
         compiled.call("to_planes", image, planes[0].size, LEVEL_F32, planes)
         return planes.transpose(1, 2, 0)
     for rows in strips(image.shape):
