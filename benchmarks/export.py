@@ -111,9 +111,9 @@ def photograph(folder: Path, weights: str | None) -> list[dict[str, Any]]:
     made = {
         "fp32, whole": runner.restore(hazy, tile=0),
         "fp16, whole": half.restore(hazy, tile=0),
-        "fp32, tiles, measured on every pixel": runner.restore(hazy, tile=TILE, every=1),
-        "fp32, tiles, measured on every second pixel": runner.restore(hazy, tile=TILE, every=2),
-        "fp16, tiles, measured on every second pixel": half.restore(hazy, tile=TILE, every=2),
+        "fp32, tiles, measured whole": runner.restore(hazy, tile=TILE, part=0),
+        "fp32, tiles, measured in parts of 256 px": runner.restore(hazy, tile=TILE, part=256),
+        "fp16, tiles, measured whole": half.restore(hazy, tile=TILE, part=0),
         "fp32, each tile by itself": alone(runner, hazy, TILE),
     }
     rows = [{"what": name, **difference(restored, whole)} for name, restored in made.items()]

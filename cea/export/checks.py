@@ -73,8 +73,8 @@ def check_torch(graphs: Sequence[Graph], folder: Path, *, multiple: int) -> list
 def check_tiles(network: RestorationNetwork, folder: Path, *, tile: int = SMALLEST_TILE, threads: int = 0) -> list[Row]:
     """Tiles from ONNX against the whole image in PyTorch, in grey levels of 255: mean and greatest.
 
-    The image, a `example` of two by three tiles and a bit, is measured on every pixel, on every second one, and, for
-    comparison, each tile by itself, as a program does that knows ``whole.onnx`` only.
+    The image, an `example` of two by three tiles and a bit, is measured whole, and as the mean over parts; and, for
+    comparison, each tile is restored by itself, as a program does that knows ``whole.onnx`` only.
     """
     image = example(1, 2 * tile + 13, 3 * tile + 10)
     with torch.no_grad():
@@ -82,8 +82,8 @@ def check_tiles(network: RestorationNetwork, folder: Path, *, tile: int = SMALLE
     pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
     runner = Runner(folder, threads=threads)
     made = {
-        "measured on every pixel": runner.restore(pixels, tile=tile, every=1),
-        "measured on every second pixel": runner.restore(pixels, tile=tile, every=2),
+        "measured whole": runner.restore(pixels, tile=tile, part=0),
+        "measured in parts": runner.restore(pixels, tile=tile, part=tile),
         "each tile by itself": alone(runner, pixels, tile),
     }
     differences = {name: 255 * np.abs(restored - whole) for name, restored in made.items()}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from math import ceil, sqrt
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ OVERLAP = 64
 
 SMALLEST_TILE = 2 * OVERLAP
 
-MEASURED_PIXELS = 2_100_000
-"""Images of up to this many pixels are measured on all of them by default."""
+PART = 1448
+"""Images of up to the square of this many pixels, 2.1 megapixels, are measured whole by default."""
 
 
 class Runner:
@@ -74,14 +74,14 @@ class Runner:
         names = [one.name for one in session.get_inputs()]
         return list(session.run(None, dict(zip(names, (image, *measured), strict=True))))
 
-    def restore(self, image: NDArray[Any], *, tile: int = 512, every: int = 0) -> NDArray[Any]:
+    def restore(self, image: NDArray[Any], *, tile: int = 512, part: int = PART) -> NDArray[Any]:
         """Restore one photograph.
 
         Args:
             image: (H, W, 3) RGB; uint8, uint16 over its full range, or floats in [0, 1].
             tile: side of tiles in pixels, at least 128; 0, or an image that is no larger, for the whole at once.
-            every: measure the image on every n-th pixel of every n-th row: 1 is exact, and takes the memory of the
-                whole image. 0: on all pixels up to 2.1 million, and above on as few as stay below.
+            part: with tiles, an image of more than ``part`` x ``part`` pixels is measured as the mean over parts of
+                this side, which is near the whole and takes the memory of a part. 0: always the whole, which is exact.
 
         Returns:
             The same shape and dtype.
@@ -96,24 +96,34 @@ class Runner:
         height, width = image.shape[:2]
         pixels = _as_input(image)
         if tile and max(height, width) > tile:
-            restored = self._in_tiles(pixels, ceil(tile / self.multiple) * self.multiple, every)
+            restored = self._in_tiles(pixels, ceil(tile / self.multiple) * self.multiple, part)
         else:
             (restored,) = self.run("whole", self._padded(pixels))
         return _as_image(restored[..., :height, :width], image.dtype)
 
-    def _in_tiles(self, pixels: NDArray[np.float32], tile: int, every: int) -> NDArray[np.float32]:
-        height, width = pixels.shape[-2:]
-        step = every or ceil(sqrt(height * width / MEASURED_PIXELS))
-        measured = self.run("measure", self._padded(pixels[..., ::step, ::step]))
+    def _in_tiles(self, pixels: NDArray[np.float32], tile: int, part: int) -> NDArray[np.float32]:
+        measured = self._measured(pixels, part)
         pixels = self._padded(pixels)
         restored, total = np.zeros_like(pixels), np.zeros(pixels.shape[-2:], np.float32)
         for rows, down in _spans(pixels.shape[-2], tile, self.multiple):
             for columns, across in _spans(pixels.shape[-1], tile, self.multiple):
-                (part,) = self.run("tile", pixels[..., rows, columns], *measured)
+                (made,) = self.run("tile", pixels[..., rows, columns], *measured)
                 weight = np.minimum.outer(down, across)
-                restored[..., rows, columns] += weight * part
+                restored[..., rows, columns] += weight * made
                 total[rows, columns] += weight
         return restored / total
+
+    def _measured(self, pixels: NDArray[np.float32], part: int) -> list[NDArray[Any]]:
+        height, width = pixels.shape[-2:]
+        if not part or height * width <= part**2:
+            return self.run("measure", self._padded(pixels))
+        tops, lefts = (
+            np.linspace(0, max(0, length - part), ceil(length / part)).astype(int) // self.multiple * self.multiple
+            for length in (height, width)
+        )
+        parts = [pixels[..., top : top + part, left : left + part] for top in tops for left in lefts]
+        measured = [self.run("measure", self._padded(one)) for one in parts]
+        return [np.mean(values, axis=0) for values in zip(*measured, strict=True)]
 
     def _padded(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The edge repeated until height and width are multiples that the graphs take."""

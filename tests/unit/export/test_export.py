@@ -80,9 +80,9 @@ def test_every_graph_equals_pytorch_at_five_sizes(exported: dict[str, Any]):
 
 @pytest.mark.slow
 def test_tiles_know_their_image(exported: dict[str, Any]):
-    exact, sparse, alone = exported["told"]["tiles"]
+    exact, parts, alone = exported["told"]["tiles"]
     assert exact["greatest"] < 0.05  # grey levels
-    assert min(sparse["mean"], alone["mean"]) > 10 * exact["mean"]
+    assert min(parts["mean"], alone["mean"]) > 10 * exact["mean"]
 
 
 @pytest.mark.slow
@@ -129,8 +129,8 @@ def test_the_runner_gives_what_pytorch_gives(exported: dict[str, Any], network: 
     photo = (image * full).astype(dtype) if dtype is np.float32 else np.rint(image * full).astype(dtype)
     runner = Runner(exported["folder"] / "onnx", threads=1)
     expected = Restorer(network).restore(photo, tile=0)
-    for tile, every in ((0, 0), (128, 1)):
-        restored = runner.restore(photo, tile=tile, every=every)
+    for tile, part in ((0, 0), (128, 0)):
+        restored = runner.restore(photo, tile=tile, part=part)
         assert restored.dtype == dtype
         assert np.abs(restored.astype(np.float64) - expected).max() <= full * 1e-4 + (dtype is not np.float32)
 
