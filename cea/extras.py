@@ -23,6 +23,8 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
         "nicegui": "app",
         "ray": "ray",
         "s3fs": "s3",
+        "fsspec": "s3",
+        "aiohttp": "s3",
         "torchvision": "perceptual",
         "torchmetrics": "perceptual",
     }

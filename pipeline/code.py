@@ -20,7 +20,7 @@ from cea.models.config import ModelSection
 from pipeline import stage
 from pipeline.preflight.check import check
 
-STAGES = ("ingest", "testset", "dataset", "leaks", "train", "evaluate", "report")
+STAGES = ("ingest", "tiles", "testset", "dataset", "leaks", "train", "evaluate", "report")
 PER_RECIPE = ("synthesize", "shard")
 
 

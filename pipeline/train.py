@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cea.config import load, read_params
-from cea.data.dataset import check_split, read_split
+from cea.data.dataset import SplitList, check_split, read_split
+from cea.data.remote import Remote, open_remote
+from cea.data.summary import LOCAL
 from cea.errors import status_of
 from cea.lineage.training import tracked
 from cea.models.config import ModelConfig, ModelSection
@@ -40,10 +42,15 @@ def main(paths: Namespace) -> None:
     keep_freed_memory()
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
-    train, val = (checked_folders(paths, split) for split in ("train", "val"))
+    splits = {split: read_split(paths.dataset / f"{split}.json") for split in ("train", "val")}
+    remote = None if config.shards is None else open_remote(config.shards, config.remote, recipes(splits))
+    parent, place = (paths.shards, LOCAL) if remote is None else (remote.root, remote)
+    for split, listed in splits.items():
+        check_split(parent / split, listed, place)
+    train, val = (listed.folders(parent / split) for split, listed in splits.items())
     seed = params["seed"] if config.seed is None else config.seed
     state = Path(os.environ.get(STATE, paths.state))
-    job = TrainingJob(train, val, output=paths.model, state=state, seed=seed)
+    job = TrainingJob(train, val, output=paths.model, state=state, seed=seed, place=place)
     processes = Processes.found()
     if processes.size == 1 and config.devices > 1:
         launch(config.devices, ["-m", "pipeline.train", *sys.argv[1:]])
@@ -63,21 +70,18 @@ def lead(
     paths: Namespace, job: TrainingJob, config: TrainConfig, model: ModelConfig, params: Mapping[str, Any]
 ) -> None:
     """Train as the first process, and keep what came out."""
-    with (
-        exclusive(job.state),
-        tracked(params, f"{model.adapter}-rank{model.rank}-{config.max_steps}steps") as run,
-    ):
+    name = f"{model.adapter}-rank{model.rank}-{config.max_steps}steps"
+    indexes = job.place.root.name if isinstance(job.place, Remote) else None
+    with exclusive(job.state), tracked(params, name, indexes=indexes) as run:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
         forget(job.state)
 
 
-def checked_folders(paths: Namespace, split: str) -> tuple[Path, ...]:
-    """The folders of a split, after making sure that they hold the samples that its list says."""
-    listed = read_split(paths.dataset / f"{split}.json")
-    check_split(paths.shards / split, listed)
-    return listed.folders(paths.shards / split)
+def recipes(splits: Mapping[str, SplitList]) -> dict[str, list[str]]:
+    """The names of each split."""
+    return {name: list(listed.recipes) for name, listed in splits.items()}
 
 
 if __name__ == "__main__":

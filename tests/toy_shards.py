@@ -33,15 +33,19 @@ def write_toy_shards(
     seed: int = 0,
     components: tuple[str, ...] = (),
     bands: Bands = fully,
+    per_tar: int | None = None,
 ) -> Path:
-    """Write ``samples`` pairs under ``folder`` (named after the recipe), in one tar with its index.
+    """Write ``samples`` pairs under ``folder`` (named after the recipe), in tars of ``per_tar`` (or one) with an index.
 
     ``components`` name the ``bands``; by default there is one, called after the recipe.
     """
     folder.mkdir(parents=True)
-    with TarWriter(folder / "000000.tar") as tar:
-        names = components or (folder.name,)
-        rows = [_write(tar, folder.name, number, size, seed, names, bands) for number in range(samples)]
+    names, rows, step = components or (folder.name,), [], per_tar or max(samples, 1)
+    for number in range(0, samples, step) if samples else (0,):
+        name = f"{number // step:06d}.tar"
+        with TarWriter(folder / name) as tar:
+            for sample in range(number, min(number + step, samples)):
+                rows.append(_write(tar, folder.name, sample, size, seed, names, bands) | {"tar": name})
     write_index(folder, pl.DataFrame(rows, schema=INDEX))
     return folder
 
@@ -70,7 +74,6 @@ def _write(
     }
     row: dict[str, object] = {
         "sample_id": f"toy-{recipe}-{number:04d}",
-        "tar": "000000.tar",
         "recipe": recipe,
         "clean_id": f"toy{number}",
         "uniform": True,

@@ -12,7 +12,7 @@ import polars as pl
 from cea.errors import DataError
 from cea.io.images import decode_png, pixel_sha256
 from cea.io.tables import read_table
-from cea.types import ImageU8, Map
+from cea.types import Image, ImageU8, Map
 
 TABLE = "clean.parquet"
 """Name of the table within the folder of clean images."""
@@ -88,7 +88,12 @@ def load_clean(folder: Path, file: str, depth_file: str | None, sha256: str) -> 
 
 def decode_depth(data: bytes) -> Map:
     """Inverse depth of a 16-bit PNG as (H, W) float32 in [0, 1], near = 1."""
-    return decode_png(data).astype(np.float32) / np.float32(65535)
+    return as_depth(decode_png(data))
+
+
+def as_depth(codes: Image) -> Map:
+    """16-bit codes as inverse depth in [0, 1], near = 1, float32 of the same shape."""
+    return codes.astype(np.float32) / np.float32(65535)
 
 
 def _read(path: Path) -> bytes:

@@ -12,7 +12,8 @@ import polars as pl
 from pydantic import ValidationError
 
 from cea.config import Config
-from cea.data.shards import ROWS, Part, read_index, read_part
+from cea.data.shards import Part, is_rendered, read_index, read_part
+from cea.data.summary import LOCAL, ROWS, Place
 from cea.errors import DataError
 from cea.io.images import write_bytes
 
@@ -58,24 +59,26 @@ def list_split(parent: Path, recipes: Mapping[str, bool], *, labels: bool = Fals
     return SplitList(recipes={name: _list(parent / name, seen, labels) for name, seen in recipes.items()})
 
 
-def _list(folder: Path, seen: bool, labels: bool) -> RecipeShards:
-    index = read_index(folder)
+def _list(folder: Path, seen: bool, labels: bool, place: Place = LOCAL) -> RecipeShards:
+    index = read_index(folder, place)
     return RecipeShards(
         samples=len(index),
         sha256=pixel_digest(index),
-        labels=label_digest(folder) if labels else None,
+        labels=label_digest(folder, place) if labels else None,
         seen=seen,
     )
 
 
-def check_split(parent: Path, split: SplitList) -> None:
+def check_split(parent: Path, split: SplitList, place: Place = LOCAL) -> None:
     """Refuse shards below ``parent`` that are not those of the list; labels are compared where it has their digests.
+
+    ``place`` is where their tars are; only the labels of stored pixels are read from there.
 
     Raises:
         DataError: a folder that is missing, damaged, or holds other samples than listed.
     """
     for name, listed in split.recipes.items():
-        found = _list(parent / name, listed.seen, listed.labels is not None)
+        found = _list(parent / name, listed.seen, listed.labels is not None, place)
         if found != listed:
             parts = [what for part, what in _CALLED.items() if getattr(found, part) != getattr(listed, part)]
             raise DataError(
@@ -100,17 +103,23 @@ def pixel_digest(index: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def label_digest(folder: Path) -> str:
+def label_digest(folder: Path, place: Place = LOCAL) -> str:
     """64 hex digits of severity maps, records and what the index says of components and evenness.
+
+    The same whichever way the samples are stored; an index of records states the digests that are taken here.
 
     Raises:
         DataError: shards that are missing or damaged.
     """
     digest = hashlib.sha256()
-    for row in read_index(folder).iter_rows(named=True):
+    for row in read_index(folder, place).iter_rows(named=True):
         digest.update(json.dumps([row["sample_id"], row["uniform"], row["components"]]).encode())
-        for part in LABELS:
-            digest.update(hashlib.sha256(read_part(folder, row, part)).digest())
+        if is_rendered(row):
+            stated = (row["severity_png_sha256"], row["record_sha256"])
+            digest.update(b"".join(map(bytes.fromhex, stated)))
+        else:
+            for part in LABELS:
+                digest.update(hashlib.sha256(read_part(folder, row, part, place)).digest())
     return digest.hexdigest()
 
 

@@ -6,21 +6,24 @@ run that starts at step k sees exactly what an uninterrupted run would see from 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from cea.data.labels import label_maps
-from cea.data.shards import read_index, read_pair, read_severity
+from cea.data.reading import read_labelled, read_pair, read_severity
+from cea.data.shards import Rows, is_rendered, read_index
+from cea.data.summary import LOCAL, DamagedError, Place
+from cea.data.tiles import tiles_folder
 from cea.errors import DataError
 from cea.rng import generator, stream
 from cea.types import ImageU8
@@ -51,47 +54,45 @@ class PatchSpec:
     tone: tuple[float, float] | None = None
 
 
-class Rows(Sequence[dict[str, Any]]):
-    """The rows of a table, each a dict when it is asked for: a million of them as dicts would take 2 GB."""
-
-    def __init__(self, table: pl.DataFrame) -> None:
-        self.table = table
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:  # type: ignore[override]
-        return self.table.row(number, named=True)
-
-
 class ShardPairs:
     """Random access to the (clean, degraded) pairs of several shard folders, with decoded pixels kept in memory.
 
     Args:
         folders: one folder per recipe, each with tars and an index.
         cache_bytes: keep decoded images until this many bytes are held, in each process that reads.
+        place: where their tars are.
+        skip: whether `replaced` may take other samples for those of a shard that ``place`` cannot give whole.
+
+    Attributes:
+        folders: as given.
+        rows: of the index of each.
 
     Raises:
         DataError: a folder that is missing, damaged or empty.
     """
 
-    def __init__(self, folders: Sequence[Path], cache_bytes: int = 0) -> None:
+    def __init__(
+        self, folders: Sequence[Path], cache_bytes: int = 0, *, place: Place = LOCAL, skip: bool = False
+    ) -> None:
         if not folders:
             raise DataError("no shard folders", expected="at least one", remedy="name the recipes to train on")
         self.folders = list(folders)
-        self.rows = [Rows(read_index(folder)) for folder in folders]
+        self.rows = [Rows(read_index(folder, place)) for folder in folders]
         for folder, rows in zip(self.folders, self.rows, strict=True):
-            if not rows:
+            if not len(rows):
                 raise DataError(f"{folder}: holds no samples", expected="at least one", remedy="draw more variants")
+        self._place = place
+        self._lost = [torch.zeros(len(rows), dtype=torch.bool).share_memory_() for rows in self.rows] if skip else None
         self._room = cache_bytes
         self._kept: dict[tuple[int, int], tuple[ImageU8, ImageU8]] = {}
         self._kept_bands: dict[tuple[int, int], NDArray[np.uint8] | None] = {}
+        self._rendered: tuple[tuple[int, int], NDArray[np.uint8] | None] | None = None
 
     def pair(self, group: int, row: int) -> tuple[ImageU8, ImageU8]:
         """Clean and degraded, (H, W, 3) uint8 each; not to be written to."""
         pair = self._kept.get((group, row))
         if pair is None:
-            pair = read_pair(self.folders[group], self.rows[group][row])
+            pair = self._read(group, row)
             size = pair[0].nbytes + pair[1].nbytes
             if size <= self._room:
                 self._room -= size
@@ -103,12 +104,60 @@ class ShardPairs:
         place = group, row
         if place in self._kept_bands:
             return self._kept_bands[place]
-        bands = read_severity(self.folders[group], self.rows[group][row])
+        if self._rendered is not None and self._rendered[0] == place:
+            bands = self._rendered[1]
+        else:
+            bands = read_severity(self.folders[group], self.rows[group][row], self._place)
         size = 0 if bands is None else bands.nbytes
         if size <= self._room:
             self._room -= size
             self._kept_bands[place] = bands
         return bands
+
+    def _read(self, group: int, row: int) -> tuple[ImageU8, ImageU8]:
+        folder, facts = self.folders[group], self.rows[group][row]
+        if not is_rendered(facts):
+            return read_pair(folder, facts, self._place)
+        clean, degraded, bands = read_labelled(folder, facts, self._place)
+        self._rendered = (group, row), bands  # at hand for who asks for the severity next
+        return clean, degraded
+
+    def replaced(self, order: PatchSpec) -> PatchSpec:
+        """``order``, or where its shard was given up, the same of the next sample of that folder.
+
+        Raises:
+            DataError: none is left.
+        """
+        if self._lost is None or not self._lost[order.group][order.row]:
+            return order
+        whole = np.flatnonzero(~self._lost[order.group].numpy())
+        if not len(whole):
+            raise DataError(
+                f"{self.folders[order.group]}: all shards are missing or damaged",
+                expected="one that is whole",
+                remedy="upload them again",
+            )
+        return replace(order, row=int(whole[np.searchsorted(whole, order.row) % len(whole)]))
+
+    def give_up(self, error: DamagedError) -> None:
+        """Pass over all samples of the tar that ``error`` speaks of, in every process that reads, and say so.
+
+        Raises:
+            DamagedError: the same, where that is not allowed.
+        """
+        if self._lost is None or error.tar is None:
+            raise error
+        logging.warning("%s; left out", error.what)
+        for folder, rows, lost in zip(self.folders, self.rows, self._lost, strict=True):
+            for column, where in (("tar", folder), ("tile_tar", tiles_folder(folder))):
+                if error.tar.parent == where:
+                    lost |= torch.from_numpy(rows.equal(column, error.tar.name))
+
+    def given_up(self) -> dict[str, int]:
+        """``<split>/<recipe>`` -> samples that are passed over, of each folder where there are some."""
+        names = [f"{folder.parent.name}/{folder.name}" for folder in self.folders]
+        counts = zip(names, (int(lost.sum()) for lost in self._lost or ()), strict=False)
+        return {name: count for name, count in counts if count}
 
 
 class PatchDataset(Dataset[Patch]):
@@ -127,6 +176,14 @@ class PatchDataset(Dataset[Patch]):
 
     def __getitem__(self, order: PatchSpec) -> Patch:
         """Degraded and clean, (3, patch, patch) uint8, and labels (K, patch, patch) int16 where they are asked for."""
+        while True:
+            order = self.pairs.replaced(order)
+            try:
+                return self._patch(order)
+            except DamagedError as error:
+                self.pairs.give_up(error)
+
+    def _patch(self, order: PatchSpec) -> Patch:
         clean, degraded = (self._crop(image, order) for image in self.pairs.pair(order.group, order.row))
         if order.tone is not None:
             clean, degraded = toned(clean, degraded, *order.tone)

@@ -21,10 +21,10 @@ import polars as pl
 
 from cea.data.archive import TarWriter
 from cea.data.cluster import Died, at_home, code_digest, connected, of_store, tasks
-from cea.data.packing import ShardConfig, render_sample, write_sample
+from cea.data.packing import ShardConfig, parts_of, render_sample, schema_of, write_sample
 from cea.data.places import PARTS, Place, Shared, facts_name
 from cea.data.publishing import LEFT_OUT, begin, fetch, store_of
-from cea.data.shards import INDEX, write_index
+from cea.data.shards import Part, write_index
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import write_bytes
@@ -45,6 +45,7 @@ class TarJob:
         place: where the tar goes.
         home: the project's folder, where plug-ins lie.
         code: digest of the code that the driver runs.
+        parts: members that are kept of each sample.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TarJob:
     place: Place
     home: Path
     code: str
+    parts: tuple[Part, ...]
 
 
 def write_shards_on_ray(
@@ -88,7 +90,7 @@ def write_shards_on_ray(
         if store is not None:
             begin(store)
         driver = _Driver(folder, config)
-        jobs = _jobs(records, clean_folder.resolve(), store or Shared(partial), config.samples_per_tar)
+        jobs = _jobs(records, clean_folder.resolve(), store or Shared(partial), config)
         driver.run(jobs, -(-len(records) // config.samples_per_tar))
         if store is not None:
             fetch(store, partial, driver.tars)
@@ -104,13 +106,13 @@ def make_tar(job: TarJob) -> tuple[bytes, bool]:
         The facts of the tar as JSON, and whether it was there already.
     """
     at_home(job.home, job.code)
-    key = hashlib.sha256(json.dumps([job.code, job.rows], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([job.code, job.parts, job.rows], sort_keys=True).encode()).hexdigest()
     kept = job.place.read(facts_name(job.name))
     if kept is not None and _still_holds(job, key, kept):
         return kept, True
     with job.place.writing(job.name) as path:
         with TarWriter(path) as tar:
-            rows = [write_sample(tar, job.name, render_sample(job.clean_folder, row)) for row in job.rows]
+            rows = [write_sample(tar, job.name, render_sample(job.clean_folder, row, job.parts)) for row in job.rows]
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         facts = {"made_from": key, "size": path.stat().st_size, "sha256": digest, "rows": rows}
@@ -122,7 +124,7 @@ def make_tar(job: TarJob) -> tuple[bytes, bool]:
 def try_sample(job: TarJob) -> None:
     """Render the only sample of ``job`` in a worker and keep nothing: does it end the worker by itself?"""
     at_home(job.home, job.code)
-    render_sample(job.clean_folder, job.rows[0])
+    render_sample(job.clean_folder, job.rows[0], job.parts)
 
 
 def _still_holds(job: TarJob, key: str, told: bytes) -> bool:
@@ -132,11 +134,12 @@ def _still_holds(job: TarJob, key: str, told: bytes) -> bool:
     return False
 
 
-def _jobs(records: pl.DataFrame, clean_folder: Path, place: Place, samples_per_tar: int) -> Iterator[TarJob]:
+def _jobs(records: pl.DataFrame, clean_folder: Path, place: Place, config: ShardConfig) -> Iterator[TarJob]:
     home = Path.cwd()
     code = code_digest(home)
-    for number, rows in enumerate(records.iter_slices(samples_per_tar)):
-        yield TarJob(f"{number:06d}.tar", tuple(rows.iter_rows(named=True)), clean_folder, place, home, code)
+    for number, rows in enumerate(records.iter_slices(config.samples_per_tar)):
+        named = tuple(rows.iter_rows(named=True))
+        yield TarJob(f"{number:06d}.tar", named, clean_folder, place, home, code, parts_of(config))
 
 
 class _Driver:
@@ -185,7 +188,7 @@ class _Driver:
     def _take(self, job: TarJob, told: bytes, kept: bool) -> None:
         facts = json.loads(told)
         self.tars[job.name] = facts["size"], facts["sha256"]
-        self._rows[job.name] = pl.DataFrame(facts["rows"], schema=INDEX)
+        self._rows[job.name] = pl.DataFrame(facts["rows"], schema=schema_of(self._config))
         self._kept += kept
 
     def _tell(self, cause: str) -> None:

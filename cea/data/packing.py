@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
+from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config
@@ -19,7 +21,8 @@ from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
 from cea.data.cluster import RayConfig
 from cea.data.records import to_record
-from cea.data.shards import INDEX, PARTS, Part, write_index
+from cea.data.shards import INDEX, PARTS, RECORDS, Part, write_index
+from cea.data.tiles import tile_name
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
@@ -33,6 +36,9 @@ class ShardConfig(Config):
 
     samples_per_tar: int = Field(default=48, ge=1, le=100_000)
     """Samples in one tar; the unit of streaming."""
+    store: Literal["pixels", "records"] = "pixels"
+    """``pixels``: rendered samples. ``records``: each clean tile once for all recipes, and the records, from which the
+    same pixels are rendered as they are read."""
 
     engine: Literal["local", "ray"] = "local"
     """Processes of this machine (`write_shards`), or tasks on a Ray cluster (`cea.data.on_ray`): the same bytes."""
@@ -65,6 +71,8 @@ class _RenderJob:
 
     clean_folder: Path
     rows: tuple[dict[str, Any], ...]
+    parts: tuple[Part, ...]
+    """Members that are kept of each sample."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,8 @@ def write_shards(
     folder: Path, records: pl.DataFrame, clean_folder: Path, config: ShardConfig, *, workers: int = 1
 ) -> pl.DataFrame:
     """Render ``records`` into ``folder``, which is replaced as a whole; returns the index.
+
+    Where records are stored, samples are rendered all the same, for the digests that they have to have later on.
 
     The bytes depend neither on ``workers`` nor on earlier runs. Workers render and encode, a few samples per job of
     ``joblib.Parallel`` (so another joblib backend, dask or ray, can take over); this process only writes. Memory is
@@ -99,12 +109,26 @@ def write_shards(
         raise DataError(f"{folder}: no samples to render", expected="at least one record", remedy="check synthesize")
     with atomic_folder(folder) as partial:
         step = 1 if records["crop"].is_null().any() else _TILES_PER_JOB
-        jobs = (_RenderJob(clean_folder, tuple(rows.iter_rows(named=True))) for rows in records.iter_slices(step))
+        parts = parts_of(config)
+        jobs = (
+            _RenderJob(clean_folder, tuple(rows.iter_rows(named=True)), parts) for rows in records.iter_slices(step)
+        )
         packed = _rendered(jobs, min(workers, -(-len(records) // step)))
         rows = _write_tars(partial, packed, config.samples_per_tar)
-        index = pl.concat(pl.DataFrame(some, schema=INDEX) for some in _in_parts(rows, _INDEX_ROWS))
+        schema = schema_of(config)
+        index = pl.concat(pl.DataFrame(some, schema=schema) for some in _in_parts(rows, _INDEX_ROWS))
         write_index(partial, index)
     return index
+
+
+def parts_of(config: ShardConfig) -> tuple[Part, ...]:
+    """The members of a sample that are kept."""
+    return tuple(PARTS) if config.store == "pixels" else ("record",)
+
+
+def schema_of(config: ShardConfig) -> dict[str, Any]:
+    """The columns of the index."""
+    return INDEX if config.store == "pixels" else INDEX | RECORDS
 
 
 def write_empty(folder: Path) -> None:
@@ -156,7 +180,7 @@ def _write_tars(folder: Path, packed: Iterator[Packed], samples_per_tar: int) ->
 
 def write_sample(tar: TarWriter, name: str, sample: Packed) -> dict[str, Any]:
     """Append a sample to the tar called ``name``; returns its row of the index."""
-    ranges: dict[str, int] = {}
+    ranges = {f"{part}_{what}": 0 for part in PARTS for what in ("offset", "size")}
     for part, data in sample.members.items():
         offset, size = tar.add(f"{sample.row['sample_id']}.{part}.{PARTS[part]}", data)
         ranges |= {f"{part}_offset": offset, f"{part}_size": size}
@@ -165,11 +189,13 @@ def write_sample(tar: TarWriter, name: str, sample: Packed) -> dict[str, Any]:
 
 def _render_job(job: _RenderJob) -> list[Packed]:
     """Render a few samples; a pure function of the job, safe in any process."""
-    return [render_sample(job.clean_folder, row) for row in job.rows]
+    return [render_sample(job.clean_folder, row, job.parts) for row in job.rows]
 
 
-def render_sample(clean_folder: Path, row: Mapping[str, Any]) -> Packed:
+def render_sample(clean_folder: Path, row: Mapping[str, Any], parts: tuple[Part, ...] = tuple(PARTS)) -> Packed:
     """Render and encode one sample: a pure function of ``row`` (see `select`) and of the clean image that it names.
+
+    ``parts`` are the members that are kept (`parts_of`).
 
     Raises:
         DataError: the clean image is missing or has changed.
@@ -185,13 +211,32 @@ def render_sample(clean_folder: Path, row: Mapping[str, Any]) -> Packed:
         "clean_sha256": pixel_sha256(rendered.clean),
         "degraded_sha256": pixel_sha256(rendered.degraded),
     }
-    return Packed(facts, dict(zip(PARTS, _encode(record, rendered), strict=True)))
+    if parts == tuple(PARTS):
+        return Packed(facts, _encoded(record, rendered))
+    members: dict[Part, bytes] = {"record": record.model_dump_json().encode()}
+    return Packed(facts | _record_facts(record, rendered, members["record"]), members)
 
 
-def _encode(record: Record, rendered: Rendered) -> Iterable[bytes]:
+def _record_facts(record: Record, rendered: Rendered, data: bytes) -> dict[str, str]:
+    """What an index of records says beyond one of pixels."""
     bands = to_codes(rendered.severity)
-    yield png.encode(rendered.clean)
-    yield png.encode(rendered.degraded)
+    return {
+        "tile": tile_name(record.clean_id, record.crop),
+        "severity_sha256": pixel_sha256(bands),
+        "severity_png_sha256": hashlib.sha256(_severity_png(bands)).hexdigest(),
+        "record_sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _encoded(record: Record, rendered: Rendered) -> dict[Part, bytes]:
+    return {
+        "clean": png.encode(rendered.clean),
+        "degraded": png.encode(rendered.degraded),
+        "severity": _severity_png(to_codes(rendered.severity)),
+        "record": record.model_dump_json().encode(),
+    }
+
+
+def _severity_png(bands: NDArray[np.uint8]) -> bytes:
     # A recipe whose nodes all sat out has no bands, but a PNG needs a row: one band of zeros stands in.
-    yield png.encode(bands.reshape(-1, bands.shape[-1]) if len(bands) else np.zeros(bands.shape[1:], np.uint8))
-    yield record.model_dump_json().encode()
+    return png.encode(bands.reshape(-1, bands.shape[-1]) if len(bands) else np.zeros(bands.shape[1:], np.uint8))

@@ -45,6 +45,20 @@ def encode(image: ImageU8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
+def is_intact(data: bytes) -> bool:
+    """Whether ``data`` is a PNG to its last byte, and each of its chunks has the check sum that it states."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        if len(data) < place + 12:
+            return False
+        size, kind = int.from_bytes(data[place : place + 4]), data[place + 4 : place + 8]
+        end = place + 8 + size
+        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[place + 4 : end])):
+            return False
+        place = end + 4
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and place == len(data)
+
+
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 

@@ -78,6 +78,9 @@ class SynthesizeConfig(Config):
     tile: int = Field(default=256, ge=16, le=4096)
     """Side of a training tile in pixels; a smaller image gives a tile of its own size."""
 
+    same_tiles: bool = False
+    """Whether all recipes cut the same tiles out of an image; ``shard.store: records`` then keeps each once for all."""
+
     def variants(self, split: Split) -> Variants:
         """The counts of ``split``."""
         counts: Variants = getattr(self, split)
@@ -175,7 +178,8 @@ def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 def _draw(
     image: Mapping[str, Any], recipe: RecipeConfig, config: SynthesizeConfig, key: SampleKey, load: Load | None
 ) -> Record:
-    crop = _tile(image["height"], image["width"], config.tile, key) if image["split"] == "train" else None
+    place = SampleKey(key.root_seed, key.clean_sha256, "", key.variant) if config.same_tiles else key
+    crop = _tile(image["height"], image["width"], config.tile, place) if image["split"] == "train" else None
     return draw(
         key.recipe,
         recipe,

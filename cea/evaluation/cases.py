@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.data.shards import read_index, read_sample
+from cea.data.reading import read_sample
+from cea.data.shards import read_index
 from cea.types import Image, ImageU8
 
 

@@ -84,16 +84,17 @@ class TrainingRun:
 
 
 @contextmanager
-def tracked(params: Mapping[str, Any], name: str) -> Iterator[TrainingRun]:
+def tracked(params: Mapping[str, Any], name: str, *, indexes: str | None = None) -> Iterator[TrainingRun]:
     """Open the run of a training; it is closed as finished, failed or killed.
 
     Args:
         params: all of params.yaml.
         name: of the run, where DVC gives it none.
+        indexes: digest of the indexes of shards that were read from afar; those of data/shards are in DVC's digests.
     """
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     digests = dependency_digests(_STAGE)
-    facts = lineage(params["seed"])
+    facts = lineage(params["seed"]) | ({"shards": {"indexes": indexes}} if indexes else {})
     tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
     tags |= code_tag()
     if os.environ.get(COMPARISON):

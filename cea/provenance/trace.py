@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 
 from cea.data.clean import load_clean, read_clean
+from cea.data.reading import read_sample
 from cea.data.records import to_record
-from cea.data.shards import read_sample
 from cea.degradations.engine.render import render
 from cea.errors import DataError
 from cea.evaluation.columns import IMAGES

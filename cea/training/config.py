@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cea.config import Config
+from cea.data.remote import RemoteConfig
 
-NO_EFFECT = {"workers", "cache_mb", "log_interval", "devices"}
+NO_EFFECT = {"workers", "cache_mb", "shards", "remote", "log_interval", "devices"}
 """Fields that do not change the weights, or only their last bits; a run may be resumed with other values of these."""
 
 
@@ -95,6 +96,11 @@ class TrainConfig(Config):
     """Processes that decode patches; 0 decodes in the training process. Results do not depend on it."""
     cache_mb: int = Field(512, ge=0, le=1_000_000)
     """Decoded tiles kept in memory by each process that decodes, in MB."""
+    shards: str | None = Field(None, pattern=r"^(https?|s3)://[^\s?#@/]+[^\s?#]*$")
+    """Address of a copy of ``data/shards`` to train on, ``https://...`` or ``s3://bucket/...``, without keys in it;
+    null: ``data/shards`` itself. Either way the pixels have to be those that ``data/dataset`` lists."""
+    remote: RemoteConfig = RemoteConfig()
+    """How shards are fetched from there."""
     log_interval: int = Field(25, ge=1, le=100_000)
     """Steps between two points of the training curves."""
 

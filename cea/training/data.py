@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cea.data.loaders import (
     as_tensor,
     centre_crop,
 )
+from cea.data.summary import LOCAL, Place
 from cea.errors import ConfigError, DataError, InputError
 from cea.training.config import TrainConfig
 from cea.training.processes import ALONE, Processes
@@ -39,8 +41,8 @@ REPEATED = -1
 class ValidationImages(Dataset[tuple[Tensor, Tensor, int]]):
     """The central crops of the first images of each folder, recipe by recipe, kept in memory."""
 
-    def __init__(self, folders: tuple[Path, ...], config: TrainConfig) -> None:
-        self.pairs = ShardPairs(folders)
+    def __init__(self, folders: tuple[Path, ...], config: TrainConfig, place: Place = LOCAL) -> None:
+        self.pairs = ShardPairs(folders, place=place)
         self.crop = config.val_crop
         self.places = [
             (group, row)
@@ -137,6 +139,7 @@ class RestorationData(LightningDataModule):
         seed: of the sequence of patches.
         severity: components whose labels come with the training patches; none: no label is read.
         processes: that train together; each gets its share of each batch, and of the validation images.
+        place: where the tars of both are.
 
     Raises:
         ConfigError: a component that no training sample has, or a batch that cannot be shared out equally.
@@ -150,16 +153,18 @@ class RestorationData(LightningDataModule):
         seed: int,
         severity: tuple[str, ...] = (),
         processes: Processes = ALONE,
+        place: Place = LOCAL,
     ) -> None:
         super().__init__()
         _check_shares(config, processes)
         self.processes = processes
         self.config = config
         self.severity = severity
-        self.validation = ValidationImages(val, config)
-        self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB)
-        recorded = (rows.table["components"].explode().drop_nulls().unique() for rows in self.pairs.rows)
-        check_recorded(severity, (name for names in recorded for name in names))
+        self.validation = ValidationImages(val, config, place)
+        skip = config.remote.damaged == "skip"
+        self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB, place=place, skip=skip)
+        recorded = (names for rows in self.pairs.rows for names in rows.distinct("components"))
+        check_recorded(severity, chain.from_iterable(recorded))
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(
             sizes,

@@ -20,7 +20,9 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from cea.data.dataset import label_digest
+from cea.data.dataset import label_digest, pixel_digest
+from cea.data.shards import read_index
+from cea.data.summary import LOCAL, Place
 from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
 from cea.models.checkpoint import load_weights
@@ -57,6 +59,7 @@ class TrainingJob:
             that could not be kept then costs no second training. It must not lie in ``output`` where another tool
             empties that before a run.
         seed: of initial weights and patches.
+        place: where the tars of the shards are.
     """
 
     train: tuple[Path, ...]
@@ -64,6 +67,7 @@ class TrainingJob:
     output: Path
     state: Path
     seed: int = 0
+    place: Place = LOCAL
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class FitResult:
         parameters: of the network.
         history: curves by name, as (step, value).
         adapters: by site, ``effective_rank_a``, ``effective_rank_d``, ``rank``, ``varying_share_a`` at the end.
+        given_up: ``train/<recipe>`` -> samples of damaged shards that were passed over, where there were some.
     """
 
     weights: Path
@@ -90,6 +95,7 @@ class FitResult:
     parameters: int
     history: History = field(repr=False)
     adapters: dict[str, dict[str, float]] = field(repr=False)
+    given_up: dict[str, int] = field(default_factory=dict)
 
 
 def fit(
@@ -153,7 +159,7 @@ def _fit(
     parent = init_sha256(config)
     best = BestWeights(curves, {"parent_sha256": parent} if parent else {}, processes)
     with _quiet(), _threads(config.threads), _algorithms(config.deterministic):
-        data = RestorationData(job.train, job.val, config, job.seed, model.severity, processes)
+        data = RestorationData(job.train, job.val, config, job.seed, model.severity, processes, job.place)
         recipes = tuple(folder.name for folder in job.val)
         network = initial(model, config, job.seed)
         if config.precision == "float64":
@@ -169,7 +175,7 @@ def _fit(
     if processes.first:
         destination.check()
         _write(job, best)
-    return _result(job, trainer, module, curves, best)
+    return _result(job, trainer, module, curves, best, data.pairs.given_up())
 
 
 def initial(model: ModelConfig, config: TrainConfig, seed: int) -> RestorationNetwork:
@@ -217,7 +223,7 @@ def init_sha256(config: TrainConfig) -> str | None:
 
 def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> str:
     """A digest of all that decides the weights: configuration, seed, the shards' pixels, PyTorch's version."""
-    labels = {"labels": [label_digest(folder) for folder in job.train]} if model.severity else {}
+    labels = {"labels": [label_digest(folder, job.place) for folder in job.train]} if model.severity else {}
     unused = set() if model.severity else {"severity_weight"}
     facts = {
         **labels,
@@ -225,22 +231,12 @@ def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> st
         "model": model.model_dump(),
         "init": init_sha256(config),
         "seed": job.seed,
-        "data": [[_index_digest(folder) for folder in folders] for folders in (job.train, job.val)],
+        "data": [
+            [pixel_digest(read_index(folder, job.place)) for folder in folders] for folders in (job.train, job.val)
+        ],
         "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()
-
-
-def _index_digest(folder: Path) -> str:
-    """The index holds the hash of every sample's pixels."""
-    try:
-        return hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"{folder / 'index.parquet'}: {error.strerror}",
-            expected="a folder of shards",
-            remedy="make the shards first",
-        ) from None
 
 
 def _others(
@@ -301,7 +297,12 @@ def _write(job: TrainingJob, best: BestWeights) -> None:
 
 
 def _result(
-    job: TrainingJob, trainer: Trainer, module: RestorationModule, curves: Curves, best: BestWeights
+    job: TrainingJob,
+    trainer: Trainer,
+    module: RestorationModule,
+    curves: Curves,
+    best: BestWeights,
+    given_up: dict[str, int],
 ) -> FitResult:
     return FitResult(
         weights=job.output / "best.safetensors",
@@ -313,6 +314,7 @@ def _result(
         parameters=sum(parameter.numel() for parameter in module.network.parameters()),
         history=curves.history,
         adapters=best.adapters,
+        given_up=given_up,
     )
 
 

@@ -36,4 +36,5 @@ def speed(result: FitResult) -> dict[str, Any]:
         "steps_per_s": round(result.steps / result.seconds, 2),
         "best_step": result.best_step,
         "best_val_gain_psnr": round(result.best_gain_psnr, 4),
+        **({"samples_given_up": result.given_up} if result.given_up else {}),
     }

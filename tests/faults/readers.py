@@ -23,8 +23,9 @@ import polars as pl
 
 from cea.config import load, read_params
 from cea.data.dataset import check_split, list_split, read_split, write_split
+from cea.data.reading import read_sample
 from cea.data.records import COLUMNS, SynthesizeConfig, read_records, to_record
-from cea.data.shards import read_index, read_sample
+from cea.data.shards import read_index
 from cea.data.verification import verify
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig, read_recipes

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ("noise", "low_haze")
 SPLITS = ("train", "val", "test")
+TILES = "data/shards/tiles"
 METRICS = {"metrics": "metrics/."}
 
 
@@ -43,6 +44,7 @@ def stages() -> list[Stage]:
         Stage("code", {"code": "data/code"}, ("data/code",)),
         Stage("ingest", {"clean": "data/clean"}, ("data/clean",)),
         *(stage for recipe in RECIPES for stage in _of_recipe(recipe)),
+        Stage("tiles", {"clean": "data/clean", "records": "data/records", "tiles": TILES}, (TILES,)),
         Stage("dataset", {"shards": "data/shards", **lists}, tuple(lists.values())),
         Stage("leaks", leaks, ("data/leaks.json",)),
         Stage("train", places | METRICS, trained, timed),
@@ -64,7 +66,7 @@ def _locked() -> dict[str, Any]:
     """What DVC would have written of all stages, as far as they read it."""
     found = {}
     for stage in stages():
-        recipe = Path(stage.paths["records"]).stem if "records" in stage.paths else ""
+        recipe = Path(stage.paths["records"]).stem if stage.name in ("synthesize", "shard") else ""
         outs = [{"path": path, "md5": "0" * 32} for path in stage.outs]
         found[f"{stage.name}@{recipe}" if recipe else stage.name] = {"cmd": "true", "deps": [], "outs": outs}
     return found

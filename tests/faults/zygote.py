@@ -19,7 +19,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-STAGES = ("code", "ingest", "synthesize", "shard", "dataset", "leaks", "train", "evaluate", "report")
+STAGES = ("code", "ingest", "synthesize", "shard", "tiles", "dataset", "leaks", "train", "evaluate", "report")
 
 
 def serve() -> None:

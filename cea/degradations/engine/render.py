@@ -69,19 +69,67 @@ def render(
         ImageError: an image that is none, or too small for the record's crop.
     """
     check_version(record)
-    _keep_freed_memory()
     whole = as_rgb8(clean)
     window, tile = _crop(record, whole)
+    own_depth = _own(inverse_depth, "depth map", record.scene.depth_sha256, window, tile)
+    own_light = _own(light, "light map", record.scene.light_sha256, window, tile)
+    return _rendered(record, tile, window, (own_depth, own_light), {} if labels else None, fields)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The part of a clean image that a record's crop takes, and where it lies.
+
+    Attributes:
+        pixels: (h, w, 3) uint8.
+        top, left: its place in the clean image, in pixels.
+        height, width: of the clean image.
+        inverse_depth: (h, w) float32 in [0, 1], near = 1, the same part of the image's own map; None: it has none.
+    """
+
+    pixels: ImageU8
+    top: int
+    left: int
+    height: int
+    width: int
+    inverse_depth: Map | None = None
+
+
+@portable()
+def render_tile(record: Record, tile: Tile) -> Rendered:
+    """The same as `render` from the clean image that ``tile`` was cut from, without the rest of that image.
+
+    Raises:
+        RecordError: as `render`; or a record that was drawn for a depth or light map with a digest of its own, which
+            is that of the whole map.
+    """
+    check_version(record)
+    for what, digest in (("depth map", record.scene.depth_sha256), ("light map", record.scene.light_sha256)):
+        if digest is not None:
+            raise _missing(what)
+    window = CropWindow(top=tile.top, left=tile.left, height=tile.height, width=tile.width)
+    depth = tile.inverse_depth
+    return _rendered(record, tile.pixels, window, (None if depth is None else lambda: depth, None))
+
+
+def _rendered(
+    record: Record,
+    tile: ImageU8,
+    window: CropWindow,
+    own: tuple[Callable[[], Map] | None, Callable[[], Map] | None],
+    labels: dict[str, NDArray[Any]] | None = None,
+    fields: Mapping[str, Map] | None = None,
+) -> Rendered:
+    """``own``: the tile's depth and light, where the user has maps of them."""
+    _keep_freed_memory()
     image = to_planes(tile)
     bright = cache(lambda: brightest(image))
     small = cache(lambda: shrunk(bright()))
-    made = record.scene
     scene = Scene(
-        _own(inverse_depth, "depth map", made.depth_sha256, window, tile) or _procedural(record, window, tile, small),
-        _own(light, "light map", made.light_sha256, window, tile)
-        or (lambda: light_map(bright(), small(), made.light_radius_px)),
+        own[0] or _procedural(record, window, tile, small),
+        own[1] or (lambda: light_map(bright(), small(), record.scene.light_radius_px)),
     )
-    chain = _Chain(record, scene, dict(fields or {}), {} if labels else None)
+    chain = _Chain(record, scene, dict(fields or {}), labels)
     degraded = chain.run(image)
     maps = {**chain.labels, **scene.used()} if chain.labels is not None else {}
     return Rendered(tile, quantise(degraded), chain.severity, maps)

@@ -82,7 +82,9 @@ def test_a_batch_depends_on_its_step_alone(folders: list[Path], workers: int) ->
 def test_no_severity_map_is_read_unasked(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     part = shards.read_part
-    monkeypatch.setattr(shards, "read_part", lambda folder, row, what: read.append(what) or part(folder, row, what))
+    monkeypatch.setattr(
+        shards, "read_part", lambda folder, row, what, *place: read.append(what) or part(folder, row, what, *place)
+    )
     dataset = PatchDataset(ShardPairs(folders), 8)
     for order in SEQUENCE.orders(0):
         dataset[order]
@@ -93,7 +95,7 @@ def test_bands_are_kept_within_the_budget(folders: list[Path], monkeypatch: pyte
     reads: list[str] = []
     read = loaders.read_severity
     monkeypatch.setattr(
-        loaders, "read_severity", lambda folder, row: reads.append(row["sample_id"]) or read(folder, row)
+        loaders, "read_severity", lambda folder, row, place: reads.append(row["sample_id"]) or read(folder, row, place)
     )
     pairs = ShardPairs(folders, cache_bytes=3 * 24 * 24)
     for _ in range(2):

@@ -132,7 +132,9 @@ class TestPairs:
 
         read = loaders.read_pair
         monkeypatch.setattr(
-            loaders, "read_pair", lambda folder, row: reads.append((folder.name, row["sample_id"])) or read(folder, row)
+            loaders,
+            "read_pair",
+            lambda folder, row, place: reads.append((folder.name, row["sample_id"])) or read(folder, row, place),
         )
         one_pair = 2 * 24 * 24 * 3
         pairs = ShardPairs(folders, cache_bytes=2 * one_pair + 1)

@@ -100,11 +100,11 @@ def test_what_an_earlier_run_finished_is_not_rendered_again(
     """A run that dies in its third tar; then one whose second tar was damaged meanwhile."""
     rendered, render, folder = [], on_ray.render_sample, tmp_path / "train/low_haze"
 
-    def rendering(clean: Path, row: dict[str, object]) -> object:
+    def rendering(clean: Path, row: dict[str, object], parts: tuple[str, ...]) -> object:
         rendered.append(row["sample_id"])
         if len(rendered) == 7:
             raise KeyboardInterrupt
-        return render(clean, row)
+        return render(clean, row, parts)
 
     monkeypatch.setattr(on_ray, "render_sample", rendering)
     with pytest.raises(KeyboardInterrupt):

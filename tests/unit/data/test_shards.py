@@ -25,8 +25,9 @@ from cea.data import packing, shards
 from cea.data.archive import TarWriter, read_members
 from cea.data.clean import read_clean
 from cea.data.packing import ShardConfig, select, write_empty, write_shards
+from cea.data.reading import read_pair, read_sample
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
-from cea.data.shards import INDEX, read_index, read_pair, read_part, read_sample, write_index
+from cea.data.shards import INDEX, read_index, read_part, write_index
 from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render

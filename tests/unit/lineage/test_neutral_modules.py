@@ -21,7 +21,13 @@ ALLOWED = {
     "cea/training/fit.py": {"cea/training/progress.py", "cea/training/validation_pictures.py"},  # told, never asked
     "cea/evaluation/table.py": {"cea/progress.py"},  # told how far it is
     "cea/evaluation/photographs.py": {"cea/progress.py"},
-    "pipeline/train.py": {"cea/lineage/training.py", "cea/models/measure/allocator.py"},  # the run's record; speed
+    "pipeline/train.py": {  # the run's record; speed; shards from afar
+        "cea/data/remote.py",
+        "cea/lineage/training.py",
+        "cea/models/measure/allocator.py",
+    },
+    "cea/training/config.py": {"cea/data/remote.py"},  # what comes from afar has the digests of the index, or fails
+    "cea/data/reading.py": {"cea/data/rendered.py"},  # so has what is rendered from records
     "pipeline/evaluate.py": {"cea/lineage/facts.py", "cea/lineage/tracking.py"},  # after every score is written
     "pipeline/report.py": {  # earlier runs, beside this one; how long its evaluation took
         "cea/lineage/facts.py",

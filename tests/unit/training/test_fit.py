@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from cea.data.loaders import PatchDataset, ShardPairs
+from cea.data.remote import RemoteConfig, open_remote
 from cea.data.shards import read_index
 from cea.errors import ConfigError, DataError
 from cea.inference import restore
@@ -27,8 +28,10 @@ from cea.models.network import build
 from cea.training.callbacks import TIMINGS
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, TrainingJob, fingerprint, fit, init_sha256, initial
+from cea.training.results import speed
 from cea.training.state import forget
 from cea.training.validation_pictures import SIDE
+from tests.faulty_server import serving, truncated
 from tests.toy_shards import write_toy_shards
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
@@ -161,6 +164,47 @@ def test_workers_do_not_change_the_result(shards: Path, undisturbed: FitResult, 
     config = TRAIN.model_copy(update={"workers": 2, "cache_mb": 0})
     result = fit(make_job(shards, tmp_path), config, MODEL, progress=False)
     assert same_weights(result.last, undisturbed.last)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_shards_from_afar_give_the_same_weights(
+    workers: int, shards: Path, undisturbed: FitResult, tmp_path: Path
+) -> None:
+    """And a run that began on local shards goes on with those from afar, and the other way round."""
+    with serving(shards) as server:
+        config = RemoteConfig(cache=str(tmp_path / "cache"))
+        place = open_remote(server.address, config, {"train": ["dark", "dim"], "val": ["dark", "dim"]})
+        here = make_job(shards, tmp_path)
+        far = dataclasses.replace(make_job(place.root, tmp_path), place=place)
+        changed = TRAIN.model_copy(update={"workers": workers, "shards": server.address, "remote": config})
+        assert fingerprint(far, changed, MODEL) == fingerprint(here, TRAIN, MODEL)
+        labelled = MODEL.model_copy(update={"severity": ("dark",)})
+        assert fingerprint(far, changed, labelled) == fingerprint(here, TRAIN, labelled)
+        result = fit(far, changed, MODEL, progress=False)
+    assert same_weights(result.weights, undisturbed.weights)
+    assert same_weights(result.last, undisturbed.last)
+    assert result.given_up == {}
+
+
+def test_a_shard_that_was_passed_over_is_told_with_the_result(shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards, tmp_path / "shards")
+    write_toy_shards(tmp_path / "more/dim", samples=4, size=32, per_tar=2)
+    shutil.rmtree(tmp_path / "shards/train/dim")
+    shutil.move(tmp_path / "more/dim", tmp_path / "shards/train/dim")
+    with serving(tmp_path / "shards") as server:
+        config = RemoteConfig(cache=str(tmp_path / "cache"), retries=0, damaged="skip")
+        place = open_remote(server.address, config, {"train": ["dark", "dim"], "val": ["dark", "dim"]})
+        server.fail("train/dim/000001.tar", truncated)
+        job = dataclasses.replace(make_job(place.root, tmp_path), place=place)
+        few = TRAIN.model_copy(update={"max_steps": 5, "workers": 1, "remote": config})
+        result = fit(job, few, MODEL, progress=False)
+        assert result.given_up == speed(result)["samples_given_up"] == {"train/dim": 2}
+        server.fail("val/dim/000000.tar", truncated)
+        shutil.rmtree(tmp_path / "cache")
+        place = open_remote(server.address, config, {"train": ["dark", "dim"], "val": ["dark", "dim"]})
+        forget(job.state)
+        with pytest.raises(DataError, match=r"val/dim/000000\.tar"):
+            fit(job, few, MODEL, progress=False)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,0 +1,202 @@
+"""``index.json`` beside a folder's tars: what they are, how many bytes each has, one digest of all pixels.
+
+Also where tars are read from: `LOCAL` takes them where their index lies; `cea.data.remote` fetches them there first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import polars as pl
+
+from cea.errors import DataError, brief
+from cea.io.images import file_sha256, write_bytes
+from cea.io.photo import largest_pixels
+
+Kind = Literal["pixels", "records", "tiles"]
+"""What the tars of a folder hold: rendered samples, the records that render them, or the clean tiles for these."""
+
+FORMAT = 1
+"""Of tars with pixels. The other two, which came later and state the digest of each tar as well, are 2."""
+
+REMEDY = "make the shards again (dvc repro), or pass the folder of one recipe and split"
+ROWS = 4096
+"""Rows of a table that are Python objects at a time."""
+
+_TAR = re.compile(r"[^/\\\0]+\.tar")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class DamagedError(DataError):
+    """A tar that cannot be had whole from where it is fetched. ``tar`` is where it would lie."""
+
+    tar: Path | None = None
+
+
+class Place(Protocol):
+    """Where tars are read from."""
+
+    def check(self, tar: Path, size: int) -> None:
+        """Refuse (DataError) a tar that is known to be missing or of another size in bytes than its index says."""
+
+    def opened(self, tar: Path) -> AbstractContextManager[int]:
+        """A file descriptor of the tar, for reading at any offset, while the block lasts; DataError without one."""
+
+
+class Local:
+    """Tars lie beside their index."""
+
+    def check(self, tar: Path, size: int) -> None:
+        """See `Place`."""
+        found = tar.stat().st_size if tar.is_file() else None
+        if found != size:
+            raise DataError(
+                f"{tar}: {'missing' if found is None else f'{found} bytes'}", expected=f"{size} bytes", remedy=REMEDY
+            )
+
+    @contextmanager
+    def opened(self, tar: Path) -> Iterator[int]:
+        """See `Place`."""
+        try:
+            handle = os.open(tar, os.O_RDONLY)
+        except OSError as error:
+            raise DataError(f"{tar}: {error.strerror}", expected="the tar its index names", remedy=REMEDY) from None
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+
+LOCAL = Local()
+
+
+def kind_of(summary: Mapping[str, Any]) -> Kind:
+    """What the tars hold."""
+    kind: Kind = summary.get("holds", "pixels")
+    return kind
+
+
+def write_summary(folder: Path, tars: pl.Series, pixels_sha256: str, kind: Kind = "pixels") -> None:
+    """Write ``index.json`` of the tars in ``folder``; ``tars`` has the tar of each entry of the index, in its order."""
+    counts = tars.to_frame("tar").group_by("tar", maintain_order=True).len()
+    facts = {name: {"samples": count, **_file_facts(folder / name, kind)} for name, count in counts.iter_rows()}
+    summary = {
+        "format": FORMAT if kind == "pixels" else FORMAT + 1,
+        **({} if kind == "pixels" else {"holds": kind}),
+        "samples": len(tars),
+        "bytes": sum(each["bytes"] for each in facts.values()),
+        "pixels_sha256": pixels_sha256,
+        "tars": facts,
+    }
+    write_bytes(folder / "index.json", (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def read_summary(folder: Path, place: Place = LOCAL) -> dict[str, Any]:
+    """The summary of ``folder``, after asking ``place`` for each tar that it names.
+
+    Raises:
+        DataError: missing, damaged or not ours; a tar that is missing or of another size.
+    """
+    path = folder / "index.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        _check(summary)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", expected="the shards' summary", remedy=REMEDY) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f" ({brief(error)})" if isinstance(error, (OSError, ValueError)) else ""
+        expected = f"format {FORMAT} or {FORMAT + 1}"
+        raise DataError(f"{path}: not a summary of shards{why}", expected=expected, remedy=REMEDY) from None
+    for name, facts in summary["tars"].items():
+        place.check(folder / name, facts["bytes"])
+    return dict(summary)
+
+
+def sane(parts: Iterable[str], tars: Mapping[str, Mapping[str, int]], bands: pl.Expr) -> pl.Expr:
+    """Whether all ``parts`` of an entry lie within its tar, and its picture has a size that a picture may have.
+
+    Args:
+        parts: prefixes of the columns with their offsets and sizes.
+        tars: as the summary has them.
+        bands: of the picture with the most pixels.
+    """
+    sizes = {name: facts["bytes"] for name, facts in tars.items()}
+    within = [
+        pl.col(f"{part}_offset").ge(0) & pl.col(f"{part}_size").ge(0)
+        & (pl.col(f"{part}_offset") + pl.col(f"{part}_size")).le(pl.col("tar").replace_strict(sizes, default=-1))
+        for part in parts
+    ]  # fmt: skip
+    pixels = pl.col("height").cast(pl.Int64) * pl.col("width") * bands
+    return pl.all_horizontal(
+        *within, pl.col("height").ge(1), pl.col("width").ge(1), pixels.le(largest_pixels()), pl.all().is_not_null()
+    )
+
+
+def check_listed(
+    path: Path,
+    index: pl.DataFrame,
+    summary: Mapping[str, Any],
+    *,
+    key: str,
+    sound: pl.Expr,
+    digest: Callable[[pl.DataFrame], str],
+) -> None:
+    """Refuse an index that is not of these tars, or that would have bytes read or memory taken that no entry needs.
+
+    Args:
+        path: of the index, for messages.
+        index: as it was read.
+        summary: of the same folder.
+        key: the column that names an entry.
+        sound: `sane`.
+        digest: of its pixels.
+    """
+    listed = {name: facts["samples"] for name, facts in summary["tars"].items() if facts["samples"]}
+    if not index.select(sound.all()).item():
+        fault = "places outside the tars, or sizes that no picture has"
+    elif index[key].n_unique() != len(index):
+        fault = f"one {key.removesuffix('_id')} twice"
+    elif dict(index.group_by("tar").len().iter_rows()) != listed:
+        fault = "other tars than the summary"
+    elif digest(index) != summary["pixels_sha256"]:
+        fault = "other pixels than the summary"
+    else:
+        return
+    raise DataError(f"{path}: {fault}", expected="the index that index.json sums up", remedy=REMEDY)
+
+
+def digest_of(*columns: pl.Series) -> str:
+    """One SHA-256 over columns of hex digests, one column after the other."""
+    digest = hashlib.sha256()
+    for column in columns:
+        for start in range(0, len(column), ROWS):
+            digest.update("".join(column.slice(start, ROWS)).encode())
+    return digest.hexdigest()
+
+
+def _file_facts(path: Path, kind: Kind) -> dict[str, Any]:
+    size = {"bytes": path.stat().st_size}
+    return size if kind == "pixels" else size | {"sha256": file_sha256(path)}
+
+
+def _check(summary: Any) -> None:
+    """ValueError, KeyError or TypeError for what `write_summary` would not have written."""
+    kind = kind_of(summary)
+    if kind not in get_args(Kind) or summary["format"] != (FORMAT if kind == "pixels" else FORMAT + 1):
+        raise ValueError(f"format {str(summary['format'])[:20]!r}")
+    for name, facts in summary["tars"].items():
+        if not _TAR.fullmatch(name) or name.startswith(".."):
+            raise ValueError(f"a tar called {name[:100]!r}")
+        if not all(isinstance(facts[key], int) for key in ("samples", "bytes")):
+            raise ValueError(f"no size of {name!r}")
+        if kind != "pixels" and not _SHA256.fullmatch(facts["sha256"]):
+            raise ValueError(f"no digest of {name!r}")
+    if not isinstance(summary["pixels_sha256"], str):
+        raise ValueError("no digest of the pixels")
