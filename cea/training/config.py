@@ -96,7 +96,7 @@ class TrainConfig(Config):
     """Processes that decode patches; 0 decodes in the training process. Results do not depend on it."""
     cache_mb: int = Field(512, ge=0, le=1_000_000)
     """Decoded tiles kept in memory by each process that decodes, in MB."""
-    shards: str | None = Field(None, pattern=r"^(https?|s3)://[^\s?#@/]+[^\s?#]*$")
+    shards: str | None = Field(None, pattern=r"^(https?|s3)://[^\s?#@/]+(/[^\s?#@]*)?$")
     """Address of a copy of ``data/shards`` to train on, ``https://...`` or ``s3://bucket/...``, without keys in it;
     null: ``data/shards`` itself. Either way the pixels have to be those that ``data/dataset`` lists."""
     remote: RemoteConfig = RemoteConfig()

@@ -128,9 +128,9 @@ def test_other_code_or_other_rows_are_rendered_again(
 ) -> None:
     (tmp_path / PARTS).mkdir()
     code = on_ray.code_digest(Path.cwd())
-    (job,) = on_ray._jobs(train.head(2), clean_folder, Shared(tmp_path), 2)
+    (job,) = on_ray._jobs(train.head(2), clean_folder, Shared(tmp_path), ShardConfig(samples_per_tar=2))
     assert [on_ray.make_tar(job)[1] for _ in range(2)] == [False, True]
-    (other,) = on_ray._jobs(train.tail(2), clean_folder, Shared(tmp_path), 2)
+    (other,) = on_ray._jobs(train.tail(2), clean_folder, Shared(tmp_path), ShardConfig(samples_per_tar=2))
     assert not on_ray.make_tar(other)[1]
     monkeypatch.setattr(cluster, "code_digest", lambda home: "other")
     with pytest.raises(DataError, match="runs other code of cea"):
