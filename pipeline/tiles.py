@@ -22,8 +22,11 @@ def main(paths: Namespace) -> None:
     """Read the records of all recipes of params.yaml; write the tiles of each split."""
     params = read_params()
     config = load(ShardConfig, params, "shard")
-    clean = read_clean(paths.clean)
-    tables = pl.concat(read_records(paths.records / f"{name}.parquet") for name in training_flags(params))
+    clean, names = read_clean(paths.clean), training_flags(params)
+    for other in sorted(path for path in paths.records.glob("*.parquet") if path.stem not in names):
+        other.unlink()  # of a recipe that params.yaml has no more: DVC would take it for a change of this stage's input
+        logging.info("removed %s: params.yaml has no such recipe any more", other)
+    tables = pl.concat(read_records(paths.records / f"{name}.parquet") for name in names)
     for split in SPLITS:
         records = select(tables if config.store == "records" else tables.head(0), clean, split)
         index = write_tiles(paths.tiles / split, records, paths.clean, config.samples_per_tar)

@@ -604,6 +604,7 @@ def test_a_plugin_is_one_file_and_a_few_lines(project: Project):
         "code",
         "synthesize@dim",
         "shard@dim",
+        "tiles",
         "dataset",
     }
     listed = (project.folder / "data/code/shard/dim.txt").read_text()
