@@ -73,7 +73,7 @@ def server(place: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) in (0, 130)
+            assert process.wait(60) in (0, 130)
     assert "Traceback" not in (place / "said").read_text()
 
 
@@ -194,8 +194,9 @@ def test_it_fits_a_phone_in_the_colours_of_the_system(browser: Browser, place: P
     browser.wait_text("dB at strength 1.00")
     for view in ("Expected error", "Routing", "Clean", "Degraded | restored"):
         browser.click_text(view)
+        browser.wait(f"document.querySelector('.views [aria-pressed=true]').innerText === {json.dumps(view)}")
         assert browser.js("document.documentElement.scrollWidth") <= PANEL, view
-    assert browser.js("document.querySelector('.frame').getBoundingClientRect().width") == 320
+    browser.wait("document.querySelector('.frame').getBoundingClientRect().width === 320")
 
 
 def test_another_name_for_this_machine_is_refused(server: str):
