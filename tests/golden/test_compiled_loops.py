@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import shutil
+import subprocess
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +73,7 @@ def test_every_family_and_size(name: str, monkeypatch: pytest.MonkeyPatch):
             assert_same(monkeypatch, drawn(name, image, variant), image, labels=variant > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["low_haze_rain", "low_haze_snow", "dim_cast"])
 @pytest.mark.parametrize("shape", [(720, 1080), (401, 3000), (1500, 90)])
 def test_several_strips(name: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
@@ -90,6 +95,34 @@ def test_crops_and_own_maps(monkeypatch: pytest.MonkeyPatch):
         {"inverse_depth": depth.T[::-1].T, "light": light * 1e-30},
     ):
         assert_same(monkeypatch, record, image, labels=True, **given)
+
+
+def flags(root: Path) -> list[str]:
+    """Those of setup.py."""
+    assignments = [node for node in ast.parse((root / "setup.py").read_text()).body if isinstance(node, ast.Assign)]
+    return ast.literal_eval(next(node.value for node in assignments if node.targets[0].id == "FLAGS"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
+def test_every_instruction_set(processor: str, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Built for an old processor alone, instead of for several: the plain path's bits again."""
+    source = Path(shutil.copy(compiled.SOURCE, tmp_path))
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    built = tmp_path / f"kernels{EXTENSION_SUFFIXES[0]}"
+    command = ["cc", "-shared", "-fPIC", *flags(root), f"-march={processor}", "-U__gnu_linux__"]
+    command += [f'-DSOURCE_SHA256="{digest}"', str(source), "-o", str(built), "-lm"]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip(f"the compiler knows no {processor}")
+    if processor == "x86-64-v3" and "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("this processor cannot run it")
+    monkeypatch.setattr(compiled, "SOURCE", source)
+    monkeypatch.setattr(compiled, "LIBRARY", compiled._library())
+    assert compiled.LIBRARY is not None
+    image = clean((131, 97))
+    for name in RECIPES:
+        assert_same(monkeypatch, drawn(name, image, 1), image, labels=True)
 
 
 def test_a_library_of_another_source_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
