@@ -45,47 +45,52 @@ def networks() -> dict[str, RestorationNetwork]:
     return {"default": default, "tiny": build(ModelConfig(size="tiny")).eval()}
 
 
-def latency(sides: list[int], rounds: int, threads: int) -> list[dict[str, Any]]:
-    """Seconds and ratios of each network, way and size."""
+def latency(sides: list[int], rounds: int, threads: int, exported: Path | None) -> list[dict[str, Any]]:
+    """Seconds and ratios of each network, way and size; an export of the default weights saves making one."""
     torch.set_num_threads(threads)
-    jobs: dict[tuple[str, int], dict[str, TimedJob]] = {}
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, network in networks().items():
-            runs = ways(network, Path(folder) / name, threads)
+            made = exported if exported and name == "default" else export_whole(network, Path(folder) / name)
+            runs = ways(network, made, threads)
             for side in sides:
                 image = example(1, side, side)
-                jobs[name, side] = {way: make(image) for way, make in runs.items()}
-                print(f"{name} {side}: ready", flush=True)
-        rows = []
-        for (name, side), timed in jobs.items():
-            seconds = in_turns(timed, rounds=rounds, device=torch.device("cpu"))
-            for way, taken in seconds.items():
-                least = min(taken)
-                row = {
-                    "network": name,
-                    "side": side,
-                    "way": way,
-                    "seconds": least,
-                    "ratio": least / min(seconds["eager"]),
-                    "paired_ratio": ratio(seconds, way, "eager"),
-                }
-                rows.append(row)
-                print(
-                    f"{name:8} {side:4} {way:18} {least * 1e3:8.1f} ms  {row['ratio']:.2f} of eager "
-                    f"(median of rounds {row['paired_ratio']:.2f})",
-                    flush=True,
-                )
+                jobs = {way: make(image) for way, make in runs.items()}
+                seconds = in_turns(jobs, rounds=rounds, device=torch.device("cpu"))
+                rows += [row(seconds, way) | {"network": name, "side": side, "way": way} for way in jobs]
+                for one in rows[-len(jobs) :]:
+                    print(
+                        f"{name:8} {side:4} {one['way']:18} {one['seconds'] * 1e3:8.1f} ms  "
+                        f"{one['ratio']:.2f} of eager (median of rounds {one['paired_ratio']:.2f})",
+                        flush=True,
+                    )
     return rows
 
 
-def ways(network: RestorationNetwork, folder: Path, threads: int) -> Mapping[str, Callable[[torch.Tensor], TimedJob]]:
-    """What makes a timed job of an image, for each way to run ``network``."""
+def row(seconds: Mapping[str, list[float]], way: str) -> dict[str, Any]:
+    """The least time, and how it compares with that of eager."""
+    least = min(seconds[way])
+    ratios = {"ratio": least / min(seconds["eager"]), "paired_ratio": ratio(seconds, way, "eager")}
+    return {"seconds": least, **ratios}
+
+
+def export_whole(network: RestorationNetwork, folder: Path) -> Path:
+    """The graph of the whole image, laid out as ``cea export onnx torch --fp16`` does."""
     whole = next(graphs(network))
-    onnx_files.write([whole], folder, opset=onnx_files.OPSET, fp16=True, facts={"size_multiple": "8"})
-    compiled, program = torch.compile(network, dynamic=False), whole.program.module()
+    said = {"size_multiple": str(network.size_multiple)}
+    onnx_files.write([whole], folder / "onnx", opset=onnx_files.OPSET, fp16=True, facts=said)
+    (folder / "torch").mkdir()
+    torch.export.save(whole.program, folder / "torch" / "whole.pt2")
+    return folder
+
+
+def ways(network: RestorationNetwork, folder: Path, threads: int) -> Mapping[str, Callable[[torch.Tensor], TimedJob]]:
+    """What makes a timed job of an image, for each way to run ``network``, whose export lies in ``folder``."""
+    compiled = torch.compile(network, dynamic=False)
+    program = torch.export.load(folder / "torch" / "whole.pt2").module()
 
     def onnx(fp16: bool) -> Callable[[torch.Tensor], TimedJob]:
-        runner = Runner(folder, fp16=fp16, threads=threads)
+        runner = Runner(folder / "onnx", fp16=fp16, threads=threads)
 
         def job(image: torch.Tensor) -> TimedJob:
             pixels = image.numpy()
@@ -141,6 +146,7 @@ def main() -> None:
     timed = tasks.add_parser("latency")
     timed.add_argument("--sides", type=int, nargs="+", default=[256, 512])
     timed.add_argument("--rounds", type=int, default=15)
+    timed.add_argument("--exported", type=Path, help="of the default weights: cea export onnx torch --fp16")
     timed.add_argument("--threads", type=int, default=2)
     shown = tasks.add_parser("photograph")
     shown.add_argument("folder", type=Path)
@@ -153,7 +159,7 @@ def main() -> None:
 
         versions = f"PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {platform.machine()}"
         print(f"{versions}, {arguments.threads} threads, least of {arguments.rounds} rounds", flush=True)
-        rows = latency(arguments.sides, arguments.rounds, arguments.threads)
+        rows = latency(arguments.sides, arguments.rounds, arguments.threads, arguments.exported)
     else:
         rows = photograph(arguments.folder, arguments.weights)
     if arguments.json:

@@ -149,7 +149,7 @@ def test_the_runner_refuses_what_it_cannot_take(exported: dict[str, Any]):
 
 @pytest.mark.slow
 def test_a_network_of_maps_has_no_tiles_and_what_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = weights(tmp_path, CONFIG.model_copy(update={"adapter": "film-local"}))
+    path = weights(tmp_path, CONFIG.model_copy(update={"adapter": "film-local", "local_cell": 1}))
     ready = list(graphs(load_weights(path)[0]))
     assert [graph.name for graph in ready] == ["whole"]
     monkeypatch.setattr(programs, "graphs", lambda _: iter(ready))
