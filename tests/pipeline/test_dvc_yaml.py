@@ -346,7 +346,7 @@ def test_params_are_narrow(stages):
     for recipe in RECIPES:
         recipes = [key for key in stages[f"synthesize@{recipe}"]["params"] if key.startswith("recipes")]
         assert recipes == [f"recipes.{recipe}"]
-        assert stages[f"shard@{recipe}"]["params"] == ["shard.samples_per_tar", "shard.unrenderable"]
+        assert stages[f"shard@{recipe}"]["params"] == ["shard.samples_per_tar", "shard.store", "shard.unrenderable"]
     # Which engine, on which cluster, and where a copy goes: `code` checks it, and no data depend on it.
     assert [name for name, stage in stages.items() if "shard" in stage["params"]] == ["code"]
     for name, stage in stages.items():
