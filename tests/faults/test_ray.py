@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import shards_on_ray
 from cea.data.clean import read_clean
 from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.ingest import IngestConfig, ingest
@@ -201,6 +202,14 @@ def wait_for(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_benchmark_makes_the_same_bytes_with_both(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a cluster of its own, which it starts and ends; its figures belong to no test."""
+    shards_on_ray.main(["--samples", "4", "--rounds", "1"])
+    said = capsys.readouterr().out
+    assert "tiles per second and worker: local " in said
+    assert "the same bytes in each round" in said
 
 
 def test_an_image_that_ends_its_worker_is_named_and_the_rest_is_kept(
