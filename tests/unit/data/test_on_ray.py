@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +65,43 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "connected", lambda *_, **__: publishing.of_store())
 
 
+@pytest.fixture
+def own_cluster() -> Iterator[None]:
+    """Ray gives a node 30 s to start; where a busy machine needs more, there is nothing to test."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(cluster.connected(CONFIG.ray, what="a test", workers=2))
+        except ConfigError as error:
+            if "timed out during startup" not in str(error):
+                raise
+            pytest.skip("this machine is too busy to start Ray within its 30 s")
+        yield
+
+
 @pytest.mark.slow
 def test_a_cluster_of_this_machine_makes_the_same_bytes(
-    made: Path, train: pl.DataFrame, clean_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    made: Path,
+    train: pl.DataFrame,
+    clean_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    own_cluster: None,
 ) -> None:
     folder = tmp_path / "train/low_haze"
-    with cluster.connected(CONFIG.ray, what="a test", workers=2):  # starting one takes longest
-        with caplog.at_level("INFO"):
-            index = on_ray.write_shards_on_ray(folder, train, clean_folder, CONFIG)
-        handed, waiting = [], []
-        jobs = (handed.append(number) or f"{number}.tar" for number in range(12))
-        narrow = CONFIG.ray.model_copy(update={"in_flight": 2})
-        for name, told in cluster.tasks(facts_name, jobs, narrow):
-            assert told == facts_name(name)
-            waiting.append(len(handed) - len(waiting))
-            time.sleep(0.05)  # whoever takes results is slow
-        assert len(waiting) == 12
-        assert max(waiting) <= 2
-        lost = train.with_columns(file=pl.lit("images/none.png"))
-        with pytest.raises(DataError, match=r"none\.png: no such file; expected every file the table names"):
-            on_ray.write_shards_on_ray(folder, lost, clean_folder, CONFIG)
+    with caplog.at_level("INFO"):
+        index = on_ray.write_shards_on_ray(folder, train, clean_folder, CONFIG)
+    handed, waiting = [], []
+    jobs = (handed.append(number) or f"{number}.tar" for number in range(12))
+    narrow = CONFIG.ray.model_copy(update={"in_flight": 2})
+    for name, told in cluster.tasks(facts_name, jobs, narrow):
+        assert told == facts_name(name)
+        waiting.append(len(handed) - len(waiting))
+        time.sleep(0.05)  # whoever takes results is slow
+    assert len(waiting) == 12
+    assert max(waiting) <= 2
+    lost = train.with_columns(file=pl.lit("images/none.png"))
+    with pytest.raises(DataError, match=r"none\.png: no such file; expected every file the table names"):
+        on_ray.write_shards_on_ray(folder, lost, clean_folder, CONFIG)
     assert f"{folder} on ray: 3 tars, 0 kept from before, 0 tries again" in caplog.text
     assert index.equals(read_index(made))
     assert digests(folder) == digests(made)
