@@ -45,18 +45,18 @@ def networks() -> dict[str, RestorationNetwork]:
     return {"default": default, "tiny": build(ModelConfig(size="tiny")).eval()}
 
 
-def latency(sides: list[int], rounds: int, threads: int, exported: Path | None) -> list[dict[str, Any]]:
-    """Seconds and ratios of each network, way and size; an export of the default weights saves making one."""
-    torch.set_num_threads(threads)
+def latency(plan: argparse.Namespace) -> list[dict[str, Any]]:
+    """Seconds and ratios of each network, way and size, as the command line has them."""
+    torch.set_num_threads(plan.threads)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, network in networks().items():
-            made = exported if exported and name == "default" else export_whole(network, Path(folder) / name)
-            runs = ways(network, made, threads)
-            for side in sides:
+        for name, network in ((name, made) for name, made in networks().items() if name in plan.networks):
+            known = plan.exported if name == "default" else None
+            runs = ways(network, known or export_whole(network, Path(folder) / name), plan.threads)
+            for side in plan.sides:
                 image = example(1, side, side)
-                jobs = {way: make(image) for way, make in runs.items()}
-                seconds = in_turns(jobs, rounds=rounds, device=torch.device("cpu"))
+                jobs = {way: make(image) for way, make in runs.items() if way not in plan.leave_out}
+                seconds = in_turns(jobs, rounds=plan.rounds, device=torch.device("cpu"))
                 rows += [row(seconds, way) | {"network": name, "side": side, "way": way} for way in jobs]
                 for one in rows[-len(jobs) :]:
                     print(
@@ -146,6 +146,8 @@ def main() -> None:
     timed = tasks.add_parser("latency")
     timed.add_argument("--sides", type=int, nargs="+", default=[256, 512])
     timed.add_argument("--rounds", type=int, default=15)
+    timed.add_argument("--networks", nargs="+", default=["default", "tiny"])
+    timed.add_argument("--leave-out", nargs="+", default=[], help="ways, such as torch.compile, which takes minutes")
     timed.add_argument("--exported", type=Path, help="of the default weights: cea export onnx torch --fp16")
     timed.add_argument("--threads", type=int, default=2)
     shown = tasks.add_parser("photograph")
@@ -159,7 +161,7 @@ def main() -> None:
 
         versions = f"PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}, {platform.machine()}"
         print(f"{versions}, {arguments.threads} threads, least of {arguments.rounds} rounds", flush=True)
-        rows = latency(arguments.sides, arguments.rounds, arguments.threads, arguments.exported)
+        rows = latency(arguments)
     else:
         rows = photograph(arguments.folder, arguments.weights)
     if arguments.json:
