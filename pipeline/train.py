@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cea.config import load, read_params
-from cea.data.dataset import SplitList, check_split, read_split
-from cea.data.remote import Remote, open_remote
-from cea.data.summary import LOCAL
+from cea.data.dataset import check_split, read_split
+from cea.data.remote import Remote, shards_at
 from cea.errors import status_of
 from cea.lineage.training import tracked
 from cea.models.config import ModelConfig, ModelSection
@@ -43,14 +42,12 @@ def main(paths: Namespace) -> None:
     params = read_params()
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     splits = {split: read_split(paths.dataset / f"{split}.json") for split in ("train", "val")}
-    remote = None if config.shards is None else open_remote(config.shards, config.remote, recipes(splits))
-    parent, place = (paths.shards, LOCAL) if remote is None else (remote.root, remote)
+    parent, place = shards_at(paths.shards, config.shards, config.remote, splits)
     for split, listed in splits.items():
         check_split(parent / split, listed, place)
     train, val = (listed.folders(parent / split) for split, listed in splits.items())
     seed = params["seed"] if config.seed is None else config.seed
-    state = Path(os.environ.get(STATE, paths.state))
-    job = TrainingJob(train, val, output=paths.model, state=state, seed=seed, place=place)
+    job = TrainingJob(train, val, paths.model, Path(os.environ.get(STATE, paths.state)), seed=seed, place=place)
     processes = Processes.found()
     if processes.size == 1 and config.devices > 1:
         launch(config.devices, ["-m", "pipeline.train", *sys.argv[1:]])
@@ -77,11 +74,6 @@ def lead(
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})
         forget(job.state)
-
-
-def recipes(splits: Mapping[str, SplitList]) -> dict[str, list[str]]:
-    """The names of each split."""
-    return {name: list(listed.recipes) for name, listed in splits.items()}
 
 
 if __name__ == "__main__":

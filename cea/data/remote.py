@@ -28,8 +28,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from cea.config import Config
+from cea.data.dataset import SplitList
 from cea.data.shards import Rows, read_index
-from cea.data.summary import DamagedError, kind_of, read_summary
+from cea.data.summary import LOCAL, DamagedError, Place, kind_of, read_summary
 from cea.data.tar_cache import locked, make_room, part_of, shared, stripe
 from cea.data.tiles import tiles_folder
 from cea.data.verification import check_tar
@@ -140,6 +141,20 @@ class Remote:
     def cache(self) -> Path:
         """The folder that all data sets share."""
         return self.root.parent
+
+
+def shards_at(
+    local: Path, url: str | None, config: RemoteConfig, splits: Mapping[str, SplitList]
+) -> tuple[Path, Place]:
+    """The folder that holds a folder of shards per split, and where its tars are: ``local``, or a cache of ``url``.
+
+    Raises:
+        DataError, ConfigError: as `open_remote`.
+    """
+    if url is None:
+        return local, LOCAL
+    remote = open_remote(url, config, {name: list(split.recipes) for name, split in splits.items()})
+    return remote.root, remote
 
 
 def open_remote(url: str, config: RemoteConfig, splits: Mapping[str, Sequence[str]]) -> Remote:
