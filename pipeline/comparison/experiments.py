@@ -137,8 +137,8 @@ def finished(wanted: Sequence[Experiment], base: Mapping[str, Any]) -> dict[str,
 
 
 def read(commit: str, path: str) -> bytes:
-    """A file that an experiment committed to git."""
-    return git("show", f"{commit}:{path}")
+    """A file of the project that an experiment committed to git; the project may lie in a folder of its repository."""
+    return git("show", f"{commit}:./{path}")
 
 
 def read_output(commit: str, path: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,13 @@ def test_a_grid_goes_on_from_its_records(
     assert "Partial" not in (tmp_path / "page/comparison.md").read_text()
     with pytest.raises(DataError, match=r"was made with another train\.max_steps"):
         comparison.main(comparison.parser().parse_args([*words, "--steps", "11"]))
+
+
+def test_what_an_experiment_committed_is_read_in_a_folder_of_a_larger_repository(tmp_path: Path, monkeypatch) -> None:
+    project = tmp_path / "models/cea"
+    project.mkdir(parents=True)
+    (project / "params.yaml").write_text("seed: 1\n")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
+    monkeypatch.chdir(project)
+    assert experiments.read("HEAD", "params.yaml") == b"seed: 1\n"
