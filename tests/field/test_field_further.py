@@ -141,10 +141,12 @@ def test_depth_maps_of_other_shapes_and_kinds(place: Path, kind: str):
         assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("convention", ["near", ""])
-def test_the_convention_is_one_of_two(place: Path, convention: str):
+@pytest.mark.parametrize(
+    ("convention", "says"), [("near", "expected one of 'inverse', 'metric'"), ("", "--depth-convention is empty")]
+)
+def test_the_convention_is_one_of_two(place: Path, convention: str, says: str):
     np.save(place / "d.npy", np.ones((HEIGHT, WIDTH), np.float32))
-    refused(degrade("--depth", "d.npy", "--depth-convention", convention), "expected one of 'inverse', 'metric'")
+    refused(degrade("--depth", "d.npy", "--depth-convention", convention), says)
 
 
 @pytest.mark.parametrize(

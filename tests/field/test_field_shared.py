@@ -152,7 +152,7 @@ FLAT = {"flat/black.png": 0, "flat/grey.png": None, "flat/white.png": 255}
 
 SETS: dict[str, tuple[int, str]] = {
     **{
-        f"{name}/input": (0, f"{name} (plain layout): {count} pairs")
+        f"{name}/input": (0, f"{name} (plain layout): {count} pair{'s' * (count != 1)}")
         for name, count in (
             ("lolv2", 2),
             ("suffix_gt", 1),

@@ -109,7 +109,7 @@ def test_the_logged_model_restores_without_our_training_code(project: Project):
 def test_training_alone_on_what_is_proven(project: Project):
     status, found = reproduce(project, project.run_id, "--from", "train")
     assert (status, found["first_difference"]) == (0, None)
-    assert found["plan"]["stages that run"] == ["train", "evaluate", "report"]
+    assert found["plan"]["stages that run"] == ["tiles", "train", "evaluate", "report"]
 
 
 def test_from_git_and_the_record_alone_the_run_is_made_again_identical(project: Project):

@@ -407,7 +407,7 @@ def test_divergence_is_one_clear_error(shards: Path, tmp_path: Path) -> None:
 
 def test_missing_shards(shards: Path, tmp_path: Path) -> None:
     job = dataclasses.replace(make_job(shards, tmp_path), train=(tmp_path / "nowhere",))
-    with pytest.raises(DataError, match=r"index\.parquet: No such file"):
+    with pytest.raises(DataError, match=r"index\.parquet: no such file"):
         fit(job, TRAIN, MODEL, progress=False)
 
 
