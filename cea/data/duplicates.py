@@ -199,8 +199,8 @@ class _Sketches:
     """Random hyperplanes (Charikar 2002): on which side of each a thumbnail lies, a bit per plane.
 
     Two thumbnails that correlate at .93 agree in .88 of the bits, others in half of them. A table is a choice of bits,
-    a bucket what agrees in all of them. A pair at that edge shares none about once in a thousand times; one that
-    correlates at .95 practically never does. The planes stand in all eight orientations of a square, so turning a
+    a bucket what agrees in all of them. A pair at that edge may share none and be missed, the
+    more rarely the more alike it is. The planes stand in all eight orientations of a square, so turning a
     thumbnail only permutes its bits. Dot products are of whole numbers: the same on every machine.
 
     Attributes:
