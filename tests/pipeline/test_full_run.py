@@ -242,7 +242,8 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
     lock, seen = project.lock(), set()
     logged = closure(["cea.provenance.served"], project.folder)  # MLflow runs it on an example at the end
     served = {file.as_posix() for file in logged} | {"cea/io/documents.py"}  # which the record of the run is read with
-    rendering = {file.as_posix() for file in closure(["cea.data.rendered"], project.folder)}  # the index has its pixels
+    engine = closure(["cea.data.clean", "cea.data.records", "cea.degradations.engine.render"], project.folder)
+    rendering = {file.as_posix() for file in engine}  # for shards of records: their index has the pixels' digests
     apart = {"train": served | rendering, "evaluate": rendering}
     for file in (project.folder.parent / "trace").glob("*.json"):
         loaded = json.loads(file.read_text())
