@@ -244,7 +244,8 @@ def test_what_python_loaded_is_what_dvc_watches(project: Project):
     served = {file.as_posix() for file in logged} | {"cea/io/documents.py"}  # which the record of the run is read with
     engine = closure(["cea.data.clean", "cea.data.records", "cea.degradations.engine.render"], project.folder)
     rendering = {file.as_posix() for file in engine}  # for shards of records: their index has the pixels' digests
-    apart = {"train": served | rendering, "evaluate": rendering}
+    checks = closure(["cea.data.verification", "cea.data.tar_cache"], project.folder)  # of what comes from afar
+    apart = {"train": served | rendering | {file.as_posix() for file in checks}, "evaluate": rendering}
     for file in (project.folder.parent / "trace").glob("*.json"):
         loaded = json.loads(file.read_text())
         if loaded["module"] == "pipeline.preflight.check":
