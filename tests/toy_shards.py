@@ -87,3 +87,11 @@ def _write(
     for part, suffix in PARTS.items():
         row[f"{part}_offset"], row[f"{part}_size"] = tar.add(f"{row['sample_id']}.{part}.{suffix}", members[part])
     return row
+
+
+def write_toy_splits(folder: Path) -> Path:
+    """Shards of two recipes to train and to validate on: ``folder/<split>/<recipe>``."""
+    for split, seed in (("train", 0), ("val", 1)):
+        for recipe in ("dark", "dim"):
+            write_toy_shards(folder / split / recipe, samples=3, size=32, seed=seed)
+    return folder

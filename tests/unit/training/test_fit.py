@@ -32,7 +32,7 @@ from cea.training.results import speed
 from cea.training.state import forget
 from cea.training.validation_pictures import SIDE
 from tests.faulty_server import serving, truncated
-from tests.toy_shards import write_toy_shards
+from tests.toy_shards import write_toy_shards, write_toy_splits
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
 TRAIN = TrainConfig(
@@ -52,11 +52,7 @@ TRAIN = TrainConfig(
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    for split, seed in (("train", 0), ("val", 1)):
-        for recipe in ("dark", "dim"):
-            write_toy_shards(folder / split / recipe, samples=3, size=32, seed=seed)
-    return folder
+    return write_toy_splits(tmp_path_factory.mktemp("shards"))
 
 
 def make_job(shards: Path, folder: Path) -> TrainingJob:

@@ -20,18 +20,14 @@ from cea.training.data import REPEATED, RestorationData
 from cea.training.fit import TrainingJob, fingerprint, fit
 from cea.training.processes import ALONE, Processes
 from tests.together import MODEL, TRAIN
-from tests.toy_shards import write_toy_shards
+from tests.toy_shards import write_toy_splits
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "71234"}
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shards")
-    for split, seed in (("train", 0), ("val", 1)):
-        for recipe in ("dark", "dim"):
-            write_toy_shards(folder / split / recipe, samples=3, size=32, seed=seed)
-    return folder
+    return write_toy_splits(tmp_path_factory.mktemp("shards"))
 
 
 def job(shards: Path, folder: Path) -> TrainingJob:
