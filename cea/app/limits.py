@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from cea.errors import ImageError
 from cea.io.images import read_photo
-from cea.io.photo import LIMIT, Photo
+from cea.io.limits import LIMIT
+from cea.io.photo import Photo
 
 LARGEST_MEGABYTES = 50
 LARGEST_MEGAPIXELS = 24

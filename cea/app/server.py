@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cea.app.house import House, install
 from cea.app.page import page
 from cea.errors import ConfigError, DataError
-from cea.io.photo import LIMIT, largest_pixels
+from cea.io.limits import LIMIT, largest_pixels
 
 _RECONNECT_SECONDS = 60
 """How long a visit waits for a browser that was cut off: a phone sleeps, a tab is in the background."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from cea.errors import DataError, brief
 from cea.io.images import file_sha256, write_bytes
-from cea.io.photo import largest_pixels
+from cea.io.limits import largest_pixels
 
 Kind = Literal["pixels", "records", "tiles"]
 """What the tars of a folder hold: rendered samples, the records that render them, or the clean tiles for these."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cea.errors import ImageError, foreign
 from cea.io.images import read_photo
-from cea.io.photo import largest_pixels
+from cea.io.limits import largest_pixels
 
 _EXPECTED = "a .npy file, or a picture (EXR, float and 16-bit TIFF and PNG among them), of shape (H, W)"
 _SECONDS = 120

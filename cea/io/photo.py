@@ -10,32 +10,33 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from PIL import ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import PngImagePlugin, UnidentifiedImageError
 
 from cea.errors import ImageError
+from cea.io.colour_profiles import in_srgb
 from cea.io.colour_signals import agrees_with_itself, gamma_of, in_srgb_from_gamma, is_deep_avif, is_srgb, signal_of
-from cea.io.tiff_directory import check_directory
-from cea.levels import to_uint16
+from cea.io.containers import (
+    check_gif,
+    check_jpeg2000,
+    deep_jpeg2000,
+    deep_png,
+    odd_jpeg,
+    without_metadata,
+)
+from cea.io.limits import RefusedError, check_size
+from cea.io.tiff_directory import check_directory, full_range
 
 _EXPECTED = "a complete PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, GIF, BMP, TGA, PNM"
-_LARGEST_MEGAPIXELS = 250
-"""Above this a header is taken for damaged or hostile, and nothing is allocated; `LIMIT` allows more."""
-
-LIMIT = "CEA_LARGEST_MEGAPIXELS"
-"""The variable of the environment that allows larger pictures: real panoramas."""
 
 _MOST_CHANNELS = 16
 """Of a TIFF that is decoded at all; more than four are refused afterwards, by what they are."""
@@ -110,16 +111,8 @@ def decode_photo(data: bytes, label: str, *, convert: bool = True) -> Photo:
             return _pnm(data)
         unread = next((name for name, begins in UNREAD.items() if begins.match(data)), None)
         if unread:
-            raise _RefusedError(f"{unread}, which is not read here", "convert it to PNG or TIFF")
+            raise RefusedError(f"{unread}, which is not read here", "convert it to PNG or TIFF")
         return _plain(data, convert)
-
-
-class _RefusedError(Exception):
-    """What cannot be read rightly, with what to do about it."""
-
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(what)
-        self.remedy = remedy
 
 
 @contextmanager
@@ -131,7 +124,7 @@ def _foreign(label: str) -> Iterator[None]:
             yield
     except ImageError:
         raise
-    except _RefusedError as error:
+    except RefusedError as error:
         raise ImageError(f"{label}: {error}", expected="pixels whose meaning is known", remedy=error.remedy) from error
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -142,31 +135,16 @@ def _foreign(label: str) -> Iterator[None]:
         raise ImageError(f"{label}: {reason}", expected=_EXPECTED, remedy="replace or remove the file") from error
 
 
-def largest_pixels() -> int:
-    """The most pixels that a picture may have to be read."""
-    text = os.environ.get(LIMIT, "")
-    return (int(text) if text.isdecimal() else _LARGEST_MEGAPIXELS) * 10**6
-
-
-def _check_size(width: int, height: int) -> None:
-    most = largest_pixels()
-    if width * height > most:
-        raise _RefusedError(
-            f"{width}x{height} pixels by its header, and at most {most // 10**6} megapixels are read",
-            f"set {LIMIT}={-(-width * height // 10**6)} if they are real",
-        )
-
-
 def _plain(data: bytes, convert: bool) -> Photo:
     """Everything that Pillow reads, and PNG with 16 bits, which it reads for all but the pixels."""
     notes: list[str] = []
     opened = _opened(data, notes)
     if data[:4] == b"GIF8":
-        _check_gif(data)
+        check_gif(data)
     if opened.format == "JPEG2000":
-        _check_jpeg2000(data)
-    deep = _deep_png(data)
-    deep = _deep_jpeg2000(data, opened) if deep is None else deep
+        check_jpeg2000(data)
+    deep = deep_png(data)
+    deep = deep_jpeg2000(data, opened) if deep is None else deep
     pixels = _of_opencv(deep) if deep is not None else _of_pillow(opened)
     if opened.format == "AVIF" and not agrees_with_itself(data):
         raise ValueError("a damaged part of the picture")
@@ -175,7 +153,7 @@ def _plain(data: bytes, convert: bool) -> Photo:
     photo = replace(pixels, dpi=_dpi(opened), notes=tuple(notes))
     photo = _turned(photo, _orientation(opened))
     profile = opened.info.get("icc_profile")
-    photo = _in_srgb(photo, profile, opened.mode) if convert and profile else _as_signalled(photo, data, convert)
+    photo = _converted(photo, profile, opened.mode) if convert and profile else _as_signalled(photo, data, convert)
     return replace(photo, exif=_exif(opened))
 
 
@@ -183,11 +161,11 @@ def _as_signalled(photo: Photo, data: bytes, convert: bool) -> Photo:
     """Colours without a profile, by what else the file says of them.
 
     Raises:
-        _RefusedError: a colour space that is not converted, such as those of HDR.
+        RefusedError: a colour space that is not converted, such as those of HDR.
     """
     signal = signal_of(data)
     if convert and signal is not None and not is_srgb(*signal):
-        raise _RefusedError(
+        raise RefusedError(
             "colour primaries {} and transfer {} of H.273, which are not those of sRGB".format(*signal),
             "convert it to sRGB, or give it a colour profile",
         )
@@ -200,7 +178,7 @@ def _as_signalled(photo: Photo, data: bytes, convert: bool) -> Photo:
 
 def _loaded(data: bytes) -> PilImage.Image:
     opened = PilImage.open(io.BytesIO(data), formats=_FORMATS)
-    _check_size(*opened.size)
+    check_size(*opened.size)
     opened.load()
     return opened
 
@@ -209,15 +187,15 @@ def _opened(data: bytes, notes: list[str]) -> PilImage.Image:
     """The first picture of the file, loaded; without its metadata where these are damaged."""
     try:
         opened = _loaded(data)
-    except _RefusedError:
+    except RefusedError:
         raise
     except UnidentifiedImageError:
-        kind = _odd_jpeg(data)
+        kind = odd_jpeg(data)
         if kind is None:
             raise
-        raise _RefusedError(f"{kind}, which is not read here", "convert it to PNG or TIFF") from None
+        raise RefusedError(f"{kind}, which is not read here", "convert it to PNG or TIFF") from None
     except Exception:
-        bare = _without_metadata(data)
+        bare = without_metadata(data)
         if bare is None or bare == data:
             raise
         opened = _loaded(bare)
@@ -226,181 +204,6 @@ def _opened(data: bytes, notes: list[str]) -> PilImage.Image:
     if frames > 1:
         notes.append(f"the first of its {frames} pictures")
     return opened
-
-
-def _odd_jpeg(data: bytes) -> str | None:
-    """The kind of a JPEG that is none of 8 bits with loss, by its frame; None for all else."""
-    offset = 2
-    while data[:2] == b"\xff\xd8" and offset + 5 <= len(data) and data[offset] == 0xFF:
-        marker, bits = data[offset + 1], data[offset + 4]
-        if marker in (0xC3, 0xC7, 0xCB, 0xCF):
-            return "lossless JPEG"
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return None if bits == 8 else f"JPEG of {bits} bits"
-        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
-    return None
-
-
-def _without_metadata(data: bytes) -> bytes | None:
-    """A JPEG or PNG without what is not needed for its pixels; None for other formats."""
-    if data[:2] == b"\xff\xd8":
-        return _bare_jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _bare_png(data)
-    return None
-
-
-def _bare_jpeg(data: bytes) -> bytes:
-    kept, offset = [data[:2]], 2
-    while offset + 4 <= len(data) and data[offset] == 0xFF:
-        marker, length = data[offset + 1], int.from_bytes(data[offset + 2 : offset + 4], "big")
-        if marker == 0xDA:
-            break
-        is_metadata = (0xE1 <= marker <= 0xEF and marker != 0xEE) or marker in (0xE0, 0xFE)
-        kept += [] if is_metadata else [data[offset : offset + 2 + length]]
-        offset += 2 + length
-    return b"".join([*kept, data[offset:]])
-
-
-def _bare_png(data: bytes) -> bytes:
-    kept, offset = [data[:8]], 8
-    while offset + 12 <= len(data):
-        length, kind = int.from_bytes(data[offset : offset + 4], "big"), data[offset + 4 : offset + 8]
-        chunk = data[offset : offset + 12 + length]
-        if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"sRGB", b"cHRM"):
-            kept.append(chunk)
-        offset += 12 + length
-    return b"".join(kept)
-
-
-def _deep_png(data: bytes) -> NDArray[Any] | None:
-    """The pixels of a PNG with 16 bits per channel, which Pillow reduces to 8 without a word."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
-        return None
-    chunks = _png_chunks(data)
-    if data[24:25] != b"\x10":
-        return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16 or b"IEND" not in chunks:
-        raise ValueError("image file is truncated")
-    if pixels.ndim == 2 and len(chunks.get(b"tRNS", b"")) == 2:  # a transparent grey, which OpenCV passes over
-        alpha = np.where(pixels == int.from_bytes(chunks[b"tRNS"], "big"), 0, 65535).astype(np.uint16)
-        return np.dstack([pixels, pixels, pixels, alpha])
-    return pixels
-
-
-def _png_chunks(data: bytes) -> dict[bytes, bytes]:
-    """The first chunk of each kind up to the end of a PNG.
-
-    Raises:
-        ValueError: the checksum of one that the pixels hang on, or that of the pixels, does not fit, or there are too
-            few of them. Pillow passes over all of this.
-    """
-    chunks: dict[bytes, bytes] = {}
-    stream, count = zlib.decompressobj(), 0
-    for kind, body in _chunks(data):
-        chunks.setdefault(kind, body[:-4])
-        if kind == b"IDAT":
-            count += _inflated(stream, body[:-4])
-        if kind in _PIXELS and zlib.crc32(kind + body[:-4]) != int.from_bytes(body[-4:], "big"):
-            raise ValueError("a damaged part of the picture")
-        if kind == b"IEND":
-            break
-    if not stream.eof or count < _least_bytes(data):
-        raise ValueError("image file is truncated")
-    return chunks
-
-
-def _check_gif(data: bytes) -> None:
-    """Refuse a GIF whose first picture has no palette, is not where the blocks before it end (Pillow looks for it),
-    does not end where a block begins, or does not fill the screen that it is shown on.
-
-    Raises:
-        ValueError: saying which.
-        _RefusedError: a smaller picture: what surrounds it is another colour in each program.
-    """
-    flags = data[10]
-    offset = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    while data[offset : offset + 1] == b"!":  # an extension: its label, then blocks
-        offset = _behind_blocks(data, offset + 2)
-    if data[offset : offset + 1] != b"," or len(data) < offset + 11:
-        raise ValueError("a damaged part of the picture")
-    if data[offset + 5 : offset + 9] != data[6:10]:
-        raise _RefusedError(
-            "a first picture smaller than its screen, and nothing says what surrounds it", "save it anew"
-        )
-    own = data[offset + 9]
-    if not (flags | own) & 0x80:
-        raise ValueError("no palette")
-    end = _behind_blocks(data, offset + 11 + (3 << (own & 7) + 1 if own & 0x80 else 0))
-    if data[end : end + 1] not in (b"", b";", b"!", b","):
-        raise ValueError("a damaged part of the picture")
-
-
-def _behind_blocks(data: bytes, offset: int) -> int:
-    """Where the blocks of a GIF end that begin at ``offset``: each says its length, and an empty one is the last."""
-    while offset < len(data) and data[offset]:
-        offset += 1 + data[offset]
-    if offset >= len(data):
-        raise ValueError("image file is truncated")
-    return offset + 1
-
-
-def _inflated(stream: Any, packed: bytes) -> int:
-    """How many bytes ``packed`` continues the stream by; a few at a time, because only their checksum is wanted."""
-    count = 0
-    while packed:
-        count += len(stream.decompress(packed, 1 << 20))
-        packed = stream.unconsumed_tail
-    return count
-
-
-def _least_bytes(data: bytes) -> int:
-    """What a PNG's pixels take before compression, by its header; without the filters of each row."""
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(data[25], 0)
-    return width * height * channels * data[24] // 8
-
-
-_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
-
-
-def _check_jpeg2000(data: bytes) -> None:
-    """Refuse a JPEG 2000 whose colours differ in depth or resolution: what becomes of these depends on the decoder.
-
-    Raises:
-        _RefusedError: saying so.
-    """
-    start = data.find(b"\xff\x4f\xff\x51") + 42  # the components in the marker segment SIZ, three bytes each
-    count = min(3, int.from_bytes(data[start - 2 : start], "big"))
-    kinds = {data[place : place + 3] for place in range(start, start + 3 * count, 3)}
-    if len(kinds) != 1 or kinds.pop()[1:] != b"\1\1":
-        raise _RefusedError("channels of different depth or resolution", "save it anew")
-
-
-def _deep_jpeg2000(data: bytes, opened: PilImage.Image) -> NDArray[Any] | None:
-    """(H, W, 3) BGR of a JPEG 2000 with more than 8 bits of RGB, which Pillow reduces to 8 without a word."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    if opened.format != "JPEG2000" or opened.mode != "RGB" or start < 0:
-        return None
-    bits = (data[start + 42] & 0x7F) + 1  # of the first component, in the marker segment SIZ
-    if bits <= 8:
-        return None
-    import imagecodecs
-
-    values = imagecodecs.jpeg2k_decode(data)
-    if values.dtype != np.uint16 or values.shape != (opened.height, opened.width, 3):
-        return None
-    top = (1 << bits) - 1
-    return np.asarray((values[..., ::-1].astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    offset = 8
-    while offset + 12 <= len(data):
-        length = int.from_bytes(data[offset : offset + 4], "big")
-        yield data[offset + 4 : offset + 8], data[offset + 8 : offset + 12 + length]
-        offset += 12 + length
 
 
 def _of_opencv(pixels: NDArray[Any]) -> Photo:
@@ -417,7 +220,7 @@ def _opaque_is_none(alpha: NDArray[Any] | None) -> NDArray[Any] | None:
 
 def _of_pillow(picture: PilImage.Image) -> Photo:
     if picture.mode in ("F", "I"):
-        raise _RefusedError("32-bit pixels, and nothing says which value is white", "convert it to 16 bits")
+        raise RefusedError("32-bit pixels, and nothing says which value is white", "convert it to 16 bits")
     if picture.mode.startswith("I;16"):
         return _of_opencv(np.asarray(picture).astype(np.uint16))
     grey = picture.mode in ("1", "L", "LA")
@@ -477,64 +280,12 @@ def _dpi(opened: PilImage.Image) -> tuple[float, float] | None:
         return None
 
 
-def _in_srgb(photo: Photo, profile: bytes | None, mode: str) -> Photo:
-    """Colours of another profile as sRGB, which everything here works in; a damaged profile counts as none.
-
-    Raises:
-        _RefusedError: 16 bits per channel in a profile that is not converted.
-    """
+def _converted(photo: Photo, profile: bytes | None, mode: str) -> Photo:
+    """The photograph in sRGB; Pillow has made RGB of CMYK and LAB already."""
     if not profile or mode in ("CMYK", "LAB"):
-        return photo  # Pillow has made RGB of these already
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip() or "unnamed"
-        kind = "L" if source.profile.xcolor_space.strip() == "GRAY" else "RGB"
-        convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), kind, "RGB")
-        probe = _probe().convert(kind)
-        same = np.abs(np.asarray(convert.apply(probe), int) - np.asarray(probe.convert("RGB"), int)).max() <= 1
-    except Exception:  # a profile that does not parse
-        return replace(photo, notes=(*photo.notes, "its colour profile is damaged: taken for sRGB"))
-    if same:
         return photo
-    said = replace(photo, notes=(*photo.notes, f"converted from the colour profile {name!r} to sRGB"))
-    if photo.rgb.dtype != np.uint8:
-        return replace(said, rgb=_deep_in_srgb(photo.rgb, profile, name, kind))
-    picture = PilImage.fromarray(photo.rgb[..., 0] if kind == "L" else photo.rgb)
-    converted = np.asarray(convert.apply(picture))
-    return replace(said, rgb=converted)
-
-
-def _deep_in_srgb(rgb: NDArray[Any], profile: bytes, name: str, kind: str) -> NDArray[Any]:
-    """(H, W, 3) uint16 in another profile as sRGB; Pillow's Little CMS has 8 bits, that of imagecodecs 16.
-
-    Raises:
-        _RefusedError: a profile that it does not convert from.
-    """
-    import imagecodecs
-
-    refused = _RefusedError(f"16 bits per channel in the colour profile {name!r}", "convert it to sRGB, or to 8 bits")
-    if kind != "RGB":
-        raise refused
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    try:
-        made = imagecodecs.cms_transform(
-            rgb, profile, srgb, colorspace="rgb", outcolorspace="rgb", intent=0, flags=_NO_TABLES
-        )
-    except Exception:  # whatever a foreign profile raises
-        raise refused from None
-    if made.shape != rgb.shape or made.dtype != np.uint16:
-        raise refused
-    return np.asarray(made)
-
-
-_NO_TABLES = 0x0100
-"""Little CMS's NOOPTIMIZE: with its tables for 16 bits, colours outside sRGB come out up to 11 of 255 levels wrong."""
-
-
-def _probe() -> PilImage.Image:
-    """A small palette that tells colour spaces apart."""
-    steps = np.array([0, 60, 128, 200, 255], np.uint8)
-    return PilImage.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(5, 25, 3))
+    rgb, said = in_srgb(photo.rgb, profile)
+    return photo if said is None else replace(photo, rgb=rgb, notes=(*photo.notes, said))
 
 
 def _pnm(data: bytes) -> Photo:
@@ -543,7 +294,7 @@ def _pnm(data: bytes) -> Photo:
     if header is None:
         raise ValueError("a header that is not Netpbm's")
     width, height, top = (int(group) for group in header.groups())
-    _check_size(width, height)
+    check_size(width, height)
     if not 1 <= top <= 65535 or not width * height:
         raise ValueError(f"a greatest value of {top}")
     channels = 3 if data[1:2] in b"36" else 1
@@ -570,29 +321,27 @@ def _tiff(data: bytes, convert: bool) -> Photo:
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page, count = file.pages.first, len(file.pages)
-        _check_size(page.imagewidth, page.imagelength * max(1, page.imagedepth))
+        check_size(page.imagewidth, page.imagelength * max(1, page.imagedepth))
         if page.samplesperpixel > _MOST_CHANNELS:
-            raise _RefusedError(f"{page.samplesperpixel} channels", "save one picture with at most one extra channel")
+            raise RefusedError(f"{page.samplesperpixel} channels", "save one picture with at most one extra channel")
         check_directory(data, file)
         notes = (f"the first of its {count} pictures",) if count > 1 else ()
         if 262 not in page.tags:
-            raise _RefusedError(
-                "no tag PhotometricInterpretation, so nothing says which value is white", "save it anew"
-            )
+            raise RefusedError("no tag PhotometricInterpretation, so nothing says which value is white", "save it anew")
         kind = page.photometric.name if hasattr(page.photometric, "name") else str(page.photometric)
         if kind in ("CFA", "LINEAR_RAW"):
-            raise _RefusedError("a camera's raw samples, which are not read here", "develop it to TIFF or PNG")
+            raise RefusedError("a camera's raw samples, which are not read here", "develop it to TIFF or PNG")
         if kind not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
             return _plain(data, convert)
         if not all(page.databytecounts):
             raise ValueError("parts of the picture are missing")
-        pixels = _full_range(page.asarray(), page)
+        pixels = full_range(page.asarray(), page)
         orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
         profile = page.tags["InterColorProfile"].value if "InterColorProfile" in page.tags else None
         photo = _of_channels(pixels, page, kind)
     exif, dpi = _of_tags(data)
     photo = _turned(replace(photo, notes=(*notes, *photo.notes), exif=exif, dpi=dpi), orientation)
-    return _in_srgb(photo, profile if convert else None, "RGB")
+    return _converted(photo, profile if convert else None, "RGB")
 
 
 def _of_tags(data: bytes) -> tuple[bytes | None, tuple[float, float] | None]:
@@ -604,29 +353,6 @@ def _of_tags(data: bytes) -> tuple[bytes | None, tuple[float, float] | None]:
     return _exif(opened), _dpi(opened)
 
 
-def _full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Samples as uint8 or uint16 over their full range.
-
-    Raises:
-        _RefusedError: samples whose white is not known.
-    """
-    if values.dtype in (np.uint8, np.uint16):
-        bits = int(page.bitspersample)
-        if bits in (8, 16):
-            return values
-        return np.asarray((values.astype(np.uint32) * 65535 + (1 << bits) // 2) // ((1 << bits) - 1)).astype(np.uint16)
-    if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise _RefusedError("NaN or infinite values", "replace them")
-        if values.min() < 0 or values.max() > 1:
-            raise _RefusedError(
-                f"float values from {values.min():g} to {values.max():g}, and nothing says which is white",
-                "scale it to [0, 1], or convert it to 16 bits",
-            )
-        return to_uint16(values)
-    raise _RefusedError(f"samples of type {values.dtype}, and nothing says which is white", "convert it to 16 bits")
-
-
 def _of_channels(values: NDArray[Any], page: Any, kind: str) -> Photo:
     """Channels last, white high, alpha apart."""
     if values.ndim > 2 and page.planarconfig == 2 and values.shape[0] == page.samplesperpixel:
@@ -634,7 +360,7 @@ def _of_channels(values: NDArray[Any], page: Any, kind: str) -> Photo:
     values = values if values.ndim == 3 else values[..., None]
     colours = 3 if kind == "RGB" else 1
     if values.ndim != 3 or values.shape[-1] not in (colours, colours + 1):
-        raise _RefusedError(f"an array of shape {values.shape}", "save one picture with at most one extra channel")
+        raise RefusedError(f"an array of shape {values.shape}", "save one picture with at most one extra channel")
     extra = values[..., colours] if values.shape[-1] > colours else None
     is_alpha = extra is not None and any(int(each) in _ALPHA for each in page.extrasamples or ())
     picture, alpha = values[..., :colours], extra if is_alpha else None

@@ -1,10 +1,17 @@
-"""The first directory of a TIFF, checked before its pixels are read: no checksum tells that it is damaged."""
+"""A TIFF by its tags: its first directory, checked before pixels are read (no checksum tells that it is damaged), and
+what its samples mean."""
 
 from __future__ import annotations
 
 import math
 import struct
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cea.io.limits import RefusedError
+from cea.levels import to_uint16
 
 _ONE_NUMBER = frozenset({256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323})
 """Tags of a TIFF that its pixels hang on and that hold one number: size, compression, photometric, strips, ..."""
@@ -69,3 +76,26 @@ def _check_parts(data: bytes, page: Any, counts: dict[int, int]) -> None:
         needed = planes * page.imagelength * -(-page.imagewidth * together * page.bitspersample // 8)
         if sum(page.databytecounts) < needed:
             raise ValueError("image file is truncated")
+
+
+def full_range(values: NDArray[Any], page: Any) -> NDArray[Any]:
+    """Samples as uint8 or uint16 over their full range.
+
+    Raises:
+        RefusedError: samples whose white is not known.
+    """
+    if values.dtype in (np.uint8, np.uint16):
+        bits = int(page.bitspersample)
+        if bits in (8, 16):
+            return values
+        return np.asarray((values.astype(np.uint32) * 65535 + (1 << bits) // 2) // ((1 << bits) - 1)).astype(np.uint16)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise RefusedError("NaN or infinite values", "replace them")
+        if values.min() < 0 or values.max() > 1:
+            raise RefusedError(
+                f"float values from {values.min():g} to {values.max():g}, and nothing says which is white",
+                "scale it to [0, 1], or convert it to 16 bits",
+            )
+        return to_uint16(values)
+    raise RefusedError(f"samples of type {values.dtype}, and nothing says which is white", "convert it to 16 bits")

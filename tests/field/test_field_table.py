@@ -15,6 +15,7 @@ from PIL import Image as PilImage
 
 from cea.degradations.tools.files import SUFFIXES
 from cea.errors import ImageError
+from cea.io import limits
 from cea.io import photo as reader
 from cea.io.photo import Photo, decode_photo
 from cea.io.walk import UNREAD_SUFFIXES
@@ -204,8 +205,8 @@ def test_reading_does_what_its_row_says(row: str):
 
 
 def test_limits_and_names_are_those_of_the_code():
-    assert f"more than {reader._LARGEST_MEGAPIXELS} megapixels" in PAGE
-    assert f"`{reader.LIMIT}=" in PAGE
+    assert f"more than {limits._LARGEST_MEGAPIXELS} megapixels" in PAGE
+    assert f"`{limits.LIMIT}=" in PAGE
     row = next(row[0] for row in rows("what a file declares") if row[0].startswith("HEIC"))
     for name in reader.UNREAD:
         assert name.removesuffix(" raw") in row

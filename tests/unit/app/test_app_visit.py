@@ -21,7 +21,7 @@ from cea.degradations import degrade
 from cea.degradations.engine.shipped import find
 from cea.errors import ConfigError, ImageError
 from cea.io.images import encode_png, read_photo, read_rgb, write_image
-from cea.io.photo import LIMIT
+from cea.io.limits import LIMIT
 from cea.levels import to_uint8
 from cea.metrics.psnr import psnr
 from cea.models.config import ModelConfig
