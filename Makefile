@@ -77,7 +77,7 @@ lock: $(VENV)/.ready  ## write requirements.lock from what is installed, and req
 	  python .ci/hashes.py < $(VENV)/report.json; } > requirements.sha256.new
 	@mv requirements.sha256.new requirements.sha256
 
-$(VENV)/.ready: requirements.lock pyproject.toml setup.py cea/degradations/exact/kernels.c
+$(VENV)/.ready: requirements.lock pyproject.toml setup.py cea/degradations/exact/kernels.c $(wildcard cea/models/fused/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$$($(PYTHON) --version) is too old: expected Python 3.11 or newer; run 'make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'"; \
 	  exit 2; }

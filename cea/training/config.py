@@ -90,6 +90,9 @@ class TrainConfig(Config):
     deterministic: bool = False
     """Take only those algorithms of PyTorch that give the same bits on every run: for a GPU, whose fast ones do not (it
     stops at an operation that has none). On the CPU the weights are the same with it."""
+    fast: bool = Field(False, exclude_if=lambda fast: not fast)
+    """Compute each block of ``nafnet`` as one operator, forward and backward, where the package was installed with a C
+    compiler: on the CPU, in single precision. Results differ in the last bits with it; without one nothing changes."""
     compile: bool = False
     """Compile the training step (torch.compile): minutes at the start, fewer per step; for long runs."""
     workers: int = Field(1, ge=0, le=256)
@@ -103,6 +106,12 @@ class TrainConfig(Config):
     """How shards are fetched from there."""
     log_interval: int = Field(25, ge=1, le=100_000)
     """Steps between two points of the training curves."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TrainConfig:
+        if self.fast and self.compile:
+            raise ValueError("fast or compile, not both: torch.compile cannot look into a compiled operator")
+        return self
 
     @model_validator(mode="after")
     def _equal_parts(self) -> TrainConfig:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cea.data.labels import FULL, UNKNOWN
 from cea.decibels import psnr_of
 from cea.losses import RestorationLoss, at_least_single, log_error_l1, severity_loss
+from cea.models.blocks.nafnet import fuse
 from cea.models.network import ERROR_UNIT, RestorationNetwork, pad_to_multiple
 from cea.models.tensors import unit_batch
 from cea.training.config import TrainConfig
@@ -42,6 +43,7 @@ class RestorationModule(LightningModule):
     Attributes:
         gains: of the latest validation, dB per image by recipe.
         grad_norm: of the latest step, before clipping.
+        fused: blocks that train as one operator each, for ``fast``.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class RestorationModule(LightningModule):
         self.grad_norm = torch.tensor(float("nan"))
         # Only the training step is compiled: validation sees another shape with every image, diagnostics hook modules.
         self._compiled = torch.compile(network.judged, backend=COMPILER) if config.compile else None
+        self.fused = fuse(network) if config.fast else 0
         self._shares: Shares | None = None
         self._half = False
 

@@ -7,15 +7,14 @@ arrays that they do not take, or with ``CEA_COMPILED=0`` in the environment, tho
 from __future__ import annotations
 
 import ctypes
-import os
 from ctypes import c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
-from hashlib import sha256
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cea.compiled import load
 
 SOURCE = Path(__file__).with_name("kernels.c")
 
@@ -56,29 +55,12 @@ class Low(ctypes.Structure):
     )
 
 
-def _library() -> ctypes.CDLL | None:
-    """The built library; one that was built from another source counts as none."""
-    if os.environ.get("CEA_COMPILED") == "0":
-        return None
-    for suffix in EXTENSION_SUFFIXES:
-        built = SOURCE.with_name("kernels" + suffix)
-        if not built.is_file():
-            continue
-        try:
-            library = ctypes.CDLL(str(built))
-        except OSError:  # built for another processor or C library
-            continue
-        library.source_sha256.restype = ctypes.c_char_p
-        if SOURCE.is_file() and library.source_sha256() != sha256(SOURCE.read_bytes()).hexdigest().encode():
-            continue
-        for name, arguments in _ARGUMENTS.items():
-            function = getattr(library, name)
-            function.argtypes, function.restype = arguments, None
-        return library
-    return None
+def library(source: Path) -> ctypes.CDLL | None:
+    """What was built from ``source`` and lies beside it, or None."""
+    return load(source, _ARGUMENTS)
 
 
-LIBRARY = _library()
+LIBRARY = library(SOURCE)
 """The compiled loops, or None."""
 
 

@@ -1,0 +1,80 @@
+"""``train.fast``: blocks as compiled operators. Another way to the same training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cea.config import parse
+from cea.errors import ConfigError
+from cea.models.checkpoint import load_weights
+from cea.models.config import ModelConfig
+from cea.models.fused import nafnet as fused
+from cea.training.config import TrainConfig
+from cea.training.fit import FitResult, TrainingJob, fingerprint, fit
+from tests.toy_shards import write_toy_splits
+
+MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
+TRAIN = TrainConfig(
+    max_steps=50,
+    val_interval=50,
+    batch=4,
+    patch=16,
+    warmup_steps=5,
+    log_interval=1,
+    val_crop=32,
+    workers=0,
+    device="cpu",
+)
+compiled = pytest.mark.skipif(fused.LIBRARY is None, reason="the package was installed without a C compiler")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_splits(tmp_path_factory.mktemp("shards"))
+
+
+def job(shards: Path, folder: Path) -> TrainingJob:
+    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
+    return TrainingJob(train, val, folder / "out", folder / "state", seed=3)
+
+
+def trained(shards: Path, folder: Path, **changes: object) -> FitResult:
+    return fit(job(shards, folder), TRAIN.model_copy(update=changes), MODEL, progress=False)
+
+
+@pytest.fixture(scope="module")
+def plain(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    return trained(shards, tmp_path_factory.mktemp("plain"))
+
+
+@compiled
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_curve(threads: int, plain: FitResult, shards: Path, tmp_path: Path) -> None:
+    result = trained(shards, tmp_path, fast=True, threads=threads)
+    own, other = (dict(run.history["train/loss"]) for run in (result, plain))
+    assert own == pytest.approx(other, rel=1e-4)
+    assert own != other
+    assert load_weights(result.last)[1]["fused_blocks"] == 3
+    assert "fused_blocks" not in load_weights(plain.last)[1]
+
+
+def test_without_a_compiler_it_trains_as_before(
+    plain: FitResult, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fused, "LIBRARY", None)
+    result = trained(shards, tmp_path, fast=True)
+    assert result.history["train/loss"] == plain.history["train/loss"]
+    assert result.weights.read_bytes() == plain.weights.read_bytes()
+    assert "no compiled operator" in caplog.text
+
+
+def test_a_run_goes_on_only_as_it_began(shards: Path, tmp_path: Path) -> None:
+    fast = TRAIN.model_copy(update={"fast": True})
+    assert fingerprint(job(shards, tmp_path), fast, MODEL) != fingerprint(job(shards, tmp_path), TRAIN, MODEL)
+
+
+def test_not_together_with_torch_compile() -> None:
+    with pytest.raises(ConfigError, match="fast or compile, not both"):
+        parse(TrainConfig, {"fast": True, "compile": True}, "train")
