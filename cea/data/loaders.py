@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class PatchSpec:
         flips: upside down, left to right, transposed.
         greyness: how far colours go towards grey, 1 all the way.
         tone: (contrast, level) if a nearly clean pair is to look dull or dark (see `toned`).
+        side: height and width in pixels; None for those of the data set.
     """
 
     group: int
@@ -52,6 +53,7 @@ class PatchSpec:
     flips: tuple[bool, bool, bool]
     greyness: float = 0.0
     tone: tuple[float, float] | None = None
+    side: int | None = None
 
 
 class ShardPairs:
@@ -165,7 +167,7 @@ class PatchDataset(Dataset[Patch]):
 
     Args:
         pairs: what they are cut from.
-        patch: height and width in pixels.
+        patch: height and width in pixels, of orders that do not say their own.
         severity: components whose labels are cut with them (`cea.data.labels`); none: no severity map is read.
     """
 
@@ -175,7 +177,7 @@ class PatchDataset(Dataset[Patch]):
         self.severity = tuple(severity)
 
     def __getitem__(self, order: PatchSpec) -> Patch:
-        """Degraded and clean, (3, patch, patch) uint8, and labels (K, patch, patch) int16 where they are asked for."""
+        """Degraded and clean, (3, side, side) uint8, and labels (K, side, side) int16 where they are asked for."""
         while True:
             order = self.pairs.replaced(order)
             try:
@@ -198,10 +200,25 @@ class PatchDataset(Dataset[Patch]):
         return label_maps(bands, self.pairs.rows[order.group][order.row]["components"], self.severity, size)
 
     def _crop(self, image: ImageU8, order: PatchSpec) -> ImageU8:
-        image = _at_least(image, self.patch)
-        top = int(order.top * (image.shape[0] - self.patch + 1))
-        left = int(order.left * (image.shape[1] - self.patch + 1))
-        return image[top : top + self.patch, left : left + self.patch]
+        side = order.side or self.patch
+        image = _at_least(image, side)
+        top = int(order.top * (image.shape[0] - side + 1))
+        left = int(order.left * (image.shape[1] - side + 1))
+        return image[top : top + side, left : left + side]
+
+
+class PatchStage(NamedTuple):
+    """The batches from one step on.
+
+    Attributes:
+        first: this step.
+        batch: patches per batch and rank.
+        side: of each patch, in pixels.
+    """
+
+    first: int
+    batch: int
+    side: int
 
 
 @dataclass(frozen=True)
@@ -215,10 +232,11 @@ class PatchSequence:
         sizes: samples per folder.
         batch: patches per batch and rank.
         seed: of the whole sequence.
-        rank, world: which share of the sequence this process takes; patch p belongs to rank (p / batch) mod world.
+        rank, world: which share of the sequence this process takes; batch by batch, the ranks take turns.
         transpose: also swap rows and columns at random.
         grey_share: share of the patches that lose colour, both images alike: half of them all of it.
         tone_share: share of the patches that lose contrast where they are nearly clean (see `toned`).
+        stages: batches whose size changes on the way, by rising first steps from 0 on; none: ``batch`` throughout.
     """
 
     sizes: tuple[int, ...]
@@ -229,11 +247,18 @@ class PatchSequence:
     transpose: bool = False
     grey_share: float = 0.0
     tone_share: float = 0.0
+    stages: tuple[PatchStage, ...] = ()
 
     def orders(self, step: int) -> list[PatchSpec]:
         """Batch number ``step``: a pure function of the sequence and ``step``."""
-        first = (step * self.world + self.rank) * self.batch
-        return [self.order(position) for position in range(first, first + self.batch)]
+        begun = [stage for stage in self.stages if stage.first <= step]
+        if not begun:
+            first = (step * self.world + self.rank) * self.batch
+            return [self.order(position) for position in range(first, first + self.batch)]
+        *before, now = begun
+        dealt = sum((end.first - start.first) * start.batch for start, end in zip(before, begun[1:], strict=True))
+        first = (dealt + (step - now.first) * now.batch) * self.world + self.rank * now.batch
+        return [replace(self.order(position), side=now.side) for position in range(first, first + now.batch)]
 
     def order(self, position: int) -> PatchSpec:
         """The patch at ``position`` of the sequence that all ranks share."""
@@ -266,7 +291,7 @@ class StepSampler(Sampler[list[PatchSpec]]):
     """The batches of ``sequence`` with the numbers in ``steps``, each cut into ``parts`` equal parts."""
 
     def __init__(self, sequence: PatchSequence, steps: range, parts: int = 1) -> None:
-        assert sequence.batch % parts == 0
+        assert all(batch % parts == 0 for batch in (sequence.batch, *(stage.batch for stage in sequence.stages)))
         self.sequence = sequence
         self.steps = steps
         self.parts = parts
@@ -275,9 +300,9 @@ class StepSampler(Sampler[list[PatchSpec]]):
         return len(self.steps) * self.parts
 
     def __iter__(self) -> Iterator[list[PatchSpec]]:
-        size = self.sequence.batch // self.parts
         for step in self.steps:
             orders = self.sequence.orders(step)
+            size = len(orders) // self.parts
             yield from (orders[start : start + size] for start in range(0, len(orders), size))
 
 

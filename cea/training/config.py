@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
 from cea.config import Config
 from cea.data.remote import RemoteConfig
 
 NO_EFFECT = {"workers", "cache_mb", "shards", "remote", "log_interval", "devices"}
 """Fields that do not change the weights, or only their last bits; a run may be resumed with other values of these."""
+
+Growth = Annotated[tuple[float, int], Strict(False)]
+"""Share of the steps, and the height and width of patches from there on."""
 
 
 class TrainConfig(Config):
@@ -35,6 +39,12 @@ class TrainConfig(Config):
     """Parts in which a batch goes through the network, for less memory; divides ``batch``."""
     patch: int = Field(64, ge=8, le=2048)
     """Height and width of a training patch, in pixels."""
+    patches: Annotated[tuple[Growth, ...], Strict(False)] | None = Field(
+        None, exclude_if=lambda patches: patches is None
+    )
+    """Patches that grow: (share of ``max_steps``, height and width from there on), the first share 0. Of each size a
+    batch holds as many as have the pixels of ``batch`` patches of ``patch``, so that steps cost about the same. null:
+    ``patch`` throughout."""
     transpose: bool = False
     """Also swap rows and columns at random, beside the two flips."""
     grey_share: float = Field(0.0, ge=0, le=1)
@@ -106,6 +116,31 @@ class TrainConfig(Config):
     """How shards are fetched from there."""
     log_interval: int = Field(25, ge=1, le=100_000)
     """Steps between two points of the training curves."""
+
+    @field_validator("patches")
+    @classmethod
+    def _growing(cls, patches: tuple[tuple[float, int], ...] | None) -> tuple[tuple[float, int], ...] | None:
+        shares, sides = [share for share, _ in patches or ()], [side for _, side in patches or ()]
+        if patches is not None and not (
+            shares[:1] == [0]
+            and shares[-1] < 1
+            and all(before < after for before, after in pairwise(shares))
+            and all(8 <= side <= 2048 for side in sides)
+        ):
+            raise ValueError(
+                "pairs of a share of the steps and a size, [[0, 64], [0.6, 96]]: shares rising from 0, below 1; "
+                "sizes of 8 to 2048 pixels"
+            )
+        return patches
+
+    @model_validator(mode="after")
+    def _by_steps(self) -> TrainConfig:
+        if self.patches is not None and self.max_hours is not None:
+            raise ValueError(
+                "patches without max_hours: their shares are of max_steps, or what a step trains on would depend on "
+                "the clock"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way(self) -> TrainConfig:

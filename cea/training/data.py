@@ -30,6 +30,7 @@ from cea.data.summary import LOCAL, Place
 from cea.errors import ConfigError, DataError, InputError
 from cea.training.config import TrainConfig
 from cea.training.processes import ALONE, Processes
+from cea.training.schedule import patch_stages
 
 _MB = 1 << 20
 _SHARED = Path("/dev/shm")
@@ -175,6 +176,7 @@ class RestorationData(LightningDataModule):
             transpose=config.transpose,
             grey_share=config.grey_share,
             tone_share=config.tone_share,
+            stages=patch_stages(config, processes.size),
         )
 
     def train_dataloader(self) -> TimedLoader:

@@ -1,9 +1,10 @@
-"""The learning rate over the steps of a run."""
+"""What changes over the steps of a run: the learning rate, and the size of the patches."""
 
 from __future__ import annotations
 
 import math
 
+from cea.data.loaders import PatchStage
 from cea.training.config import TrainConfig
 
 
@@ -24,3 +25,18 @@ def lr_factor(step: int, config: TrainConfig, seconds: float = 0.0) -> float:
 def time_share(config: TrainConfig, seconds: float) -> float:
     """The share of ``config.max_hours`` that has passed; 0 without a limit."""
     return seconds / (3600 * config.max_hours) if config.max_hours else 0.0
+
+
+def patch_stages(config: TrainConfig, processes: int = 1) -> tuple[PatchStage, ...]:
+    """The batches of each process where ``config.patches`` are given: from which step on, how many, of which side.
+
+    A batch holds as many patches as come nearest to the pixels of ``batch`` patches of ``patch``, a multiple of
+    ``accumulate`` in each process, and never none.
+    """
+    pixels = config.batch * config.patch**2 / processes
+    stages: dict[int, PatchStage] = {}
+    for share, side in config.patches or ():
+        first = round(share * config.max_steps)
+        parts = max(1, round(pixels / (side**2 * config.accumulate)))
+        stages[first] = PatchStage(first, parts * config.accumulate, side)
+    return tuple(stages.values())

@@ -15,6 +15,7 @@ from cea.data.loaders import (
     PatchDataset,
     PatchSequence,
     PatchSpec,
+    PatchStage,
     ShardPairs,
     StepSampler,
     centre_crop,
@@ -50,6 +51,25 @@ class TestSequence:
         halves = StepSampler(SEQUENCE, range(4, 6), parts=SEQUENCE.batch)
         assert len(list(halves)) == len(halves) == 2 * SEQUENCE.batch
         assert [order for part in halves for order in part] == [*SEQUENCE.orders(4), *SEQUENCE.orders(5)]
+
+    def test_batches_that_change_take_up_where_the_last_one_ended(self) -> None:
+        """Every position comes once, in order, whatever the ranks; sizes are those of the stage."""
+        sizes, stages = (5, 2, 3), ((0, 6, 8), (3, 2, 16), (4, 1, 24))
+        growing = [
+            PatchSequence(sizes, 4, 11, rank, 2, stages=tuple(PatchStage(*stage) for stage in stages))
+            for rank in (0, 1)
+        ]
+        dealt = [[sequence.orders(step) for sequence in growing] for step in range(7)]
+        assert [[len(orders) for orders in both] for both in dealt] == 3 * [[6, 6]] + [[2, 2]] + 3 * [[1, 1]]
+        flat = [order for both in dealt for orders in both for order in orders]
+        assert [order.side for order in flat] == 36 * [8] + 4 * [16] + 6 * [24]
+        assert [replace(order, side=None) for order in flat] == [SEQUENCE.order(position) for position in range(46)]
+
+    def test_parts_of_batches_that_change(self) -> None:
+        growing = replace(SEQUENCE, stages=(PatchStage(0, 4, 8), PatchStage(2, 2, 12)))
+        parts = list(StepSampler(growing, range(1, 4), parts=2))
+        assert [len(part) for part in parts] == [2, 2, 1, 1, 1, 1]
+        assert len(StepSampler(growing, range(1, 4), parts=2)) == 6
 
     def test_ranks_share_the_sequence_of_one_process(self) -> None:
         single = [SEQUENCE.order(position) for position in range(8 * 2 * 4)]
@@ -101,6 +121,13 @@ class TestPatches:
         for tensor, image in zip(got, (degraded, clean), strict=True):
             assert tensor.dtype == torch.uint8
             assert np.array_equal(tensor.permute(1, 2, 0), image[top : top + 8, left : left + 8])
+
+    def test_an_order_may_say_its_size(self, folders: list[Path]) -> None:
+        dataset, order = PatchDataset(ShardPairs(folders), patch=8), PatchSpec(0, 1, 0.3, 0.6, (True, False, False))
+        sized = dataset[replace(order, side=20)]
+        assert [patch.shape for patch in sized] == 2 * [(3, 20, 20)]
+        for patch, same in zip(sized, PatchDataset(ShardPairs(folders), patch=20)[order], strict=True):
+            assert torch.equal(patch, same)
 
     def test_pairs_stay_aligned_under_flips(self, folders: list[Path]) -> None:
         dataset = PatchDataset(ShardPairs(folders), patch=24)
