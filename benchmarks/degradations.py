@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +22,15 @@ from PIL import Image as PilImage
 
 from cea.config import parse
 from cea.data.png import encode as encode_png
-from cea.degradations.contract.base import Context, Scene
+from cea.degradations.contract.base import Context, Degradation, Params, Scene
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.draw import draw
+from cea.degradations.engine.fused import Canvas
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.degradations.exact import compiled
 from cea.degradations.exact.normal import noise_planes
-from cea.degradations.exact.planes import to_planes
 from cea.degradations.exact.portable import portable
 from cea.io.images import read_rgb
 from cea.rng import SampleKey
@@ -201,9 +202,16 @@ def opencv_and_ours(image: np.ndarray) -> tuple[bytes, bytes]:
     return cv2.imencode(".png", image[..., ::-1], OPENCV_PNG)[1].tobytes(), encode_png(image)
 
 
+def applied(family: Degradation[Any, Any], image: np.ndarray, params: Params, context: Context) -> np.ndarray:
+    """The degraded image, by the engine's pass where it can do the family."""
+    canvas = Canvas(image)
+    if not canvas.takes(family, params, context, np.empty(image.shape[:2], np.float32), again=False):
+        canvas.replace(family.apply(canvas.planes(), params, context).image)
+    return canvas.planes()
+
+
 def family_times(image: np.ndarray, floor: float) -> None:
-    """Every registered family at severity .7, scene maps made beforehand."""
-    planes = to_planes(image)
+    """Every registered family at severity .7, scene maps made beforehand, from 8 bits to float planes."""
     depth = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None].repeat(WIDTH, axis=1)
     scene = Scene(depth, np.full((HEIGHT, WIDTH), 0.5, np.float32))
     growing = np.linspace(0, 1, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, axis=0)
@@ -212,7 +220,7 @@ def family_times(image: np.ndarray, floor: float) -> None:
         kind = FAMILIES[name]
         family = kind(kind.Ranges())
         even, uneven = (
-            portable()(partial(family.apply, planes, family.at(0.7), Context(scene, 1, strength)))  # as render does
+            portable()(partial(applied, family, image, family.at(0.7), Context(scene, 1, strength)))  # as render does
             for strength in (None, growing)
         )
         times = interleaved({"even": even, "uneven": uneven}, 11)

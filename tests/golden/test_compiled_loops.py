@@ -97,6 +97,36 @@ def test_crops_and_own_maps(monkeypatch: pytest.MonkeyPatch):
         assert_same(monkeypatch, record, image, labels=True, **given)
 
 
+def any_recipe(rng: np.random.Generator) -> dict[str, Any]:
+    """Some families in any order, with some of what decides how they are computed."""
+    nodes = {
+        "low": {"gamma": [[1.0, 1.0], [2.0, 3.0]][rng.integers(2)], "cast": [[0.0, 0.0], [0.1, 0.4]][rng.integers(2)]},
+        "noise": {},
+        "haze": {"unevenness": float(rng.integers(2)) / 2},
+        "rain": {
+            "angle_deg": [[-20.0, 20.0], [31.0, 60.0]][rng.integers(2)],
+            "veil": [0.0, float(rng.integers(2)) / 4],
+        },
+        "snow": {},
+        "vignetting": {},
+    }
+    chosen = rng.permutation(list(nodes))[: rng.integers(1, len(nodes) + 1)]
+    order = ("listed", "physical")[rng.integers(2)]
+    return {"order": order, "nodes": {str(name): nodes[str(name)] for name in chosen}}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_recipe(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """What families do in one pass, in any order and mixture, between families that take no part in it."""
+    rng = generator(seed)
+    image = clean((int(rng.integers(1, 150)), int(rng.integers(1, 1100))))
+    recipe = parse(RecipeConfig, any_recipe(rng), "any")
+    key = SampleKey(seed, pixel_sha256(image), "any", 0)
+    record = draw("any", recipe, key, clean_id="x", split="test", crop=None, nonuniform=bool(seed % 2))
+    given = {name: rng.random(image.shape[:2], np.float32) for name in ("inverse_depth", "light")} if seed % 3 else {}
+    assert_same(monkeypatch, record, image, **given)
+
+
 def flags(root: Path) -> list[str]:
     """Those of setup.py."""
     assignments = [node for node in ast.parse((root / "setup.py").read_text()).body if isinstance(node, ast.Assign)]

@@ -7,7 +7,7 @@ the image, those numbers, the node's stream and the scene. Nothing else may infl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Generic, Literal, TypeVar, get_args, get_origin
@@ -15,6 +15,7 @@ from typing import ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 import numpy as np
 
 from cea.config import Config
+from cea.degradations.contract.steps import PixelStep
 from cea.types import ImageF, Map
 
 Stage = Literal["scene", "weather", "optics", "sensor", "codec"]
@@ -124,6 +125,15 @@ class Degradation(ABC, Generic[R, P]):
     @abstractmethod
     def apply(self, image: ImageF, params: P, context: Context) -> Applied:
         """Degrade ``image`` ((H, W, 3) float32 in [0, 1], never mutated) with ``params``."""
+
+    def pixel_steps(self, shape: tuple[int, int], params: P, context: Context) -> Sequence[PixelStep] | None:
+        """What ``apply`` does to an image of (H, W) ``shape``, as steps of one pass; None: nothing like it.
+
+        They give the image and the severity of ``apply`` to the last bit, with ``context.strength`` and
+        ``context.stream`` in each, and no labels.
+        """
+        del shape, params, context
+        return None
 
     def parts(self, params: P) -> tuple[tuple[Stage, P], ...]:
         """How the ``physical`` order takes this family apart, e.g. low light = darkening (scene) + noise (sensor).

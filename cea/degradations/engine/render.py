@@ -16,13 +16,14 @@ from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.compose import parts_of, steps
 from cea.degradations.engine.driven import apply_driven
 from cea.degradations.engine.fields import field_map
+from cea.degradations.engine.fused import Canvas
 from cea.degradations.engine.records import NodeRecord, Record, check_version
 from cea.degradations.engine.scene import CropWindow, brightest, light_map, own_map, procedural_depth, shrunk
 from cea.degradations.exact.maps import resized
-from cea.degradations.exact.planes import as_rgb8, quantise, to_planes
+from cea.degradations.exact.planes import as_rgb8
 from cea.degradations.exact.portable import portable
 from cea.errors import ConfigError, ImageError, RecordError
-from cea.types import Image, ImageF, ImageU8, Map
+from cea.types import Image, ImageU8, Map
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,16 @@ def _rendered(
 ) -> Rendered:
     """``own``: the tile's depth and light, where the user has maps of them."""
     _keep_freed_memory()
-    image = to_planes(tile)
-    bright = cache(lambda: brightest(image))
+    bright = cache(lambda: brightest(tile))
     small = cache(lambda: shrunk(bright()))
     scene = Scene(
         own[0] or _procedural(record, window, tile, small),
         own[1] or (lambda: light_map(bright(), small(), record.scene.light_radius_px)),
     )
     chain = _Chain(record, scene, dict(fields or {}), labels)
-    degraded = chain.run(image)
+    degraded = chain.run(tile)
     maps = {**chain.labels, **scene.used()} if chain.labels is not None else {}
-    return Rendered(tile, quantise(degraded), chain.severity, maps)
+    return Rendered(tile, degraded, chain.severity, maps)
 
 
 @cache
@@ -154,22 +154,25 @@ class _Chain:
         self.record, self.scene, self.fields, self.labels = record, scene, fields, labels
         self.strength: dict[int, Map | None] = {}
 
-    def run(self, image: ImageF) -> ImageF:
-        self.image = image
-        self.severity = np.empty((len(self.record.nodes), *image.shape[:2]), np.float32)
+    def run(self, tile: ImageU8) -> ImageU8:
+        self.canvas, self.shape = Canvas(tile), tile.shape[:2]
+        self.severity = np.empty((len(self.record.nodes), *self.shape), np.float32)
         families = [_family(node) for node in self.record.nodes]
         parts = [parts_of(self.record.order, *family) for family in families]
         seen = set()
         for node, part in steps(self.record.order, parts):
-            self._keep(node, self._apply(node, families[node][0], parts[node][part][1]), first=node not in seen)
+            self._apply(node, families[node][0], parts[node][part][1], first=node not in seen)
             seen.add(node)
-        return self.image
+        return self.canvas.quantised()
 
-    def _apply(self, index: int, family: Degradation[Any, Any], params: Params) -> Applied:
+    def _apply(self, index: int, family: Degradation[Any, Any], params: Params, first: bool) -> None:
         context, field = self._context(index), self.record.nodes[index].field
         if field is not None and field.parameter is not None:
-            return apply_driven(family, self.image, params, context, field.parameter)
-        return family.apply(self.image, params, context)
+            self._keep(index, apply_driven(family, self.canvas.planes(), params, context, field.parameter), first)
+        elif self.labels is not None or not self.canvas.takes(
+            family, params, context, self.severity[index], again=not first
+        ):
+            self._keep(index, family.apply(self.canvas.planes(), params, context), first)
 
     def _context(self, index: int) -> Context:
         node = self.record.nodes[index]
@@ -179,7 +182,7 @@ class _Chain:
                 if node.field is None
                 else field_map(
                     node.field,
-                    self.image.shape[:2],
+                    self.shape,
                     lambda: self.scene.inverse_depth,
                     self.fields.get(node.label),
                 )
@@ -187,7 +190,7 @@ class _Chain:
         return Context(self.scene, node.stream, self.strength[index])
 
     def _keep(self, index: int, applied: Applied, first: bool) -> None:
-        self.image = applied.image
+        self.canvas.replace(applied.image)
         np.maximum(0 if first else self.severity[index], applied.severity, out=self.severity[index])
         if self.labels is not None:
             label = self.record.nodes[index].label

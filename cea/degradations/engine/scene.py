@@ -19,8 +19,8 @@ from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, resized
 from cea.errors import ImageError, RecordError
 from cea.io.images import pixel_sha256
-from cea.levels import unit_float
-from cea.types import ImageF, Map
+from cea.levels import LEVEL_F32, from_codes, unit_float
+from cea.types import ImageU8, Map
 
 Convention = Literal["inverse", "metric"]
 
@@ -124,14 +124,14 @@ def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
     return np.clip(light, 1e-3, 1, out=light)
 
 
-def brightest(image: ImageF) -> Map:
-    """Max-RGB, (H, W)."""
-    if compiled.takes(image):
+def brightest(image: ImageU8) -> Map:
+    """Max-RGB in [0, 1], (H, W) float32."""
+    if compiled.takes() and image.flags.c_contiguous:
         most = np.empty(image.shape[:2], np.float32)
-        compiled.call("brightest", image, most.size, most)
+        compiled.call("brightest", image, most.size, LEVEL_F32, most)
         return most
-    most = np.maximum(image[..., 0], image[..., 1])
-    return np.maximum(most, image[..., 2], out=most)
+    red, green, blue = cv2.split(image)
+    return from_codes(np.maximum(np.maximum(red, green), blue)).reshape(image.shape[:2])
 
 
 def shrunk(brightness: Map) -> Map:

@@ -7,6 +7,7 @@ arrays that they do not take, or with ``CEA_COMPILED=0`` in the environment, tho
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping, Sequence
 from ctypes import c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -23,35 +24,38 @@ _ARGUMENTS = {
     "normal_numbers": (c_uint64, c_size_t, c_void_p, c_void_p),
     "add_noise": (c_void_p, c_void_p, c_float, c_int, c_uint64, c_size_t, c_void_p, c_void_p),
     "to_planes": (c_void_p, c_size_t, c_float, c_void_p),
-    "brightest": (c_void_p, c_size_t, c_void_p),
+    "brightest": (c_void_p, c_size_t, c_float, c_void_p),
     "quantise": (c_void_p, c_size_t, c_void_p),
     "lookup": (c_void_p, c_size_t, c_void_p, c_float, c_size_t, c_void_p),
     "exponentials": (c_void_p, c_size_t, c_void_p),
-    "low_light": (c_void_p,),
-    "haze": (
-        *(c_void_p, c_void_p, c_void_p, c_void_p, c_float, c_void_p, c_size_t, c_float, c_void_p, c_size_t),
-        *(c_void_p, c_void_p, c_void_p),
-    ),
+    "pass": (c_void_p,),
     "light": (c_void_p, c_void_p, c_void_p, c_size_t, c_void_p),
     "specks": (c_uint64, c_uint64, c_uint32, c_size_t, c_void_p),
-    "add_map": (c_void_p, c_void_p, c_size_t, c_void_p),
     "add_lines": (c_void_p, c_size_t, c_size_t, c_size_t, c_float, c_void_p),
     "plus_moved_16": (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_ssize_t, c_ssize_t, c_void_p),
     "plus_moved_32": (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_ssize_t, c_ssize_t, c_void_p),
 }
 
 
-class Low(ctypes.Structure):
-    """What ``low_light`` reads and writes; the same fields as in ``kernels.c``."""
+class Step(ctypes.Structure):
+    """What happens to each pixel; the same fields as in ``kernels.c``."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("image", "light", "strength", "table", "normal")),
-        *((name, c_void_p) for name in ("dark", "kept", "severity")),
-        *((name, c_size_t) for name in ("height", "width", "strip", "entries")),
+        *((name, c_int32) for name in ("kind", "again", "halved", "clip")),
         ("stream", c_uint64),
-        *((name, c_float) for name in ("scale", "sigma", "loss")),
-        ("exposure", c_float * 3),
-        ("exposed", c_int32),
+        *((name, c_void_p) for name in ("strength", "map", "factor", "table", "severity")),
+        *((name, c_float) for name in ("amount", "scale", "last")),
+        ("rgb", c_float * 3),
+    )
+
+
+class Pass(ctypes.Structure):
+    """What ``pass`` reads and writes; the same fields as in ``kernels.c``."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("pixels", "planes", "normal", "levels", "out", "steps")),
+        *((name, c_size_t) for name in ("height", "width", "strip", "count")),
+        ("level", c_float),
     )
 
 
@@ -83,9 +87,14 @@ def call(name: str, *arguments: Any) -> None:
     getattr(LIBRARY, name)(*map(_passed, arguments))
 
 
-def low_light(**fields: Any) -> None:
-    """Call ``low_light`` of ``kernels.c`` with the fields of its struct; arrays are handed over by address."""
-    call("low_light", ctypes.byref(Low(**{name: _passed(value) for name, value in fields.items()})))
+def run_pass(steps: Sequence[Mapping[str, Any]], **fields: Any) -> None:
+    """Call ``pass`` of ``kernels.c``; steps and fields are those of its structs, arrays handed over by address."""
+    all_steps = (Step * len(steps))(*(Step(**_addresses(step)) for step in steps))
+    call("pass", ctypes.byref(Pass(steps=ctypes.addressof(all_steps), count=len(steps), **_addresses(fields))))
+
+
+def _addresses(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _passed(value) for name, value in fields.items()}
 
 
 def _passed(argument: Any) -> Any:

@@ -21,8 +21,10 @@
 #endif
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
+#define APART _Pragma("GCC ivdep") /* the arrays of the loop that follows do not overlap */
 #else
 #define INLINE static inline
+#define APART
 #endif
 
 /* What the library was built from: setup.py sets it, compiled.py asks for it. */
@@ -112,11 +114,10 @@ KERNEL void to_planes(const uint8_t *restrict rgb, size_t pixels, float level, f
     }
 }
 
-KERNEL void brightest(const float *restrict planes, size_t pixels, float *restrict most) {
-    const float *red = planes, *green = planes + pixels, *blue = planes + 2 * pixels;
+KERNEL void brightest(const uint8_t *restrict rgb, size_t pixels, float level, float *restrict most) {
     for (size_t i = 0; i < pixels; i++) {
-        const float two = red[i] > green[i] ? red[i] : green[i];
-        most[i] = two > blue[i] ? two : blue[i];
+        const uint8_t two = rgb[3 * i] > rgb[3 * i + 1] ? rgb[3 * i] : rgb[3 * i + 1];
+        most[i] = (float)(two > rgb[3 * i + 2] ? two : rgb[3 * i + 2]) * level;
     }
 }
 
@@ -171,17 +172,169 @@ KERNEL void exponentials(const double *restrict x, size_t count, double *restric
     }
 }
 
-/* ---- low light ---- */
+/* ---- one pass over the image ---- */
 
-/* What low_light reads and writes; the same fields in compiled.py. Maps that may be missing are NULL. */
+/* What happens to a pixel, one after the other; compiled.py has the same numbers and fields. Maps are height x width and
+ * may be NULL where that means something: strength 1, factor 1, no severity. */
+enum { RELIGHT, ADD, VEIL, NOISE };
 typedef struct {
-    const float *image, *light, *strength, *table, *normal;
-    float *dark, *kept, *severity;
-    size_t height, width, strip, entries;
+    int32_t kind, again, halved, clip;
     uint64_t stream;
-    float scale, sigma, loss, exposure[3];
-    int32_t exposed;
-} Low;
+    const float *strength, *map, *factor, *table;
+    float *severity; /* where the component's severity goes; what is there already stays where it is larger, if `again` */
+    float amount, scale, last, rgb[3];
+} Step;
+
+/* From `pixels` (interleaved) or `planes` through the steps to `levels` (interleaved) or `out`, the others NULL. A RELIGHT
+ * can only be the first step. */
+typedef struct {
+    const uint8_t *pixels;
+    const float *planes, *normal;
+    uint8_t *levels;
+    float *out;
+    const Step *steps;
+    size_t height, width, strip, count;
+    float level;
+} Pass;
+
+/* Columns of a tile: what a row of it needs stays in the first-level cache. Two boxes reach HALO columns over. */
+enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO };
+
+typedef struct { float rgb[3][TILE]; } Segment;
+
+INLINE void read_segment(const Pass *p, size_t at, size_t count, Segment *to) {
+    if (p->pixels) {
+        const uint8_t *restrict rgb = p->pixels + 3 * at;
+        for (size_t i = 0; i < count; i++) {
+            to->rgb[0][i] = (float)rgb[3 * i] * p->level;
+            to->rgb[1][i] = (float)rgb[3 * i + 1] * p->level;
+            to->rgb[2][i] = (float)rgb[3 * i + 2] * p->level;
+        }
+    } else {
+        for (size_t c = 0; c < 3; c++)
+            memcpy(to->rgb[c], p->planes + c * p->height * p->width + at, count * sizeof(float));
+    }
+}
+
+INLINE void write_segment(const Pass *p, size_t at, size_t count, const Segment *from) {
+    if (p->levels) {
+        uint8_t levels[3][TILE], *restrict rgb = p->levels + 3 * at;
+        for (size_t c = 0; c < 3; c++)
+            for (size_t i = 0; i < count; i++) levels[c][i] = level_of(from->rgb[c][i]);
+        for (size_t i = 0; i < count; i++) {
+            rgb[3 * i] = levels[0][i];
+            rgb[3 * i + 1] = levels[1][i];
+            rgb[3 * i + 2] = levels[2][i];
+        }
+    } else {
+        for (size_t c = 0; c < 3; c++)
+            memcpy(p->out + c * p->height * p->width + at, from->rgb[c], count * sizeof(float));
+    }
+}
+
+INLINE void keep_severity(const Step *s, size_t at, size_t count, const float *restrict found) {
+    if (!s->severity) return;
+    float *restrict to = s->severity + at;
+    if (s->again) for (size_t i = 0; i < count; i++) to[i] = found[i] > to[i] ? found[i] : to[i];
+    else for (size_t i = 0; i < count; i++) to[i] = found[i] > 0 ? found[i] : 0;
+}
+
+/* The same everywhere, times strength. */
+INLINE void keep_amount(const Step *s, size_t at, size_t count) {
+    float found[TILE];
+    for (size_t i = 0; i < count; i++) found[i] = s->amount;
+    if (s->strength) for (size_t i = 0; i < count; i++) found[i] *= s->strength[at + i];
+    keep_severity(s, at, count, found);
+}
+
+/* J g with g looked up at the illumination; rgb is exposure, amount the share of light that the darkest channel loses. */
+INLINE void relight(const Step *s, size_t at, size_t count, float *restrict gain, Segment *x) {
+    const float *restrict strength = s->strength ? s->strength + at : NULL;
+    const float loss = s->amount;
+    float kept[TILE];
+    for (size_t i = 0; i < count; i++) gain[i] = looked_up(s->table, s->last, gain[i] * s->scale);
+    if (strength) for (size_t i = 0; i < count; i++) gain[i] = 1 - strength[i] * (1 - gain[i]);
+    if (loss == 0) for (size_t i = 0; i < count; i++) kept[i] = gain[i];
+    else if (strength) for (size_t i = 0; i < count; i++) kept[i] = gain[i] * (1 - strength[i] * loss);
+    else for (size_t i = 0; i < count; i++) kept[i] = gain[i] * (1 - loss);
+    for (size_t i = 0; i < count; i++) kept[i] = 1 - kept[i];
+    keep_severity(s, at, count, kept);
+    for (size_t c = 0; c < 3; c++) {
+        const float exposure = s->rgb[c];
+        float *restrict dark = x->rgb[c];
+        for (size_t i = 0; i < count; i++) dark[i] *= gain[i];
+        if (exposure != 1 && strength) for (size_t i = 0; i < count; i++) dark[i] *= 1 - strength[i] * (1 - exposure);
+        else if (exposure != 1) for (size_t i = 0; i < count; i++) dark[i] *= exposure;
+    }
+}
+
+/* J + R, with R at half the height if `halved`, enlarged as OpenCV does; amount is the severity. */
+INLINE void add(const Step *s, size_t row, size_t left, size_t at, size_t count, size_t width, size_t height, Segment *x) {
+    float layer[TILE];
+    if (s->halved) {
+        const size_t last = (height + 1) / 2 - 1, below = least((row + 1) / 2, last), above = row == 0 ? 0 : (row - 1) / 2;
+        const float *restrict high = s->map + above * width + left, *restrict low = s->map + below * width + left;
+        const float share = row % 2 ? 0.25f : 0.75f;
+        for (size_t i = 0; i < count; i++) layer[i] = high[i] * (1 - share) + low[i] * share;
+    } else {
+        memcpy(layer, s->map + at, count * sizeof(float));
+    }
+    if (s->strength) for (size_t i = 0; i < count; i++) layer[i] *= s->strength[at + i];
+    for (size_t c = 0; c < 3; c++)
+        for (size_t i = 0; i < count; i++) x->rgb[c][i] += layer[i];
+    keep_amount(s, at, count);
+}
+
+/* A + (J - A) t with t looked up at the distance 1 - map, capped at amount, times the maps that are not NULL; rgb is A. */
+INLINE void veil(const Step *s, size_t at, size_t count, Segment *x) {
+    float t[TILE], lost[TILE];
+    const float *restrict near = s->map + at, *restrict factor = s->factor + at, *restrict strength = s->strength + at;
+    const float cap = s->amount;
+    for (size_t i = 0; i < count; i++) {
+        const float far = 1 - near[i];
+        t[i] = far < cap ? far : cap;
+    }
+    if (s->factor) for (size_t i = 0; i < count; i++) t[i] *= factor[i];
+    if (s->strength) for (size_t i = 0; i < count; i++) t[i] *= strength[i];
+    for (size_t i = 0; i < count; i++) t[i] = looked_up(s->table, s->last, t[i] * s->scale);
+    for (size_t i = 0; i < count; i++) lost[i] = 1 - t[i];
+    keep_severity(s, at, count, lost);
+    for (size_t c = 0; c < 3; c++) {
+        const float airlight = s->rgb[c];
+        float *restrict hazy = x->rgb[c];
+        for (size_t i = 0; i < count; i++) hazy[i] = (hazy[i] - airlight) * t[i] + airlight;
+    }
+}
+
+/* J + sigma n, sigma being amount; severity is min(sigma scale, 1). */
+INLINE void add_noise_to(const Step *s, const Pass *p, size_t at, size_t count, Segment *x) {
+    const float *strength = s->strength ? s->strength + at : NULL;
+    for (size_t c = 0; c < 3; c++)
+        noisy(x->rgb[c], strength, s->amount, s->clip, s->stream, c * p->height * p->width + at, count, p->normal,
+              x->rgb[c]);
+    if (!s->severity) return;
+    float found[TILE];
+    for (size_t i = 0; i < count; i++) found[i] = s->amount;
+    if (strength) for (size_t i = 0; i < count; i++) found[i] *= strength[i];
+    for (size_t i = 0; i < count; i++) found[i] = clipped(found[i] * s->scale, 0, 1);
+    keep_severity(s, at, count, found);
+}
+
+/* Columns left .. left + count of a row through all steps; gain is its illumination where the first of them relights. */
+INLINE void through(const Pass *p, size_t row, size_t left, size_t count, float *restrict gain) {
+    const size_t at = row * p->width + left;
+    Segment x;
+    read_segment(p, at, count, &x);
+    for (const Step *s = p->steps; s < p->steps + p->count; s++) {
+        switch (s->kind) {
+        case RELIGHT: relight(s, at, count, gain, &x); break;
+        case ADD: add(s, row, left, at, count, p->width, p->height, &x); break;
+        case VEIL: veil(s, at, count, &x); break;
+        case NOISE: add_noise_to(s, p, at, count, &x); break;
+        }
+    }
+    write_segment(p, at, count, &x);
+}
 
 INLINE size_t mirrored(ptrdiff_t i, size_t n) { /* border 101 */
     if (n == 1) return 0;
@@ -189,16 +342,20 @@ INLINE size_t mirrored(ptrdiff_t i, size_t n) { /* border 101 */
     return (size_t)i < n ? (size_t)i : 2 * n - 2 - (size_t)i;
 }
 
-/* Sums over three neighbours in a row, in double as OpenCV's box filter takes them. */
-INLINE void row_sums(const float *restrict v, size_t n, double *restrict out) {
-    const double first = (double)v[mirrored(-1, n)], last = (double)v[mirrored((ptrdiff_t)n, n)];
-    out[0] = first + (double)v[0] + (double)v[mirrored(1, n)];
-    for (size_t i = 1; i + 1 < n; i++) out[i] = (double)v[i - 1] + (double)v[i] + (double)v[i + 1];
-    if (n > 1) out[n - 1] = (double)v[n - 2] + (double)v[n - 1] + last;
+/* A row with a mirrored value on either side. */
+typedef struct { float all[WIDE + 2]; } Row;
+
+INLINE void mirror_ends(Row *row, size_t n) {
+    row->all[0] = row->all[1 + mirrored(-1, n)];
+    row->all[n + 1] = row->all[1 + mirrored((ptrdiff_t)n, n)];
 }
 
-/* Columns of a tile: what the filter remembers of them stays in the cache. Two boxes reach HALO columns over. */
-enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO };
+/* Sums over three neighbours in a row, in double as OpenCV's box filter takes them. */
+INLINE void row_sums(const Row *row, size_t n, double *restrict out) {
+    const float *restrict v = row->all;
+    APART
+    for (size_t i = 0; i < n; i++) out[i] = (double)v[i] + (double)v[i + 1] + (double)v[i + 2];
+}
 
 /* A 3 x 3 box mean that moves down: sums of the last three rows, and the running sum of two of them, which keeps its
  * rounding errors from row to row just as OpenCV's does. */
@@ -209,140 +366,143 @@ INLINE void box_start(Box *box, size_t height, size_t width) {
     for (size_t i = 0; i < width; i++) box->sum[i] = above[i] + first[i];
 }
 
-INLINE void box_row(Box *box, size_t row, size_t height, size_t width, float *restrict mean) {
-    const double *below = box->rows[mirrored((ptrdiff_t)row + 1, height) % 3];
-    const double *above = box->rows[mirrored((ptrdiff_t)row - 1, height) % 3];
-    double *restrict sum = box->sum;
-    for (size_t i = 0; i < width; i++) {
-        const double total = sum[i] + below[i];
-        mean[i] = (float)(total * (1.0 / 9));
-        sum[i] = total - above[i];
-    }
+INLINE float box_next(double *restrict sum, double below, double above) {
+    const double total = *sum + below;
+    *sum = total - above;
+    return (float)(total * (1.0 / 9));
 }
 
-INLINE void luma_row(const float *restrict image, size_t pixels, size_t width, float *restrict luma) {
-    const float *red = image, *green = image + pixels, *blue = image + 2 * pixels;
-    for (size_t i = 0; i < width; i++) {
-        float grey = red[i] * (float)(3735 * 255.0 / 32768);
-        grey += green[i] * (float)(19235 * 255.0 / 32768);
-        grey += blue[i] * (float)(9798 * 255.0 / 32768);
-        luma[i] = floorf(grey + 0.5f) / 255.0f;
-    }
-}
-
-/* `count` pixels from `at` on: from their illumination (in gain) to dark, noisy pixels and the maps of that. */
-INLINE void darken(const Low *p, size_t at, size_t count, float *restrict gain) {
-    const size_t pixels = p->height * p->width;
-    const float *strength = p->strength ? p->strength + at : NULL;
-    const float last = (float)(p->entries - 1), loss = p->loss;
-    float *restrict kept = p->kept + at, *restrict severity = p->severity + at;
-    for (size_t i = 0; i < count; i++) gain[i] = looked_up(p->table, last, gain[i] * p->scale);
-    if (strength) for (size_t i = 0; i < count; i++) gain[i] = 1 - strength[i] * (1 - gain[i]);
-    if (loss == 0) memcpy(kept, gain, count * sizeof *kept);
-    else if (strength) for (size_t i = 0; i < count; i++) kept[i] = gain[i] * (1 - strength[i] * loss);
-    else for (size_t i = 0; i < count; i++) kept[i] = gain[i] * (1 - loss);
-    for (size_t i = 0; i < count; i++) severity[i] = 1 - kept[i] > 0 ? 1 - kept[i] : 0;
-    for (size_t c = 0; c < 3; c++) {
-        const float *restrict image = p->image + c * pixels + at, exposure = p->exposure[c];
-        float *restrict dark = p->dark + c * pixels + at;
-        for (size_t i = 0; i < count; i++) dark[i] = image[i] * gain[i];
-        if (p->exposed && strength)
-            for (size_t i = 0; i < count; i++) dark[i] *= 1 - strength[i] * (1 - exposure);
-        else if (p->exposed)
-            for (size_t i = 0; i < count; i++) dark[i] *= exposure;
-        if (p->sigma != 0)
-            noisy(dark, strength, p->sigma, 1, p->stream, c * pixels + at, count, p->normal, dark);
-    }
-}
-
-/* Rows top .. top + n and columns left .. right filtered as if there were no others, so that what lies at their borders
- * is wrong unless the image ends there; rows start .. stop and columns from .. to of it are darkened. */
-INLINE void guided_tile(const Low *p, size_t top, size_t n, size_t left, size_t right, size_t start, size_t stop,
-                        size_t from, size_t to) {
+/* What the guided filter keeps of a tile while it moves down it. */
+typedef struct {
+    Row guide, luma, product, square, slope, offset;
     Box guides, lumas, products, squares, slopes, offsets;
-    float one[WIDE], two[WIDE], slope[WIDE], square[WIDE];
+} Guided;
+
+/* Take in row `next` of the tile, row `row` of the image. */
+INLINE void guided_read(Guided *f, const Pass *p, size_t next, size_t row, size_t left, size_t width) {
+    const size_t at = row * p->width + left, pixels = p->height * p->width;
+    const float *restrict light = p->steps->map + at;
+    float *restrict guide = f->guide.all + 1, *restrict luma = f->luma.all + 1;
+    float *restrict product = f->product.all + 1, *restrict square = f->square.all + 1;
+    const float reds = (float)(3735 * 255.0 / 32768), greens = (float)(19235 * 255.0 / 32768);
+    const float blues = (float)(9798 * 255.0 / 32768);
+    if (p->pixels) {
+        const uint8_t *restrict rgb = p->pixels + 3 * at;
+        APART
+        for (size_t i = 0; i < width; i++) {
+            float grey = (float)rgb[3 * i] * p->level * reds;
+            grey += (float)rgb[3 * i + 1] * p->level * greens;
+            grey += (float)rgb[3 * i + 2] * p->level * blues;
+            luma[i] = floorf(grey + 0.5f) / 255.0f;
+        }
+    } else {
+        const float *restrict red = p->planes + at, *restrict green = red + pixels, *restrict blue = green + pixels;
+        APART
+        for (size_t i = 0; i < width; i++) {
+            float grey = red[i] * reds;
+            grey += green[i] * greens;
+            grey += blue[i] * blues;
+            luma[i] = floorf(grey + 0.5f) / 255.0f;
+        }
+    }
+    APART
+    for (size_t i = 0; i < width; i++) {
+        guide[i] = light[i];
+        product[i] = light[i] * luma[i];
+        square[i] = light[i] * light[i];
+    }
+    mirror_ends(&f->guide, width);
+    mirror_ends(&f->luma, width);
+    mirror_ends(&f->product, width);
+    mirror_ends(&f->square, width);
+    row_sums(&f->guide, width, f->guides.rows[next % 3]);
+    row_sums(&f->luma, width, f->lumas.rows[next % 3]);
+    row_sums(&f->product, width, f->products.rows[next % 3]);
+    row_sums(&f->square, width, f->squares.rows[next % 3]);
+}
+
+/* Slope and offset of row r of the tile. */
+INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width) {
+    const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
+    float *restrict slope = f->slope.all + 1, *restrict offset = f->offset.all + 1;
+    const double *guides_below = f->guides.rows[below], *guides_above = f->guides.rows[above];
+    const double *lumas_below = f->lumas.rows[below], *lumas_above = f->lumas.rows[above];
+    const double *products_below = f->products.rows[below], *products_above = f->products.rows[above];
+    const double *squares_below = f->squares.rows[below], *squares_above = f->squares.rows[above];
+    double *restrict guides = f->guides.sum, *restrict lumas = f->lumas.sum;
+    double *restrict products = f->products.sum, *restrict squares = f->squares.sum;
+    APART
+    for (size_t i = 0; i < width; i++) {
+        const float guide = box_next(guides + i, guides_below[i], guides_above[i]);
+        const float luma = box_next(lumas + i, lumas_below[i], lumas_above[i]);
+        const float product = box_next(products + i, products_below[i], products_above[i]);
+        const float square = box_next(squares + i, squares_below[i], squares_above[i]);
+        const float steep = (product - guide * luma) / (square - guide * guide + 0.01f);
+        slope[i] = steep;
+        offset[i] = luma - steep * guide;
+    }
+    mirror_ends(&f->slope, width);
+    mirror_ends(&f->offset, width);
+    row_sums(&f->slope, width, f->slopes.rows[r % 3]);
+    row_sums(&f->offset, width, f->offsets.rows[r % 3]);
+}
+
+/* The illumination of row r of the tile, whose light is given. */
+INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, const float *restrict light, float *restrict out) {
+    const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
+    const double *slopes_below = f->slopes.rows[below], *slopes_above = f->slopes.rows[above];
+    const double *offsets_below = f->offsets.rows[below], *offsets_above = f->offsets.rows[above];
+    double *restrict slopes = f->slopes.sum, *restrict offsets = f->offsets.sum;
+    APART
+    for (size_t i = 0; i < width; i++) {
+        const float slope = box_next(slopes + i, slopes_below[i], slopes_above[i]);
+        const float offset = box_next(offsets + i, offsets_below[i], offsets_above[i]);
+        out[i] = clipped(slope * light[i] + offset, 0, 3e38f) + 1e-7f;
+    }
+}
+
+/* Rows top .. top + n and columns left .. right are filtered as if there were no others, so that what lies at their borders
+ * is wrong unless the image ends there; rows start .. stop and columns from .. to of it go through the steps. */
+INLINE void guided_tile(const Pass *p, size_t top, size_t n, size_t left, size_t right, size_t start, size_t stop,
+                        size_t from, size_t to) {
+    Guided f;
+    float gain[WIDE];
     const size_t w = right - left;
     size_t next = 0;
     for (size_t r = 0; r <= n; r++) {
-        for (; next < n && next <= r + 1; next++) { /* the rows that the box at r takes in */
-            const size_t at = (top + next) * p->width + left;
-            const float *restrict guide = p->light + at;
-            luma_row(p->image + at, p->height * p->width, w, one);
-            row_sums(guide, w, guides.rows[next % 3]);
-            row_sums(one, w, lumas.rows[next % 3]);
-            for (size_t i = 0; i < w; i++) two[i] = guide[i] * one[i];
-            row_sums(two, w, products.rows[next % 3]);
-            for (size_t i = 0; i < w; i++) two[i] = guide[i] * guide[i];
-            row_sums(two, w, squares.rows[next % 3]);
-        }
+        for (; next < n && next <= r + 1; next++) guided_read(&f, p, next, top + next, left, w);
         if (r < n) {
             if (r == 0) {
-                box_start(&guides, n, w);
-                box_start(&lumas, n, w);
-                box_start(&products, n, w);
-                box_start(&squares, n, w);
+                box_start(&f.guides, n, w);
+                box_start(&f.lumas, n, w);
+                box_start(&f.products, n, w);
+                box_start(&f.squares, n, w);
             }
-            box_row(&guides, r, n, w, one);
-            box_row(&lumas, r, n, w, two);
-            box_row(&products, r, n, w, slope);
-            box_row(&squares, r, n, w, square);
-            for (size_t i = 0; i < w; i++) {
-                slope[i] -= one[i] * two[i];
-                slope[i] /= square[i] - one[i] * one[i] + 0.01f;
-                two[i] -= slope[i] * one[i];
-            }
-            row_sums(slope, w, slopes.rows[r % 3]);
-            row_sums(two, w, offsets.rows[r % 3]);
+            guided_fit(&f, r, n, w);
         }
         if (r == 0) continue;
         if (r == 1) {
-            box_start(&slopes, n, w);
-            box_start(&offsets, n, w);
+            box_start(&f.slopes, n, w);
+            box_start(&f.offsets, n, w);
         }
-        box_row(&slopes, r - 1, n, w, one);
-        box_row(&offsets, r - 1, n, w, two);
-        const size_t y = top + r - 1, at = y * p->width + left;
-        if (y < start || y >= stop) continue;
-        for (size_t i = 0; i < w; i++) one[i] = clipped(one[i] * p->light[at + i] + two[i], 0, 3e38f) + 1e-7f;
-        darken(p, y * p->width + from, to - from, one + (from - left));
+        const size_t y = top + r - 1;
+        guided_mean(&f, r - 1, n, w, p->steps->map + y * p->width + left, gain);
+        if (y >= start && y < stop) through(p, y, from, to - from, gain + (from - left));
     }
 }
 
-/* The guided filter of luma by light, in strips of rows, since it begins anew with each; and what follows from it. */
-KERNEL void low_light(const Low *p) {
+/* All steps. The guided filter of luma by light begins anew with each strip of rows. */
+KERNEL void pass(const Pass *p) {
+    const size_t tiles = (p->width + TILE - 1) / TILE;
+    const int guided = p->count > 0 && p->steps->kind == RELIGHT;
     for (size_t start = 0; start < p->height; start += p->strip) {
         const size_t stop = least(start + p->strip, p->height);
         const size_t top = start < HALO ? 0 : start - HALO, bottom = least(stop + HALO, p->height);
-        for (size_t from = 0; from < p->width; from += TILE) {
-            const size_t to = least(from + TILE, p->width);
+        for (size_t tile = 0; tile < tiles; tile++) {
+            const size_t from = tile * p->width / tiles, to = (tile + 1) * p->width / tiles;
             const size_t left = from < HALO ? 0 : from - HALO, right = least(to + HALO, p->width);
-            guided_tile(p, top, bottom - top, left, right, start, stop, from, to);
-        }
-    }
-}
-
-/* ---- haze ---- */
-
-/* A + (J - A) t with t looked up at the distance 1 - near, capped, times the maps that are not NULL; severity 1 - t. */
-KERNEL void haze(const float *image, const float *near, const float *banks, const float *strength, float cap,
-                 const float *table, size_t entries, float scale, const float *airlight, size_t pixels, float *hazy,
-                 float *transmission, float *severity) {
-    const float last = (float)(entries - 1);
-    for (size_t done = 0; done < pixels; done += CHUNK) {
-        const size_t n = least(CHUNK, pixels - done);
-        float *restrict t = transmission + done, *restrict s = severity + done;
-        for (size_t i = 0; i < n; i++) {
-            const float far = 1 - near[done + i];
-            t[i] = far < cap ? far : cap;
-        }
-        if (banks) for (size_t i = 0; i < n; i++) t[i] *= banks[done + i];
-        if (strength) for (size_t i = 0; i < n; i++) t[i] *= strength[done + i];
-        for (size_t i = 0; i < n; i++) t[i] = looked_up(table, last, t[i] * scale);
-        for (size_t i = 0; i < n; i++) s[i] = 1 - t[i];
-        for (size_t c = 0; c < 3; c++) {
-            const float level = airlight[c], *restrict x = image + c * pixels + done;
-            float *restrict y = hazy + c * pixels + done;
-            for (size_t i = 0; i < n; i++) y[i] = (x[i] - level) * t[i] + level;
+            if (guided) guided_tile(p, top, bottom - top, left, right, start, stop, from, to);
+            else for (size_t row = start; row < stop; row++) through(p, row, from, to - from, NULL);
         }
     }
 }
@@ -355,18 +515,6 @@ KERNEL void light(const float *restrict slope, const float *restrict offset, con
 }
 
 /* ---- falling things ---- */
-
-/* image + layer, (height, width). */
-KERNEL void add_map(const float *image, const float *layer, size_t pixels, float *out) {
-    for (size_t done = 0; done < pixels; done += CHUNK) {
-        const size_t n = least(CHUNK, pixels - done);
-        for (size_t c = 0; c < 3; c++) {
-            const float *x = image + c * pixels + done, *restrict add = layer + done;
-            float *restrict y = out + c * pixels + done;
-            for (size_t i = 0; i < n; i++) y[i] = x[i] + add[i];
-        }
-    }
-}
 
 /* total += bright * lines, whose rows lie `stride` apart. */
 KERNEL void add_lines(const uint16_t *lines, size_t stride, size_t height, size_t width, float bright, float *total) {

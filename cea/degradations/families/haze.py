@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
-from cea.degradations.exact import compiled, elementary
+from cea.degradations.contract.steps import PixelStep, Table, Veil
+from cea.degradations.exact import elementary
 from cea.degradations.exact.fractal import fractal
 from cea.degradations.exact.maps import box_mean, strips
 from cea.rng import stream
@@ -96,17 +98,22 @@ class Haze(Degradation[HazeRanges, HazeParams]):
         inverse_depth, strength = context.scene.inverse_depth, context.strength
         uneven = banks(image.shape[:2], params.unevenness, context.stream) if params.unevenness else None
         airlight = np.array(params.airlight_rgb, np.float32)
-        if compiled.takes(image, inverse_depth, uneven, strength):
-            hazy, transmission, severity = _veiled_at_once(image, inverse_depth, uneven, strength, params)
-        else:
-            thickness = distance(inverse_depth, params.cap)
-            for factor in (uneven, strength):
-                if factor is not None:
-                    thickness *= factor
-            transmission = transmit(thickness, params.beta)
-            hazy, severity = veil(image, transmission, airlight), 1 - transmission
+        thickness = distance(inverse_depth, params.cap)
+        for factor in (uneven, strength):
+            if factor is not None:
+                thickness *= factor
+        transmission = transmit(thickness, params.beta)
+        hazy, severity = veil(image, transmission, airlight), 1 - transmission
         labels = {"transmission": transmission, "airlight": np.broadcast_to(airlight, image.shape)}
         return Applied(hazy, severity, labels)
+
+    def pixel_steps(self, shape: tuple[int, int], params: HazeParams, context: Context) -> Sequence[PixelStep]:
+        """A veil."""
+        inverse_depth, entries = context.scene.inverse_depth, _transmissions(params.beta)
+        uneven = banks(shape, params.unevenness, context.stream) if params.unevenness else None
+        transmission = Table(entries, (len(entries) - 1) / _THICKEST)
+        near = box_mean(inverse_depth, _SMOOTHING)
+        return (Veil(near, uneven, params.cap, transmission, tuple(params.airlight_rgb)),)
 
 
 _THICKEST = 2.0
@@ -119,21 +126,6 @@ def transmit(thickness: Map, beta: float) -> Map:
 
 def _transmissions(beta: float) -> Map:
     return elementary.table(lambda d: elementary.exp(-beta * d), _THICKEST)
-
-
-def _veiled_at_once(
-    image: ImageF, inverse_depth: Map, uneven: Map | None, strength: Map | None, params: HazeParams
-) -> tuple[ImageF, Map, Map]:
-    """The veiled image, its transmission and one minus that, in one pass over the image."""
-    near, entries = box_mean(inverse_depth, _SMOOTHING), _transmissions(params.beta)
-    hazy, transmission, severity = compiled.planar(image.shape), np.empty_like(near), np.empty_like(near)
-    scale = np.float32((len(entries) - 1) / _THICKEST)
-    airlight = np.array(params.airlight_rgb, np.float32)
-    compiled.call(
-        *("haze", image, near, uneven, strength, params.cap),
-        *(entries, len(entries), scale, airlight, near.size, hazy, transmission, severity),
-    )
-    return hazy, transmission, severity
 
 
 def banks(shape: tuple[int, int], amplitude: float, seed: int) -> Map:

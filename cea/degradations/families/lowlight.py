@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
-from cea.degradations.exact import compiled, elementary
+from cea.degradations.contract.steps import Noise, PixelStep, Relight, Table
+from cea.degradations.exact import elementary
 from cea.degradations.exact.maps import box_mean, strips
-from cea.degradations.exact.normal import add_noise, normal_table, sigma_map
+from cea.degradations.exact.normal import add_noise, sigma_map
 from cea.degradations.exact.planes import grey
 from cea.types import Image, ImageF, Map
 
@@ -107,8 +109,6 @@ class LowLight(Degradation[LowLightRanges, LowLightParams]):
 
         Labels: ``illumination`` (the factor on the light, (H, W)) and ``sigma``.
         """
-        if params.gamma != 1 and compiled.takes(image, context.scene.light, context.strength):
-            return _applied_at_once(image, params, context)
         gain = self._gain(image, params, context)
         dark = image if gain is None else relight(image, gain)
         if params.exposure_rgb != [1.0, 1.0, 1.0]:
@@ -119,6 +119,19 @@ class LowLight(Degradation[LowLightRanges, LowLightParams]):
         elif dark is image:
             dark = image.copy()
         return Applied(dark, *_severity(image, gain, params, context.strength))
+
+    def pixel_steps(
+        self, shape: tuple[int, int], params: LowLightParams, context: Context
+    ) -> Sequence[PixelStep] | None:
+        """Relight where gamma does something, then noise."""
+        del shape
+        noise = (Noise(params.sigma, clip=True),) if params.sigma else ()
+        if params.gamma == 1:
+            return noise if noise and params.exposure_rgb == [1.0, 1.0, 1.0] else None
+        entries = _gains(params.gamma)
+        gain = Table(entries, (len(entries) - 1) / _BRIGHTEST)
+        loss = float(1 - np.float32(min(params.exposure_rgb)))
+        return (Relight(context.scene.light, gain, tuple(params.exposure_rgb), loss), *noise)
 
     @staticmethod
     def _gain(image: ImageF, params: LowLightParams, context: Context) -> Map | None:
@@ -139,34 +152,6 @@ def gain_of(light: Map, gamma: float) -> Map:
 
 def _gains(gamma: float) -> Map:
     return elementary.table(lambda level: elementary.power(np.maximum(level, _FLOOR), gamma - 1), _BRIGHTEST)
-
-
-def _applied_at_once(image: ImageF, params: LowLightParams, context: Context) -> Applied:
-    """What ``apply`` returns, in one pass over the image."""
-    light, strength, entries = context.scene.light, context.strength, _gains(params.gamma)
-    dark, kept, severity = compiled.planar(image.shape), np.empty_like(light), np.empty_like(light)
-    compiled.low_light(
-        image=image,
-        light=light,
-        strength=strength,
-        table=entries,
-        entries=len(entries),
-        scale=np.float32((len(entries) - 1) / _BRIGHTEST),
-        normal=normal_table(),
-        stream=context.stream,
-        sigma=params.sigma,
-        exposure=tuple(params.exposure_rgb),
-        exposed=params.exposure_rgb != [1.0, 1.0, 1.0],
-        loss=1 - np.float32(min(params.exposure_rgb)),
-        height=light.shape[0],
-        width=light.shape[1],
-        strip=next(strips(light.shape)).stop,
-        dark=dark,
-        kept=kept,
-        severity=severity,
-    )
-    labels = {"sigma": sigma_map(image, params.sigma, strength)} if params.sigma else {}
-    return Applied(dark, severity, {**labels, "illumination": kept})
 
 
 def _severity(

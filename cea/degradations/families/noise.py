@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
 
 from cea.config import Config
+from cea.degradations.contract import steps
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, uniform
+from cea.degradations.contract.steps import PixelStep
 from cea.degradations.exact.normal import add_noise, sigma_map
 from cea.types import ImageF
+
+_PER_SIGMA = 255 / 75
+"""Severity per sigma."""
 
 
 class NoiseRanges(Config):
@@ -45,4 +51,9 @@ class Noise(Degradation[NoiseRanges, NoiseParams]):
         """Add noise; sigma is scaled by the strength map. Label ``sigma`` in units of the image."""
         sigma = sigma_map(image, params.sigma_255 / 255, context.strength)
         noisy = add_noise(image, sigma, context.stream)
-        return Applied(noisy, np.minimum(sigma * np.float32(255 / 75), 1), {"sigma": sigma})
+        return Applied(noisy, np.minimum(sigma * np.float32(_PER_SIGMA), 1), {"sigma": sigma})
+
+    def pixel_steps(self, shape: tuple[int, int], params: NoiseParams, context: Context) -> Sequence[PixelStep]:
+        """Noise, not clipped."""
+        del shape, context
+        return (steps.Noise(params.sigma_255 / 255, clip=False, scale=_PER_SIGMA),)

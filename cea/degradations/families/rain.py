@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.steps import Add, PixelStep
 from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import resized
 from cea.degradations.exact.particles import smear, specks, tapered
@@ -21,10 +23,6 @@ _VEIL_LIGHT = 0.75
 
 def add_rain(image: Image, layer: Map) -> Image:
     """J + R, (H, W, 3); R is (H, W) or (H, W, 3). Not clipped."""
-    if compiled.takes(image, layer) and layer.ndim == 2:
-        rainy = compiled.planar(image.shape)
-        compiled.call("add_map", image, layer, layer.size, rainy)
-        return rainy
     return image + (layer[..., None] if layer.ndim == 2 else layer)
 
 
@@ -88,13 +86,24 @@ class Rain(Degradation[RainRanges, RainParams]):
     def apply(self, image: ImageF, params: RainParams, context: Context) -> Applied:
         """Add the streaks; the strength map scales them and the veil. Label ``mask`` is what was added."""
         layer = rain_layer(image.shape[:2], params.layers, context.stream)
-        most = sum(streaks.intensity for streaks in params.layers) + params.veil
-        severity = np.full(image.shape[:2], np.float32(min(1.0, most)))
+        severity = np.full(image.shape[:2], np.float32(_most(params)))
         if context.strength is not None:
             layer *= context.strength
             severity *= context.strength
         rainy = _veiled(image, params.veil, context.strength)
         return Applied(add_rain(rainy, layer), severity, {"mask": layer})
+
+    def pixel_steps(self, shape: tuple[int, int], params: RainParams, context: Context) -> Sequence[PixelStep] | None:
+        """The streaks, where there is no veil."""
+        if params.veil:
+            return None
+        layer = _low_layer(shape, params.layers, context.stream)
+        return (Add(layer, _most(params), halved=_squeeze(params.layers) == 2),)
+
+
+def _most(params: RainParams) -> float:
+    """Severity at full strength."""
+    return min(1.0, sum(streaks.intensity for streaks in params.layers) + params.veil)
 
 
 def _veiled(image: ImageF, veil: float, strength: Map | None) -> ImageF:
@@ -122,17 +131,24 @@ def _layers(amount: float, intensity: float, length: float, angles: list[float])
 
 
 def rain_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
-    """The light that rain adds, (H, W) float32.
+    """The light that rain adds, (H, W) float32."""
+    low = _low_layer(shape, layers, seed)
+    return resized(low, (low.shape[0] * _squeeze(layers), shape[1]))[: shape[0]]
 
-    Steep streaks hardly change from row to row: they are drawn at half the height.
-    """
-    squeeze = 2 if all(abs(streaks.angle_deg) <= 30 for streaks in layers) else 1
-    low = (-(-shape[0] // squeeze), shape[1])
-    total = np.zeros(low, np.float32)
+
+def _squeeze(layers: list[Streaks]) -> int:
+    """Steep streaks hardly change from row to row: they are drawn at half the height."""
+    return 2 if all(abs(streaks.angle_deg) <= 30 for streaks in layers) else 1
+
+
+def _low_layer(shape: tuple[int, int], layers: list[Streaks], seed: int) -> Map:
+    """The light that rain adds, before its rows are doubled where they are to be."""
+    squeeze = _squeeze(layers)
+    total = np.zeros((-(-shape[0] // squeeze), shape[1]), np.float32)
     for index, streaks in enumerate(layers):
         if streaks.intensity and streaks.density:
             _add_streaks(total, streaks, squeeze, stream(seed, index))
-    return resized(total, (low[0] * squeeze, shape[1]))[: shape[0]]
+    return total
 
 
 def _add_streaks(total: Map, layer: Streaks, squeeze: int, seed: int) -> None:

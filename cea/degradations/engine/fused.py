@@ -1,0 +1,100 @@
+"""Steps of several families in one compiled pass over the image, from its 8 bits to the degraded ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cea.degradations.contract.base import Context, Degradation, Params
+from cea.degradations.contract.steps import PixelStep, Relight
+from cea.degradations.exact import compiled
+from cea.degradations.exact.maps import strips
+from cea.degradations.exact.normal import normal_table
+from cea.degradations.exact.planes import quantise, to_planes
+from cea.levels import LEVEL_F32
+from cea.types import ImageF, ImageU8, Map
+
+
+@dataclass
+class Canvas:
+    """An image, and the steps that it still has to go through; they are done when somebody looks.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, where nothing has happened yet.
+    """
+
+    pixels: ImageU8
+    _planes: ImageF | None = None
+    _steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def takes(
+        self, family: Degradation[Any, Any], params: Params, context: Context, severity: Map, again: bool
+    ) -> bool:
+        """Note what ``family`` does, if it can be done in the pass.
+
+        Args:
+            family: which family.
+            params: its drawn numbers.
+            context: what else it may look at.
+            severity: (H, W) float32, where the pass puts the family's severity.
+            again: whether another part of the family has left its own there, which stays where it is larger.
+        """
+        if compiled.LIBRARY is None:
+            return False
+        steps = family.pixel_steps(self.pixels.shape[:2], params, context)
+        if not steps:
+            return False
+        noted = [_noted(step, context) for step in steps]
+        if not all(compiled.takes(*(step.get(name) for name in _MAPS)) for step in noted):
+            return False
+        if isinstance(steps[0], Relight) and self._steps:
+            self._planes = self.planes()  # it looks at its neighbours
+        self._steps += noted
+        self._steps[-len(noted)] |= {"severity": severity, "again": again}
+        return True
+
+    def planes(self) -> ImageF:
+        """The image as it is after all steps, (H, W, 3) float32, planar in memory."""
+        if self._steps:
+            out = compiled.planar(self.pixels.shape)
+            self._run(out=out)
+            self._planes = out
+        elif self._planes is None:
+            self._planes = to_planes(self.pixels)
+        return self._planes
+
+    def replace(self, planes: ImageF) -> None:
+        """Go on with another image, (H, W, 3) float32."""
+        self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1)).transpose(1, 2, 0)
+
+    def quantised(self) -> ImageU8:
+        """The image after all steps, (H, W, 3) uint8."""
+        if not self._steps:
+            return quantise(self.planes())
+        levels = np.empty(self.pixels.shape, np.uint8)
+        self._run(levels=levels)
+        return levels
+
+    def _run(self, **to: Any) -> None:
+        height, width = self.pixels.shape[:2]
+        given = {"pixels": self.pixels} if self._planes is None else {"planes": self._planes}
+        compiled.run_pass(
+            self._steps,
+            **given,
+            **to,
+            normal=normal_table(),
+            height=height,
+            width=width,
+            strip=next(strips((height, width))).stop,
+            level=LEVEL_F32,
+        )
+        self._steps = []
+
+
+_MAPS = ("map", "factor", "strength")
+
+
+def _noted(step: PixelStep, context: Context) -> dict[str, Any]:
+    return {**step.fields(), "strength": context.strength, "stream": context.stream}
