@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -30,7 +30,7 @@ from cea.data.splits import SplitConfig, assign
 from cea.errors import DataError, ImageError, InputError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256, reduced, write_bytes, write_image
-from cea.io.tables import write_table
+from cea.io.tables import as_table, write_table
 from cea.levels import to_uint8
 from cea.types import Split
 
@@ -43,9 +43,6 @@ _TAKEN: dict[str, Any] = {
 }
 """What is known of an image by itself: columns of the table, how messages call it, the split that its source asks
 for."""
-
-_ROWS = 4096
-"""Rows of it that are Python objects at a time."""
 
 
 class IngestConfig(Config):
@@ -284,18 +281,18 @@ def _sort_out(
     looked_at: Iterable[_Taken | _Refused], folder: Path
 ) -> tuple[pl.DataFrame, NDArray[np.uint8], list[_Refused]]:
     """What was taken as a table of `_TAKEN`, its thumbnails, (n, 32, 32), in a nameless file, and what was not."""
-    tables, rows, refused = [pl.DataFrame(schema=_TAKEN)], [], []
+    refused: list[_Refused] = []
     with TemporaryFile(dir=folder) as file:
-        for each in looked_at:
-            if isinstance(each, _Refused):
-                refused.append(each)
-                continue
-            file.write(each.small.tobytes())
-            rows.append({**each.row, "name": each.name, "asked": each.split})
-            if len(rows) == _ROWS:
-                tables.append(pl.DataFrame(rows, schema=_TAKEN))
-                rows = []
-        taken = pl.concat([*tables, pl.DataFrame(rows, schema=_TAKEN)])
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for each in looked_at:
+                if isinstance(each, _Refused):
+                    refused.append(each)
+                else:
+                    file.write(each.small.tobytes())
+                    yield {**each.row, "name": each.name, "asked": each.split}
+
+        taken = as_table(rows(), _TAKEN)
         file.flush()
         shape = (len(taken), *THUMBNAIL)
         thumbnails = np.memmap(file, np.uint8, "r", shape=shape) if len(taken) else np.empty(shape, np.uint8)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,7 @@ from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256
+from cea.io.tables import as_table, in_parts
 from cea.levels import to_codes
 
 
@@ -58,11 +59,6 @@ _TILES_PER_JOB = 4
 
 _AHEAD = 16
 """Jobs of each worker that may wait to be written."""
-
-_INDEX_ROWS = 4096
-"""Rows of the index that are kept as Python objects, at 1.7 kB each."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,8 +111,7 @@ def write_shards(
         )
         packed = _rendered(jobs, min(workers, -(-len(records) // step)))
         rows = _write_tars(partial, packed, config.samples_per_tar)
-        schema = schema_of(config)
-        index = pl.concat(pl.DataFrame(some, schema=schema) for some in _in_parts(rows, _INDEX_ROWS))
+        index = as_table(rows, schema_of(config))
         write_index(partial, index)
     return index
 
@@ -161,13 +156,8 @@ def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFra
 def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[Packed]:
     """The samples of all jobs in order. joblib renders on while its results wait, so it gets some jobs at a time."""
     with Parallel(n_jobs=workers, return_as="generator", batch_size=1) as pool:
-        for some in _in_parts(jobs, _AHEAD * workers):
+        for some in in_parts(jobs, _AHEAD * workers):
             yield from chain.from_iterable(pool(delayed(_render_job)(job) for job in some))
-
-
-def _in_parts(items: Iterator[T], size: int) -> Iterator[list[T]]:
-    while some := list(islice(items, size)):
-        yield some
 
 
 def _write_tars(folder: Path, packed: Iterator[Packed], samples_per_tar: int) -> Iterator[dict[str, Any]]:

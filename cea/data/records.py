@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.errors import DataError, RecordError, brief
-from cea.io.tables import read_table
+from cea.io.tables import as_table, read_table
 from cea.rng import SampleKey
 from cea.types import SPLITS, ImageU8, Split
 
@@ -43,8 +42,6 @@ COLUMNS: dict[str, Any] = {
 
 _REMEDY = "draw the records again (dvc repro)"
 _LONGEST_NAME = 200
-_ROWS = 4096
-"""Records that are Python objects at a time."""
 
 _AS_JSON = ("scene", "nodes")
 """Nested fields, which the table holds as JSON text."""
@@ -114,8 +111,7 @@ def draw_table(
         _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
         for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",))
     )
-    # As Python objects a row takes 4 kB, as a table a seventh of that.
-    table = pl.concat([pl.DataFrame(schema=COLUMNS), *(pl.DataFrame(some, schema=COLUMNS) for some in _parts(rows))])
+    table = as_table(rows, COLUMNS)  # a row takes 4 kB as Python objects, and a seventh of that there
     if table.is_empty():
         raise DataError(
             f"recipe {recipe_name!r}: no samples", expected="at least one", remedy="raise the counts under synthesize"
@@ -168,11 +164,6 @@ def _plan(
             kinds = [kind for kind, count in counts.items() if variant < count]
             chosen = images.filter(pl.col("split") == split, pl.col("kind").is_in(kinds))
             yield from ((variant, image) for image in chosen.iter_rows(named=True))
-
-
-def _parts(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while some := list(islice(rows, _ROWS)):
-        yield some
 
 
 def _draw(

@@ -16,6 +16,7 @@ from cea.data.tiles import TILES, tile_name, write_tile_index
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import encode_png, pixel_sha256
+from cea.io.tables import as_table
 from cea.levels import to_uint16
 from cea.types import ImageU8, Map
 
@@ -40,7 +41,7 @@ def write_tiles(folder: Path, records: pl.DataFrame, clean_folder: Path, tiles_p
     wanted = records.select(columns).unique().sort("clean_id", "crop", nulls_last=False)
     with atomic_folder(folder) as partial:
         tiles = _tiles(clean_folder, wanted.iter_rows(named=True))
-        index = pl.DataFrame(list(_write(partial, tiles, tiles_per_tar)), schema=TILES)
+        index = as_table(_write(partial, tiles, tiles_per_tar), TILES)
         write_tile_index(partial, index)
     return index
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
+from pyarrow.parquet import ParquetFile
 
 from cea.errors import DataError, brief, foreign
 from cea.io.images import atomic_path
 
 _MOST_ROWS = 100_000_000
 """Above this the footer is taken for damaged or hostile: a repeated value costs a file nothing, and us its memory."""
+
+_ROWS = 4096
+"""Rows of a table that are Python objects at a time: as such they take several times the memory."""
+
+T = TypeVar("T")
+
+
+def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size`` items, in their order; the last may be shorter."""
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some
+
+
+def as_table(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    """``rows`` as a table with the columns of ``schema``, a few thousand of them taken at a time."""
+    parts = (pl.DataFrame(some, schema=schema) for some in in_parts(rows, _ROWS))
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
 def write_table(path: Path, table: pl.DataFrame) -> None:
@@ -44,10 +64,17 @@ def read_table(path: Path, schema: Mapping[str, Any], *, remedy: str) -> pl.Data
 
 
 def _read(path: Path) -> pl.DataFrame:
-    try:
-        rows = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+    """By Arrow's reader: Polars' own takes sizes in a file at their word, and where there is not so much memory, the
+    process is aborted."""
+    with ParquetFile(path) as file:
+        rows = file.metadata.num_rows
         if rows > _MOST_ROWS:
             raise ValueError(f"{rows} rows by its footer, and at most {_MOST_ROWS} are read")
-        return pl.read_parquet(path, glob=False)
+        table = file.read(use_threads=False)
+    table.validate(full=True)
+    if not all(table.column_names):  # decodes them all
+        raise ValueError("a column without a name")
+    try:
+        return pl.DataFrame(pl.from_arrow(table))
     except pl.exceptions.PanicException as error:  # no Exception: what Rust gives up on
         raise ValueError(brief(error)) from None

@@ -12,7 +12,8 @@ import polars as pl
 from cea.data.clean import read_clean
 from cea.data.records import to_record
 from cea.data.shards import PARTS, read_index
-from cea.errors import DataError, foreign
+from cea.errors import DataError
+from cea.io.tables import read_table
 from cea.lineage.project import Project
 from cea.types import SPLITS
 
@@ -119,8 +120,8 @@ def sample_row(table: Path, sample: str) -> dict[str, Any] | None:
     Raises:
         DataError: no Parquet table with sample ids.
     """
-    with foreign(table, expected="a complete Parquet table with sample ids", remedy="dvc checkout, or dvc repro"):
-        return first_row(pl.scan_parquet(table), pl.col("sample_id") == sample)
+    rows = read_table(table, {"sample_id": pl.String}, remedy="dvc checkout, or dvc repro")
+    return first_row(rows.lazy(), pl.col("sample_id") == sample)
 
 
 def first_row(table: pl.LazyFrame, wanted: pl.Expr) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render
 from cea.errors import DataError
+from cea.io import tables
 from cea.io.images import encode_png, pixel_sha256
 
 CONFIG = ShardConfig(samples_per_tar=3)
@@ -337,7 +338,7 @@ def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monke
 
 
 def test_the_index_does_not_show_in_how_many_parts_it_was_made(made, train, clean_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(packing, "_INDEX_ROWS", 3)
+    monkeypatch.setattr(tables, "_ROWS", 3)
     write_shards(tmp_path / "low_haze", train, clean_folder, CONFIG)
     assert _digests(tmp_path / "low_haze") == _digests(made)
 
