@@ -1,7 +1,8 @@
 """A small training that a launcher starts in several processes: ``python -m tests.together SHARDS FOLDER WHAT``.
 
-WHAT is JSON: ``train`` (changes of the configuration), ``end_at`` and ``kill_at`` (after that step all processes end
-without a word, or the last one is killed). The gradients that the optimiser sees are kept as ``gradients-RANK.pt``.
+WHAT is JSON: ``train`` (changes of the configuration), ``end_at`` (after that step all processes end without a word),
+``kill_at`` with ``rank`` and ``signal`` (that one process gets it; by default the second, SIGKILL), ``tell_at`` (who
+started them gets SIGTERM). The gradients that the optimiser sees are kept as ``gradients-RANK.pt``.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ class Disturbance(Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.what.get("end_at"):
             os._exit(0)
-        if trainer.global_step == self.what.get("kill_at") and trainer.global_rank == trainer.world_size - 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if trainer.global_step == self.what.get("kill_at") and trainer.global_rank == self.what.get("rank", 1):
+            os.kill(os.getpid(), signal.Signals[self.what.get("signal", "SIGKILL")])
+        if trainer.global_step == self.what.get("tell_at") and trainer.global_rank == 0:
+            os.kill(os.getppid(), signal.SIGTERM)
 
 
 def main(shards: Path, folder: Path, what: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,8 +182,9 @@ class EndAtOnce(Callback):
     """SIGTERM ends this process, and thereby the others: Lightning's handler would wait for them, out of turn."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of Lightning's handler, which the trainer removes in the end."""
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        """Take the place of Lightning's handler, which the trainer removes in the end; it has none in a thread."""
+        if threading.current_thread() is threading.main_thread():  # Ray Train trains in another, and ends it itself
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 class PeerError(DataError):
@@ -190,8 +192,9 @@ class PeerError(DataError):
 
 
 def speaks(processes: Processes) -> bool:
-    """Whether this process is the one that tells of the loss of another: one of them does, or who launched them."""
-    return processes.first and os.environ.get("TORCHELASTIC_RUN_ID") != _RUN
+    """Whether this process tells of the loss of another, and not who launched them: the first two do, of which one
+    is left when the other is lost."""
+    return processes.rank < 2 and os.environ.get("TORCHELASTIC_RUN_ID") != _RUN
 
 
 def _is_loss(error: RuntimeError) -> bool:
@@ -219,12 +222,13 @@ def of_all(own: T, processes: Processes) -> list[T]:
 def launch(count: int, arguments: Sequence[str]) -> None:
     """Run ``python ARGUMENTS`` in ``count`` processes of this machine that know of each other, as torchrun does.
 
-    When one fails, the others are ended.
+    When one fails, the others are ended; SIGTERM to this process ends all of them.
 
     Raises:
-        DataError: one was killed.
+        DataError: one was killed or told to end, or this process was.
         SystemExit: one failed, with its status; it has said why.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -236,10 +240,16 @@ def launch(count: int, arguments: Sequence[str]) -> None:
         elastic_launch(config, sys.executable)(*arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode > 0:
+        number = -failure.exitcode if failure.exitcode < 0 else failure.exitcode - 128  # 143: `EndAtOnce`
+        if number <= 0:
             sys.exit(failure.exitcode)
-        raise DataError(
-            f"process {rank + 1} of {count} was ended by {signal.Signals(-failure.exitcode).name}; so were the others",
-            expected="all of them until the end",
-            remedy="the same command goes on from the last checkpoint",
-        ) from None
+        name = signal.Signals(number).name
+        raise _ended(f"process {rank + 1} of {count} was ended by {name}; so were the others") from None
+    except SignalException as error:
+        raise _ended(f"{error.sigval.name} ended all {count} processes") from None
+
+
+def _ended(what: str) -> DataError:
+    return DataError(
+        what, expected="all of them until the end", remedy="the same command goes on from the last checkpoint"
+    )
