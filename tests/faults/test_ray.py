@@ -311,6 +311,16 @@ def test_tars_go_to_s3_and_the_index_last(
         assert hashlib.sha256(body).hexdigest() == digest, name
 
 
+def test_records_are_those_of_one_local_process(project: Project, config: ShardConfig, tmp_path: Path) -> None:
+    """Digests of all pixels are in the index, so workers render these, too."""
+    project.order()
+    records = config.model_copy(update={"store": "records"})
+    write_shards(tmp_path / "local/obeyed", project.records, project.clean, records)
+    write_shards_on_ray(tmp_path / "ray/obeyed", project.records, project.clean, records)
+    assert digests(tmp_path / "ray/obeyed") == digests(tmp_path / "local/obeyed")
+    assert Counter(token for _, token in project.rendered()).most_common(1)[0][1] == 2  # once by each
+
+
 def test_ingest_names_an_image_that_ends_its_worker(project: Project, config: ShardConfig, tmp_path: Path) -> None:
     """Everything else is what this machine's processes make of it."""
     ingesting = IngestConfig(source="plugins.pictures:Pictures", leaves=LeavesConfig(count=2, val_count=1, size=64))
