@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import polars as pl
 
 from cea.config import load, read_params
 from cea.data.clean import SCHEMA, load_clean, read_clean
+from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import groups
 from cea.data.ingest import IngestConfig, ingest
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
@@ -122,13 +124,15 @@ def stage(what: str, count: int, folder: Path) -> float:
         made = names(count)
     elif what == "records":
         made = clean_table(count)
-    elif what == "sampler":
-        written_index(folder, count)
+    elif what in ("index", "sampler"):
+        writer = get_context("spawn").Process(target=written_index, args=(folder, count))
+        writer.start()
+        writer.join()
     run: dict[str, Callable[[], object]] = {
         "near duplicates": lambda: groups(made),
         "split": lambda: assign(made, SplitConfig()),
         "records": lambda: write_table(folder / "r.parquet", draw_table(made, "low_haze_rain", recipe, counts, 0)),
-        "index": lambda: (written_index(folder, count), read_index(folder)),
+        "index": lambda: read_index(folder),
         "sampler": lambda: sampled(folder, 500),
         "images": lambda: ingest_small(folder),
     }
@@ -147,9 +151,9 @@ def write_small(folder: Path, count: int) -> None:
 
 
 def ingest_small(folder: Path) -> None:
-    """Ingest them."""
+    """Ingest them alone, without generated images."""
     sources = {"folder": {"path": str(folder / "raw")}}
-    ingest(folder / "clean", IngestConfig(source="folder", sources=sources))
+    ingest(folder / "clean", IngestConfig(source="folder", sources=sources, leaves=LeavesConfig(count=0, val_count=0)))
 
 
 def apart(what: str, count: int) -> tuple[float, float]:
