@@ -57,7 +57,7 @@ def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
     with foreign(path, expected="valid YAML", remedy="fix the syntax", kind=ConfigError):
         params = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     if not isinstance(params, dict):
-        raise ConfigError(f"{path}: holds no sections", expected=", ".join(SECTIONS), remedy="add them")
+        raise ConfigError(f"{path}: has no sections", expected=", ".join(SECTIONS), remedy="add these sections")
     for key in params:
         if key not in SECTIONS:
             raise unknown_key(str(path), key, SECTIONS)

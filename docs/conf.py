@@ -1,6 +1,9 @@
 """The site of docs/: ``make docs`` writes it to docs/_build."""
 
+import re
 from importlib.metadata import version as _version
+
+from sphinx.application import Sphinx
 
 project = "CEA"
 author = "the CEA authors"
@@ -27,6 +30,17 @@ autodoc_preserve_defaults = True
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def _titled(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Links whose text is a file's name, as on GitHub, show the title of the page that they lead to."""
+    source[0] = re.sub(r"\[([\w-]+\.md)\]\(\1(#[\w-]*)?\)", r"[](\1\2)", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", _titled)
+
 
 html_theme = "furo"
 html_title = "Continuous Expert Assembly"

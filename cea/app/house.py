@@ -102,7 +102,9 @@ class House:
         others = [other for other in self.visits.values() if other is not visit and other.photo is not None]
         if len(others) >= MOST_PHOTOGRAPHS:
             raise DataError(
-                f"{len(others)} others hold a photograph", expected=f"fewer than {MOST_PHOTOGRAPHS}", remedy="come back"
+                f"{len(others)} others hold a photograph",
+                expected=f"fewer than {MOST_PHOTOGRAPHS}",
+                remedy="try again in some minutes",
             )
 
 

@@ -136,7 +136,7 @@ class Visit:
         """
         photo = self.photo if self.degraded is None else self.degraded.photo
         if photo is None:
-            raise ConfigError("no photograph yet", expected="one", remedy="choose a file")
+            raise ConfigError("no photograph yet", expected="a photograph", remedy="choose a file")
         return photo
 
     def degrade(self, wish: Wish) -> None:

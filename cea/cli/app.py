@@ -91,7 +91,7 @@ def _refuse_empty(words: list[str]) -> None:
         if word and not re.fullmatch(r"--[a-z-]+=", word):
             continue
         name = word.rstrip("=") or (before if before.startswith("-") else "an argument")
-        error = InputError(f"{name} is empty", expected="a value", remedy="name it; . is the current folder")
+        error = InputError(f"{name} is empty", expected="a value", remedy="give the value; . is the current folder")
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2)
 

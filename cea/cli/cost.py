@@ -74,7 +74,7 @@ def _pixels(text: str) -> tuple[int, int]:
     except ValueError:
         size = (0, 0)
     if min(size) < 1:
-        raise ConfigError(f"--image {text}", expected="pixels: 256, 1920x1080 or 1080p", remedy="correct it")
+        raise ConfigError(f"--image {text}", expected="pixels: 256, 1920x1080 or 1080p", remedy="correct the option")
     return size
 
 

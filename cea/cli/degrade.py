@@ -139,7 +139,7 @@ def _recipe(name: str, params: Path) -> tuple[str, Any]:
     try:
         own = read_params(params).get("recipes") or {}
         if not isinstance(own, dict):
-            raise ConfigError(f"{params}: recipes = {own!r}", expected="recipes by name", remedy="correct it")
+            raise ConfigError(f"{params}: recipes = {own!r}", expected="recipes by name", remedy="correct this section")
     except ConfigError as error:
         if params != Path("params.yaml"):
             raise

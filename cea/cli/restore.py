@@ -211,7 +211,9 @@ def _check_pipes(photos: list[Path], out: Path, beside: Mapping[str, bool]) -> N
     if len(photos) > 1:
         raise ConfigError("- with several photographs", expected="one photograph", remedy="pass photographs singly")
     for option in (name for name, wanted in beside.items() if wanted):
-        raise ConfigError(f"{option} with -", expected="files", remedy=f"leave {option} out, or name files")
+        raise ConfigError(
+            f"{option} with -", expected="files, as it writes beside them", remedy=f"leave {option} out, or name files"
+        )
     if photos[0] == _PIPE and sys.stdin.isatty():
         raise ConfigError("- and nothing piped in", expected="a picture on stdin", remedy="cea restore - -o - < a.jpg")
     if out == _PIPE and sys.stdout.isatty():

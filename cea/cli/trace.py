@@ -67,7 +67,7 @@ def _different(project: Project, samples: list[str], out: Path | None) -> list[s
     from cea.provenance.trace import render_again
 
     if out is not None and len(samples) != 1:
-        raise InputError(f"--out with {len(samples)} images", expected="one", remedy="pass the id of one sample")
+        raise InputError(f"--out with {len(samples)} images", expected="one image", remedy="name one sample by its id")
     different = []
     for sample in followed(samples, "render", len(samples)):
         made, same = render_again(project, sample)

@@ -136,8 +136,8 @@ class ShardPairs:
         if not len(whole):
             raise DataError(
                 f"{self.folders[order.group]}: all shards are missing or damaged",
-                expected="one that is whole",
-                remedy="upload them again",
+                expected="at least one whole shard",
+                remedy="upload the shards again",
             )
         return replace(order, row=int(whole[np.searchsorted(whole, order.row) % len(whole)]))
 

@@ -57,10 +57,12 @@ class OnTheFly(Dataset[dict[str, Any]]):
         names: tuple[str, str] = ("degraded", "clean"),
     ) -> None:
         if crop is not None and crop < 1:
-            raise ConfigError(f"crop = {crop}", expected="at least 1 pixel, or None", remedy="correct it")
+            raise ConfigError(f"crop = {crop}", expected="at least 1 pixel, or None", remedy="correct crop")
         if not 0 <= nonuniform_share <= 1:
             raise ConfigError(
-                f"nonuniform_share = {nonuniform_share}", expected="a share from 0 to 1", remedy="correct it"
+                f"nonuniform_share = {nonuniform_share}",
+                expected="a share from 0 to 1",
+                remedy="correct nonuniform_share",
             )
         self._images = find_pictures(Path(images)).pictures if isinstance(images, str | Path) else list(images)
         if not self._images:

@@ -288,7 +288,9 @@ def _download(url: str, file: Path, size: int | None) -> None:
         system, name = fsspec.core.url_to_fs(url, **_options(url))
         system.get_file(name, str(file), callback=Limit())
     except FileNotFoundError:
-        raise _MissingError(f"{url}: no such file", expected="a shard or its index", remedy="upload it") from None
+        raise _MissingError(
+            f"{url}: no such file", expected="a shard or its index", remedy="upload this file"
+        ) from None
     except PermissionError as error:
         raise _RefusedError(
             f"{url}: {brief(error)}",

@@ -112,7 +112,9 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
             if any(cell.strip() for cell in row)
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: {error}", expected="a CSV file in UTF-8", remedy="save it as such") from None
+        raise DataError(
+            f"{path}: {error}", expected="a CSV file in UTF-8", remedy="save the table as CSV in UTF-8"
+        ) from None
     wrong = next((number for number, row in rows if len(row) != 2 or not all(row)), None)
     if wrong is not None:
         raise DataError(

@@ -70,7 +70,7 @@ def make_room(cache: Path, part: Path, size: int, limit: int) -> None:
         raise ConfigError(
             f"train.remote.cache_gb = {limit / 1e9:g}: {part.name[1:].partition('.tar')[0]}.tar has {size} bytes",
             expected="room for one shard at least",
-            remedy="raise it",
+            remedy="raise train.remote.cache_gb",
         )
     deadline = time.monotonic() + _WAIT_S
     while True:

@@ -138,7 +138,7 @@ def check_all_judged(data: Path, left_out: dict[str, str], found: int) -> None:
         raise DataError(
             f"{data}: {count_left_out(len(left_out), found)}: {names}",
             expected="images that can be read, and inputs that fit their targets",
-            remedy="mend them and run again",
+            remedy="replace or remove these files, and run the command again",
         )
 
 

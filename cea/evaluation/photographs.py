@@ -73,8 +73,8 @@ def score_folder(
     for each in listing.left_out:
         error = DataError(
             f"{shown(each.path)}: {each.reason}",
-            expected="a folder of photographs",
-            remedy="every one in it must be readable",
+            expected="photographs that can be read",
+            remedy="replace or remove the file",
         )
         if left_out is None:
             raise error

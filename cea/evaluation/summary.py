@@ -222,4 +222,8 @@ def _assert_finite(value: Any, name: str) -> None:
         for key, inner in value.items():
             _assert_finite(inner, f"{name}.{key}")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise DataError(f"{name} = {value}", expected="a finite number", remedy="find the image or adapter it is from")
+        raise DataError(
+            f"{name} = {value}",
+            expected="a finite number",
+            remedy="look for NaN in images.parquet: the image or network it is from",
+        )

@@ -60,7 +60,7 @@ def prepare(out: Path, options: ExportOptions) -> None:
         raise ConfigError(
             f"format {', '.join(unknown) or '(none)'}",
             expected=f"one or more of {', '.join(FORMATS)}",
-            remedy="name them",
+            remedy="correct the format",
         )
     if options.fp16 and "onnx" not in options.formats:
         raise ConfigError("--fp16 without onnx", expected="the format onnx", remedy="add onnx, or leave --fp16 out")

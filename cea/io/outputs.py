@@ -80,7 +80,9 @@ def plan_outputs(
         for job in plan.jobs:
             if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
                 raise DataError(
-                    f"{shown(job.target)} is the photograph itself", expected="another place", remedy="change --out"
+                    f"{shown(job.target)} is the photograph itself",
+                    expected="an output beside the photograph",
+                    remedy="name another file or folder with --out",
                 )
     check_place(out, is_folder=not plan.is_one_file)
     return plan
@@ -91,7 +93,7 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise DataError(
-            f"{shown(path)}: a name that is not UTF-8", expected="a name in UTF-8", remedy="rename it"
+            f"{shown(path)}: a name that is not UTF-8", expected="a name in UTF-8", remedy="rename the file"
         ) from None
 
 
@@ -318,7 +320,7 @@ def raise_left_out(plan: Plan, left_out: list[LeftOut], say: Callable[[str], Non
         raise ImageError(
             f"{plan.root}: {count_left_out(len(names), total)}: {', '.join(names)}",
             expected="images that can be read and written",
-            remedy="see the reasons above; the others are written",
+            remedy="mend or remove these files; the others are written",
         )
 
 

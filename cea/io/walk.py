@@ -69,7 +69,9 @@ def find_pictures(folder: Path, *, without: Path | None = None) -> Found:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise DataError(
-            f"{shown(folder)}: {error.strerror}", expected="a folder that may be opened", remedy="allow reading it"
+            f"{shown(folder)}: {error.strerror}",
+            expected="a folder that may be opened",
+            remedy="change its permissions",
         ) from None
     for entry in entries:
         _look(entry, listing, (_identity(folder),), own)

@@ -85,7 +85,7 @@ def _facts(file: Path) -> _Facts:
     try:
         return _read(file.read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise DataError(f"{file}: {error}", expected="Python", remedy="correct it") from None
+        raise DataError(f"{file}: {error}", expected="valid Python source", remedy="correct the syntax") from None
 
 
 @cache

@@ -321,7 +321,9 @@ def _record(facts: dict[str, Any], where: str) -> Record:
 
 
 def _damaged(where: str, error: Exception) -> DataError:
-    return DataError(f"{where}: not a whole record ({error})", expected="what cea wrote", remedy="pass another run")
+    return DataError(
+        f"{where}: not a whole record ({error})", expected="a record as cea wrote it", remedy="name another run"
+    )
 
 
 def _text(path: Path) -> str:

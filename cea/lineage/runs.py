@@ -128,7 +128,9 @@ def delete_run(client: MlflowClient, run: Run, cache: CacheEntries) -> None:
         DataError: the run is open.
     """
     if run.info.status == "RUNNING" and not run_is_dead(run):
-        raise DataError(f"run {run.info.run_id}: it is running", expected="one that ended", remedy="end it first")
+        raise DataError(
+            f"run {run.info.run_id}: it is running", expected="a run that has ended", remedy="end its training first"
+        )
     Spool().forget(run.info.run_id)
     with one_line():
         client.delete_run(run.info.run_id)

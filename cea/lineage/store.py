@@ -183,7 +183,7 @@ def _experiment_id(client: MlflowClient, name: str, create: bool) -> str:
     if known is None and not create:
         raise DataError(
             f"tracking store {_without_password(tracking_uri())}: no experiment {name!r}",
-            expected="one that has runs",
+            expected="an experiment with runs",
             remedy="run dvc repro, or correct tracking.experiment in params.yaml",
         )
     if known is None:
@@ -192,7 +192,7 @@ def _experiment_id(client: MlflowClient, name: str, create: bool) -> str:
     if known.lifecycle_stage == "deleted":
         raise DataError(
             f"experiment {name!r} was deleted in MLflow",
-            expected="one that takes runs",
+            expected="an experiment that takes runs",
             remedy=f"mlflow experiments restore --experiment-id {known.experiment_id}, or another tracking.experiment",
         )
     return str(known.experiment_id)

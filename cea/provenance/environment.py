@@ -70,7 +70,9 @@ def rebuilt(project: Path, python: str) -> Environment:
     if found is None:
         raise DataError(f"{name} is not here", expected=f"Python {python}", remedy="install it, or leave --rebuild out")
     if not (project / _LOCK).is_file():
-        raise DataError(f"the commit holds no {_LOCK}", expected="it there", remedy="leave --rebuild out")
+        raise DataError(
+            f"the commit holds no {_LOCK}", expected="the list of its packages", remedy="leave --rebuild out"
+        )
     folder = project / ".venv"
     inside = folder / "bin/python"
     pip: list[str | Path] = [inside, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]

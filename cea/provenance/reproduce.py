@@ -193,7 +193,9 @@ def _to_run(record: Record, options: Options) -> list[str]:
     if options.start is None:
         return names
     if options.start not in ORDER:
-        raise DataError(f"--from {options.start}: no stage", expected=", ".join(ORDER), remedy="pass one of these")
+        raise DataError(
+            f"--from {options.start}: no stage", expected=", ".join(ORDER), remedy="name one of these stages"
+        )
     return [name for name in names if order_of(name) >= ORDER.index(options.start)]
 
 
@@ -206,9 +208,9 @@ def _run(record: Record, root: Path, project: Path, options: Options, python: Pa
     single = ["--force", "--single-item"] if options.start is not None else []
     if not dvc(project, "repro", *single, *targets, environment=record.environment, python=python):
         raise DataError(
-            f"dvc repro in {project} failed, as it says above",
+            f"dvc repro in {project} failed; its output says why",
             expected="a pipeline that runs",
-            remedy="mend what it says; --keep leaves the folder to look into",
+            remedy="correct the cause; with --keep the folder stays and can be looked into",
         )
 
 
@@ -224,8 +226,8 @@ def _reuse(record: Record, root: Path, project: Path, names: list[str]) -> None:
     ):
         raise DataError(
             "what the run made before is not in DVC's cache",
-            expected="it there",
-            remedy="dvc pull, or leave --from out",
+            expected="the outputs of the stages before --from in the cache",
+            remedy="run dvc pull, or leave --from out",
         )
 
 

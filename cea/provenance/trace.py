@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,15 +154,25 @@ def _behind(table: pl.DataFrame, key: str) -> tuple[pl.DataFrame | None, str]:
 
 
 def _lookup(path: Path, key: str) -> Any:
-    value: Any = read_json(path, expected="a summary.json", remedy="run dvc repro, or correct it")
+    whole = read_json(path, expected="a summary.json", remedy="run dvc repro, or correct the file")
+    value: Any = whole
     try:
         for part in key.split("."):
             value = value[part]
         return value
     except (KeyError, TypeError):
+        near = difflib.get_close_matches(key, _numbers(whole), n=3, cutoff=0.3)
+        remedy = f"did you mean {' or '.join(near)}?" if near else "choose one of the file's keys"
         raise DataError(
-            f"{path} has no {key}", expected="a dotted key, such as recipes.low.gain_psnr", remedy="look into the file"
+            f"{path} has no {key}", expected="a dotted key, such as recipes.low.gain_psnr", remedy=remedy
         ) from None
+
+
+def _numbers(tree: Any, above: str = "") -> list[str]:
+    """The dotted keys of everything in ``tree`` that is no mapping."""
+    if not isinstance(tree, dict):
+        return [above]
+    return [key for name, value in tree.items() for key in _numbers(value, f"{above}.{name}" if above else str(name))]
 
 
 def _split(target: str) -> tuple[Path, str, str]:

@@ -155,5 +155,9 @@ def _apply(difference: bytes, tree: Path) -> None:
 def _inside(project: Path, path: str) -> Path:
     whole = (project / path).resolve()
     if not whole.is_relative_to(project.resolve()):
-        raise DataError(f"the record names {path}", expected="a path in the project", remedy="do not trust this record")
+        raise DataError(
+            f"the record names {path}",
+            expected="a path in the project",
+            remedy="do not reproduce it: such a path could overwrite other files",
+        )
     return whole

@@ -152,8 +152,8 @@ def check_places(jobs: Iterable[PictureJob], names: Sequence[str]) -> None:
             if path.resolve() in sources:
                 raise DataError(
                     f"{path} is a photograph that is to be read, and its place is a receipt's",
-                    expected="another place for the results",
-                    remedy="change --out",
+                    expected="a folder for the results without photographs to read",
+                    remedy="name another folder with --out",
                 )
 
 

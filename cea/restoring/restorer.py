@@ -221,7 +221,7 @@ def _device(wanted: str | torch.device) -> torch.device:
         place = torch.device("cuda" if wanted == "gpu" else wanted)
     except RuntimeError:
         raise ConfigError(
-            f"device {str(wanted)!r}", expected="auto, cpu, gpu, or a device of PyTorch's", remedy="correct it"
+            f"device {str(wanted)!r}", expected="auto, cpu, gpu, or a device of PyTorch's", remedy="correct device"
         ) from None
     if place.type == "cuda" and not has_gpu:
         raise ConfigError(f"--device {wanted}", expected="a GPU that PyTorch sees", remedy="use --device cpu")
@@ -233,6 +233,8 @@ def _checked_strength(strength: float | Map) -> float | Map:
     if values.ndim not in (0, 2) or not (values.size and values.min() >= 0 and values.max() <= 1):  # NaN fails, too
         said = f"{strength}" if values.ndim == 0 else f"of shape {values.shape}"
         raise (ConfigError if values.ndim == 0 else ImageError)(
-            f"strength {said}", expected="a number from 0 to 1, or a map (h, w) of such numbers", remedy="correct it"
+            f"strength {said}",
+            expected="a number from 0 to 1, or a map (h, w) of such numbers",
+            remedy="correct the strength",
         )
     return float(strength) if values.ndim == 0 else values

@@ -174,7 +174,7 @@ def joined(processes: Processes, *, gpu: bool) -> Iterator[None]:
         raise PeerError(
             f"{processes}: another process of this training ended",
             expected="all of them until the end",
-            remedy="see its own message; the same command goes on from the last checkpoint",
+            remedy="read the message of that process; the same command goes on from the last checkpoint",
         ) from None
 
 

@@ -175,7 +175,9 @@ def images_on_disk(params: Mapping[str, Any]) -> list[str]:
 def make_data() -> None:
     """The shards, once, before several runs need them at the same time."""
     if subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "shard"], check=False).returncode:
-        raise InputError("dvc repro shard failed", expected="data to train on", remedy="correct what DVC reports above")
+        raise InputError(
+            "dvc repro shard failed", expected="data to train on", remedy="correct the cause that DVC has reported"
+        )
 
 
 def keep(cell: Cell, commit: str, params: Mapping[str, Any], data: str, folder: Path) -> None:

@@ -152,7 +152,7 @@ def read_output(commit: str, path: str) -> bytes:
         raise DataError(
             f"{path} of {commit[:8]}: {error}",
             expected="a file in DVC's cache",
-            remedy="dvc pull, or dvc exp remove the experiment and run it again",
+            remedy="run dvc pull; or dvc exp remove NAME, and run the experiment again",
         ) from None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from cea.config import Config, parse
 from cea.data.packing import ShardConfig
@@ -52,3 +53,15 @@ def test_the_network_is_the_default_one(root: Path) -> None:
     """Documents and measurements of "the default network" mean the same as the code."""
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["model"]
     assert parse(ModelSection, values, "model") == parse(ModelSection, {}, "model")
+
+
+def test_one_changed_value_is_one_changed_line(root: Path, tmp_path: Path) -> None:
+    """``dvc exp run -S`` writes the whole file anew, and keeps the difference with each experiment."""
+    ours = (root / "params.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "params.yaml"
+    file.write_text(ours, encoding="utf-8")
+    with modify_yaml(str(file)) as params:
+        params["model"]["rank"] += 1
+    theirs = file.read_text(encoding="utf-8").splitlines()
+    assert [line.split("#")[0].strip() for line in theirs if line not in ours.splitlines()] == ["rank: 9"]
+    assert len(theirs) == len(ours.splitlines())

@@ -62,7 +62,7 @@ def test_numbers_are_read_as_dvc_writes_them(tmp_path: Path):
     [
         ("sede: 3\n", ["unknown key 'sede'", "did you mean 'seed'?"]),
         ("seed: [1\n", ["params.yaml", "valid YAML"]),
-        ("just words\n", ["holds no sections"]),
+        ("just words\n", ["has no sections"]),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, words: list[str]):

@@ -63,7 +63,11 @@ def read_replay(path: Path) -> Replay:
     """
     with foreign(path, expected=_EXPECTED, kind=RecordError):
         if path.stat().st_size > _LARGEST_BYTES:
-            raise RecordError(f"{path}: larger than {_LARGEST_BYTES >> 20} MiB", expected=_EXPECTED, remedy="check it")
+            raise RecordError(
+                f"{path}: larger than {_LARGEST_BYTES >> 20} MiB",
+                expected=_EXPECTED,
+                remedy="name the JSON of --record",
+            )
         told = json.loads(path.read_text(encoding="utf-8"))
     page = told if isinstance(told, dict) and "format" in told else {"format": FORMAT, "degradation": told}
     if page["format"] != FORMAT or not isinstance(page.get("degradation"), dict):

@@ -275,7 +275,7 @@ def test_a_tar_in_use_is_not_removed(server, here, tmp_path):
 
 def test_a_cache_for_less_than_one_shard_is_refused(server, tmp_path):
     place = opened(server, tmp_path, cache_gb=1e-6)
-    says = r"train\.remote\.cache_gb = 1e-06: 000000\.tar has \d+ bytes.*raise it"
+    says = r"train\.remote\.cache_gb = 1e-06: 000000\.tar has \d+ bytes.*raise train\.remote\.cache_gb"
     with pytest.raises(ConfigError, match=says), place.opened(folders(place)[0] / "000000.tar"):
         pytest.fail("opened")
 

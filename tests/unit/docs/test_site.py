@@ -27,3 +27,6 @@ def test_site_builds_without_a_warning(tmp_path: Path):
     reference = (tmp_path / "reference.html").read_text(encoding="utf-8")
     for anchor in ("cea.inference.restore", "cea.models.adapters.base.Adapter", "cea.metrics.psnr.psnr"):
         assert f'id="{anchor}"' in reference, anchor
+    start = (tmp_path / "quick-start.html").read_text(encoding="utf-8")
+    assert "Restoring photographs</" in start[start.index("<article") :]
+    assert ".md<" not in start, "a link shows a file's name, not the title of its page"
