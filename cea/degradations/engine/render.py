@@ -127,7 +127,7 @@ def _rendered(
     small = cache(lambda: shrunk(bright()))
     scene = Scene(
         own[0] or _procedural(record, window, tile, small),
-        own[1] or (lambda: light_map(bright(), small(), record.scene.light_radius_px)),
+        own[1] or (lambda: light_map(tile, bright, small(), record.scene.light_radius_px)),
     )
     chain = _Chain(record, scene, dict(fields or {}), labels)
     degraded = chain.run(tile)

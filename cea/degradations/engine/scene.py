@@ -6,6 +6,7 @@ is an edge-preserving smoothing of the brightest channel. Their few numbers are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -108,18 +109,25 @@ def _sky(brightness: Map, below: Map) -> Map:
     return bright * bright * (3 - 2 * bright) * above
 
 
-def light_map(brightness: Map, small: Map, radius_px: int) -> Map:
-    """Illumination as a self-guided filter (eps .05) of max-RGB (``brightness``), (H, W) float32 in (0, 1].
+def light_map(pixels: ImageU8, brightness: Callable[[], Map], small: Map, radius_px: int) -> Map:
+    """Illumination as a self-guided filter (eps .05) of max-RGB, (H, W) float32 in (0, 1].
 
-    Its means are taken at quarter resolution, on ``small`` (He and Sun 2015): the coefficients are smooth anyway.
+    Its means are taken at quarter resolution (He and Sun 2015): the coefficients are smooth anyway.
+
+    Args:
+        pixels: (H, W, 3).
+        brightness: gives their max-RGB (see ``brightest``).
+        small: that, shrunk (see ``shrunk``).
+        radius_px: radius of the filter in pixels of the image.
     """
-    side = 2 * max(1, radius_px * small.shape[0] // brightness.shape[0]) + 1
-    slope, offset = (resized(coefficient, brightness.shape) for coefficient in _self_guided(small, side))
-    if compiled.takes(slope, offset, brightness):
-        light = np.empty_like(brightness)
-        compiled.call("light", slope, offset, brightness, light.size, light)
+    height, width = pixels.shape[:2]
+    coefficients = np.stack(_self_guided(small, 2 * max(1, radius_px * small.shape[0] // height) + 1))
+    if compiled.takes() and pixels.flags.c_contiguous:
+        light = np.empty((height, width), np.float32)
+        compiled.call("light", pixels, LEVEL_F32, coefficients, *small.shape, height, width, light)
         return light
-    light = slope * brightness
+    slope, offset = (resized(coefficient, (height, width)) for coefficient in coefficients)
+    light = slope * brightness()
     light += offset
     return np.clip(light, 1e-3, 1, out=light)
 

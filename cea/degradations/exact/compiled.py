@@ -29,9 +29,11 @@ _ARGUMENTS = {
     "lookup": (c_void_p, c_size_t, c_void_p, c_float, c_size_t, c_void_p),
     "exponentials": (c_void_p, c_size_t, c_void_p),
     "pass": (c_void_p,),
-    "light": (c_void_p, c_void_p, c_void_p, c_size_t, c_void_p),
+    "light": (c_void_p, c_float, c_void_p, c_size_t, c_size_t, c_size_t, c_size_t, c_void_p),
+    "box_means": (c_void_p, c_size_t, c_size_t, c_size_t, c_void_p, c_void_p),
     "specks": (c_uint64, c_uint64, c_uint32, c_size_t, c_void_p),
-    "add_lines": (c_void_p, c_size_t, c_size_t, c_size_t, c_float, c_void_p),
+    "narrow_streaks": (c_void_p,),
+    "wide_streaks": (c_void_p,),
     "plus_moved_16": (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_ssize_t, c_ssize_t, c_void_p),
     "plus_moved_32": (c_void_p, c_void_p, c_ssize_t, c_ssize_t, c_ssize_t, c_ssize_t, c_void_p),
 }
@@ -46,6 +48,24 @@ class Step(ctypes.Structure):
         *((name, c_void_p) for name in ("strength", "map", "factor", "table", "severity")),
         *((name, c_float) for name in ("amount", "scale", "last")),
         ("rgb", c_float * 3),
+    )
+
+
+class Move(ctypes.Structure):
+    """One level of a smear; the same fields as in ``kernels.c``."""
+
+    _fields_ = tuple((name, c_int32) for name in ("base", "moving", "down", "right"))
+
+
+class Streaks(ctypes.Structure):
+    """One depth of rain; the same fields as in ``kernels.c``."""
+
+    _fields_ = (
+        *((name, c_uint64) for name in ("where", "brightness")),
+        *((name, c_void_p) for name in ("moves", "room", "total")),
+        *((name, c_size_t) for name in ("count", "height", "width", "ring", "skip", "margin", "rows", "columns")),
+        ("threshold", c_uint32),
+        ("bright", c_float),
     )
 
 
@@ -91,6 +111,13 @@ def run_pass(steps: Sequence[Mapping[str, Any]], **fields: Any) -> None:
     """Call ``pass`` of ``kernels.c``; steps and fields are those of its structs, arrays handed over by address."""
     all_steps = (Step * len(steps))(*(Step(**_addresses(step)) for step in steps))
     call("pass", ctypes.byref(Pass(steps=ctypes.addressof(all_steps), count=len(steps), **_addresses(fields))))
+
+
+def add_streaks(name: str, moves: Sequence[tuple[int, int, int, int]], **fields: Any) -> None:
+    """Call ``narrow_streaks`` or ``wide_streaks`` of ``kernels.c`` with the fields of their struct."""
+    all_moves = (Move * len(moves))(*(Move(*move) for move in moves))
+    streaks = Streaks(moves=ctypes.addressof(all_moves), count=len(moves), **_addresses(fields))
+    call(name, ctypes.byref(streaks))
 
 
 def _addresses(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,9 +67,26 @@ def cos_sin(degrees: float) -> tuple[float, float]:
     return ((cos, sin * r), (-sin * r, cos), (-cos, -sin * r), (sin * r, -cos))[turns % 4]
 
 
-def table(function: Callable[[Array], Array], top: float, entries: int = 16384) -> Array:
-    """``function`` at ``entries`` evenly spaced points of [0, top], computed in float64, kept as float32."""
-    return function(np.arange(entries) * (top / (entries - 1))).astype(np.float32)
+ENTRIES = 16384
+"""Of a table."""
+
+
+def points(top: float, entries: int = ENTRIES) -> Array:
+    """Where a table over [0, top] is taken: evenly spaced, float64."""
+    return np.arange(entries) * (top / (entries - 1))
+
+
+def table(function: Callable[[Array], Array], top: float, reach: float | None = None, entries: int = ENTRIES) -> Array:
+    """``function`` at ``points(top)``, computed in float64, kept as float32.
+
+    Args:
+        function: of float64.
+        top: where the table ends.
+        reach: the largest number that is looked up, where that is less: the table is cut a little behind it.
+        entries: of the whole table.
+    """
+    at = points(top, entries)
+    return function(at if reach is None else at[: int(1.01 * reach / at[1]) + 2]).astype(np.float32)
 
 
 def lookup(entries: Array, values: Array, top: float) -> Array:

@@ -160,6 +160,7 @@ KERNEL void exponentials(const double *restrict x, size_t count, double *restric
     for (size_t done = 0; done < count; done += CHUNK) {
         const size_t n = least(CHUNK, count - done);
         double k[CHUNK], *restrict total = out + done;
+        int far = 0;
         for (size_t i = 0; i < n; i++) {
             const double high = 0.693147180369123816490, low = 1.90821492927058770002e-10;
             k[i] = rint(x[done + i] / (high + low));
@@ -167,8 +168,18 @@ KERNEL void exponentials(const double *restrict x, size_t count, double *restric
             double sum = 1;
             for (int term = 13; term > 0; term--) sum = sum * r / term + 1.0;
             total[i] = sum;
+            far |= !(k[i] > -1000 && k[i] < 1000);
         }
-        for (size_t i = 0; i < n; i++) total[i] = ldexp(total[i], (int)k[i]);
+        if (far) {
+            for (size_t i = 0; i < n; i++) total[i] = ldexp(total[i], (int)k[i]);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) { /* 2^k by its bits; the product is exact */
+            union { double value; uint64_t bits; } sum, power;
+            sum.value = k[i] + 1023 + 4503599627370496.0;
+            power.bits = sum.bits << 52;
+            total[i] *= power.value;
+        }
     }
 }
 
@@ -198,7 +209,7 @@ typedef struct {
 } Pass;
 
 /* Columns of a tile: what a row of it needs stays in the first-level cache. Two boxes reach HALO columns over. */
-enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO };
+enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO, LANES = 16, PADDED = WIDE + LANES };
 
 typedef struct { float rgb[3][TILE]; } Segment;
 
@@ -342,28 +353,31 @@ INLINE size_t mirrored(ptrdiff_t i, size_t n) { /* border 101 */
     return (size_t)i < n ? (size_t)i : 2 * n - 2 - (size_t)i;
 }
 
-/* A row with a mirrored value on either side. */
-typedef struct { float all[WIDE + 2]; } Row;
+/* A row with a mirrored value on either side, and zeros behind it to whole vectors: no loop over it has a rest. */
+typedef struct { float all[WIDE + 2 + LANES]; } Row;
+
+INLINE size_t whole(size_t n) { return (n + LANES - 1) & ~(size_t)(LANES - 1); }
 
 INLINE void mirror_ends(Row *row, size_t n) {
     row->all[0] = row->all[1 + mirrored(-1, n)];
     row->all[n + 1] = row->all[1 + mirrored((ptrdiff_t)n, n)];
+    memset(row->all + n + 2, 0, LANES * sizeof *row->all);
 }
 
 /* Sums over three neighbours in a row, in double as OpenCV's box filter takes them. */
 INLINE void row_sums(const Row *row, size_t n, double *restrict out) {
     const float *restrict v = row->all;
     APART
-    for (size_t i = 0; i < n; i++) out[i] = (double)v[i] + (double)v[i + 1] + (double)v[i + 2];
+    for (size_t i = 0; i < whole(n); i++) out[i] = (double)v[i] + (double)v[i + 1] + (double)v[i + 2];
 }
 
 /* A 3 x 3 box mean that moves down: sums of the last three rows, and the running sum of two of them, which keeps its
  * rounding errors from row to row just as OpenCV's does. */
-typedef struct { double rows[3][WIDE], sum[WIDE]; } Box;
+typedef struct { double rows[3][PADDED], sum[PADDED]; } Box;
 
 INLINE void box_start(Box *box, size_t height, size_t width) {
     const double *above = box->rows[mirrored(-1, height) % 3], *first = box->rows[0];
-    for (size_t i = 0; i < width; i++) box->sum[i] = above[i] + first[i];
+    for (size_t i = 0; i < whole(width); i++) box->sum[i] = above[i] + first[i];
 }
 
 INLINE float box_next(double *restrict sum, double below, double above) {
@@ -374,7 +388,7 @@ INLINE float box_next(double *restrict sum, double below, double above) {
 
 /* What the guided filter keeps of a tile while it moves down it. */
 typedef struct {
-    Row guide, luma, product, square, slope, offset;
+    Row guide[3], luma, product, square, slope, offset;
     Box guides, lumas, products, squares, slopes, offsets;
 } Guided;
 
@@ -382,7 +396,7 @@ typedef struct {
 INLINE void guided_read(Guided *f, const Pass *p, size_t next, size_t row, size_t left, size_t width) {
     const size_t at = row * p->width + left, pixels = p->height * p->width;
     const float *restrict light = p->steps->map + at;
-    float *restrict guide = f->guide.all + 1, *restrict luma = f->luma.all + 1;
+    float *restrict guide = f->guide[next % 3].all + 1, *restrict luma = f->luma.all + 1;
     float *restrict product = f->product.all + 1, *restrict square = f->square.all + 1;
     const float reds = (float)(3735 * 255.0 / 32768), greens = (float)(19235 * 255.0 / 32768);
     const float blues = (float)(9798 * 255.0 / 32768);
@@ -411,11 +425,11 @@ INLINE void guided_read(Guided *f, const Pass *p, size_t next, size_t row, size_
         product[i] = light[i] * luma[i];
         square[i] = light[i] * light[i];
     }
-    mirror_ends(&f->guide, width);
+    mirror_ends(&f->guide[next % 3], width);
     mirror_ends(&f->luma, width);
     mirror_ends(&f->product, width);
     mirror_ends(&f->square, width);
-    row_sums(&f->guide, width, f->guides.rows[next % 3]);
+    row_sums(&f->guide[next % 3], width, f->guides.rows[next % 3]);
     row_sums(&f->luma, width, f->lumas.rows[next % 3]);
     row_sums(&f->product, width, f->products.rows[next % 3]);
     row_sums(&f->square, width, f->squares.rows[next % 3]);
@@ -432,7 +446,7 @@ INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width) {
     double *restrict guides = f->guides.sum, *restrict lumas = f->lumas.sum;
     double *restrict products = f->products.sum, *restrict squares = f->squares.sum;
     APART
-    for (size_t i = 0; i < width; i++) {
+    for (size_t i = 0; i < whole(width); i++) {
         const float guide = box_next(guides + i, guides_below[i], guides_above[i]);
         const float luma = box_next(lumas + i, lumas_below[i], lumas_above[i]);
         const float product = box_next(products + i, products_below[i], products_above[i]);
@@ -447,47 +461,48 @@ INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width) {
     row_sums(&f->offset, width, f->offsets.rows[r % 3]);
 }
 
-/* The illumination of row r of the tile, whose light is given. */
-INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, const float *restrict light, float *restrict out) {
+/* The illumination of row r of the tile. */
+INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, float *restrict out) {
+    const float *restrict light = f->guide[r % 3].all + 1;
     const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
     const double *slopes_below = f->slopes.rows[below], *slopes_above = f->slopes.rows[above];
     const double *offsets_below = f->offsets.rows[below], *offsets_above = f->offsets.rows[above];
     double *restrict slopes = f->slopes.sum, *restrict offsets = f->offsets.sum;
     APART
-    for (size_t i = 0; i < width; i++) {
+    for (size_t i = 0; i < whole(width); i++) {
         const float slope = box_next(slopes + i, slopes_below[i], slopes_above[i]);
         const float offset = box_next(offsets + i, offsets_below[i], offsets_above[i]);
         out[i] = clipped(slope * light[i] + offset, 0, 3e38f) + 1e-7f;
     }
 }
 
-/* Rows top .. top + n and columns left .. right are filtered as if there were no others, so that what lies at their borders
- * is wrong unless the image ends there; rows start .. stop and columns from .. to of it go through the steps. */
-INLINE void guided_tile(const Pass *p, size_t top, size_t n, size_t left, size_t right, size_t start, size_t stop,
-                        size_t from, size_t to) {
+/* Rows start .. stop and columns from .. to of the image. For the guided filter rows top .. top + n and columns left .. right
+ * are taken as if there were no others, so that what lies at their borders is wrong unless the image ends there. */
+INLINE void tile_through(const Pass *p, int guided, size_t top, size_t n, size_t left, size_t right, size_t start,
+                         size_t stop, size_t from, size_t to) {
     Guided f;
-    float gain[WIDE];
+    float gain[PADDED];
     const size_t w = right - left;
     size_t next = 0;
-    for (size_t r = 0; r <= n; r++) {
-        for (; next < n && next <= r + 1; next++) guided_read(&f, p, next, top + next, left, w);
-        if (r < n) {
+    for (size_t r = guided ? 0 : start + 1 - top; r <= n; r++) {
+        if (guided) {
+            for (; next < n && next <= r + 1; next++) guided_read(&f, p, next, top + next, left, w);
             if (r == 0) {
                 box_start(&f.guides, n, w);
                 box_start(&f.lumas, n, w);
                 box_start(&f.products, n, w);
                 box_start(&f.squares, n, w);
             }
-            guided_fit(&f, r, n, w);
+            if (r < n) guided_fit(&f, r, n, w);
+            if (r == 0) continue;
+            if (r == 1) {
+                box_start(&f.slopes, n, w);
+                box_start(&f.offsets, n, w);
+            }
+            guided_mean(&f, r - 1, n, w, gain);
         }
-        if (r == 0) continue;
-        if (r == 1) {
-            box_start(&f.slopes, n, w);
-            box_start(&f.offsets, n, w);
-        }
-        const size_t y = top + r - 1;
-        guided_mean(&f, r - 1, n, w, p->steps->map + y * p->width + left, gain);
-        if (y >= start && y < stop) through(p, y, from, to - from, gain + (from - left));
+        const size_t row = top + r - 1;
+        if (row >= start && row < stop) through(p, row, from, to - from, gain + (from - left));
     }
 }
 
@@ -501,47 +516,237 @@ KERNEL void pass(const Pass *p) {
         for (size_t tile = 0; tile < tiles; tile++) {
             const size_t from = tile * p->width / tiles, to = (tile + 1) * p->width / tiles;
             const size_t left = from < HALO ? 0 : from - HALO, right = least(to + HALO, p->width);
-            if (guided) guided_tile(p, top, bottom - top, left, right, start, stop, from, to);
-            else for (size_t row = start; row < stop; row++) through(p, row, from, to - from, NULL);
+            tile_through(p, guided, top, bottom - top, left, right, start, stop, from, to);
         }
     }
 }
 
-/* ---- light ---- */
+/* ---- maps ---- */
 
-KERNEL void light(const float *restrict slope, const float *restrict offset, const float *restrict brightness,
-                  size_t pixels, float *restrict out) {
-    for (size_t i = 0; i < pixels; i++) out[i] = clipped(slope[i] * brightness[i] + offset[i], 1e-3f, 1);
+/* Where OpenCV's bilinear enlargement from `length` to `large` reads for `to`: at `from` and the next, shared so. */
+INLINE float enlarged_from(size_t to, size_t length, size_t large, ptrdiff_t *from) {
+    const double scale = 1.0 / ((double)large / (double)length);
+    const float position = (float)(((double)to + 0.5) * scale - 0.5), whole = floorf(position);
+    *from = (ptrdiff_t)whole;
+    return position - whole;
+}
+
+/* Columns of a small row, enlarged. */
+typedef struct { uint32_t first[TILE], second[TILE]; float share[TILE]; } Columns;
+
+INLINE void columns_of(Columns *c, size_t from, size_t count, size_t length, size_t large) {
+    for (size_t i = 0; i < count; i++) {
+        ptrdiff_t at;
+        const float share = enlarged_from(from + i, length, large, &at);
+        const int inside = at >= 0 && (size_t)at + 1 < length;
+        c->first[i] = (uint32_t)(at < 0 ? 0 : (size_t)at < length ? (size_t)at : length - 1);
+        c->second[i] = c->first[i] + (uint32_t)inside;
+        c->share[i] = inside ? share : 0;
+    }
+}
+
+INLINE void enlarge_columns(const Columns *c, size_t count, const float *row, float *restrict out) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = row[c->first[i]] * (1 - c->share[i]) + row[c->second[i]] * c->share[i];
+}
+
+/* slope b + offset, clipped to [1e-3, 1], b the brightest channel and slope and offset enlarged from `small`, one behind the
+ * other, low x narrow. */
+KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, size_t low, size_t narrow, size_t height,
+                  size_t width, float *restrict out) {
+    Columns columns;
+    float slope[2][TILE], offset[2][TILE];
+    for (size_t left = 0; left < width; left += TILE) {
+        const size_t n = least(TILE, width - left);
+        ptrdiff_t ready = -2; /* which row lies in slope[0] and offset[0]; the next one is in [1] */
+        columns_of(&columns, left, n, narrow, width);
+        for (size_t y = 0; y < height; y++) {
+            ptrdiff_t at;
+            const float share = enlarged_from(y, low, height, &at);
+            for (int k = 0; at != ready && k < 2; k++) {
+                const ptrdiff_t wanted = at + k, last = (ptrdiff_t)low - 1;
+                const float *row = small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last);
+                enlarge_columns(&columns, n, row, slope[k]);
+                enlarge_columns(&columns, n, row + low * narrow, offset[k]);
+            }
+            ready = at;
+            const uint8_t *restrict pixel = rgb + 3 * (y * width + left);
+            float *restrict to = out + y * width + left;
+            APART
+            for (size_t i = 0; i < n; i++) {
+                const uint8_t two = pixel[3 * i] > pixel[3 * i + 1] ? pixel[3 * i] : pixel[3 * i + 1];
+                const float bright = (float)(two > pixel[3 * i + 2] ? two : pixel[3 * i + 2]) * level;
+                const float steep = slope[0][i] * (1 - share) + slope[1][i] * share;
+                const float above = offset[0][i] * (1 - share) + offset[1][i] * share;
+                to[i] = clipped(steep * bright + above, 1e-3f, 1);
+            }
+        }
+    }
+}
+
+INLINE size_t mirrored_far(ptrdiff_t i, size_t n) { /* border 101 again and again */
+    const ptrdiff_t last = (ptrdiff_t)n - 1;
+    if (last == 0) return 0;
+    while (i < 0 || i > last) i = i < 0 ? -i : 2 * last - i;
+    return (size_t)i;
+}
+
+/* Means over side x side boxes (side > 1), anchored at side / 2, with the running sums of OpenCV's box filter. `room` has
+ * (side + 5) width + 4 (width + side) doubles. */
+KERNEL void box_means(const float *values, size_t height, size_t width, size_t side, double *room, float *out) {
+    double *sums = room + side * width, *ends = sums + width;
+    const size_t padded = width + side - 1, anchor = side / 2;
+    const double share = 1.0 / (double)(side * side);
+    for (size_t i = 0; i < width; i++) sums[i] = 0;
+    for (size_t next = 0; next < height + side - 1; next += 4) {
+        /* Four rows at a time: each is a chain of additions. */
+        for (size_t k = 0; k < 4; k++) {
+            const float *row = values + width * mirrored_far((ptrdiff_t)(next + k) - (ptrdiff_t)anchor, height);
+            double *restrict end = ends + k * padded;
+            for (size_t i = 0; i < anchor; i++) end[i] = (double)row[mirrored_far((ptrdiff_t)i - (ptrdiff_t)anchor, width)];
+            for (size_t i = 0; i < width; i++) end[anchor + i] = (double)row[i];
+            for (size_t i = anchor + width; i < padded; i++)
+                end[i] = (double)row[mirrored_far((ptrdiff_t)i - (ptrdiff_t)anchor, width)];
+        }
+        const double *a = ends, *b = a + padded, *c = b + padded, *d = c + padded;
+        double sa = 0, sb = 0, sc = 0, sd = 0, *rows = ends + 4 * padded;
+        for (size_t i = 0; i < side; i++) { sa += a[i]; sb += b[i]; sc += c[i]; sd += d[i]; }
+        for (size_t i = 0; i < width; i++) {
+            rows[i] = sa;
+            rows[width + i] = sb;
+            rows[2 * width + i] = sc;
+            rows[3 * width + i] = sd;
+            if (i + 1 == width) break;
+            sa += a[i + side] - a[i];
+            sb += b[i + side] - b[i];
+            sc += c[i + side] - c[i];
+            sd += d[i + side] - d[i];
+        }
+        for (size_t k = 0; k < 4 && next + k < height + side - 1; k++) {
+            double *restrict kept = room + (next + k) % side * width;
+            const double *restrict fresh = rows + k * width;
+            if (next + k + 1 < side) {
+                for (size_t i = 0; i < width; i++) { sums[i] += fresh[i]; kept[i] = fresh[i]; }
+                continue;
+            }
+            float *restrict mean = out + (next + k + 1 - side) * width;
+            const double *restrict oldest = room + (next + k + 1) % side * width;
+            APART
+            for (size_t i = 0; i < width; i++) {
+                const double total = sums[i] + fresh[i];
+                mean[i] = (float)(total * share);
+                sums[i] = total - oldest[i];
+                kept[i] = fresh[i];
+            }
+        }
+    }
 }
 
 /* ---- falling things ---- */
 
-/* total += bright * lines, whose rows lie `stride` apart. */
-KERNEL void add_lines(const uint16_t *lines, size_t stride, size_t height, size_t width, float bright, float *total) {
-    for (size_t y = 0; y < height; y++) {
-        const uint16_t *restrict from = lines + y * stride;
-        float *restrict to = total + y * width;
-        for (size_t x = 0; x < width; x++) to[x] += (float)from[x] * bright;
+/* Specks of a canvas, in order: one of brightness 1 .. 255 wherever a random number is below `threshold`. */
+typedef struct { uint64_t where, brightness; uint32_t threshold; size_t done, before; } Specks;
+
+/* The next `count` of them, at most CHUNK. */
+#define NEXT_SPECKS(NAME, NUMBER)                                                                                     \
+    INLINE void NAME(Specks *s, size_t count, NUMBER *restrict out) {                                                 \
+        Random room, more;                                                                                            \
+        NUMBER bright[CHUNK + 1];                                                                                     \
+        const uint16_t *bits = random_chunk(s->where, s->done, count, &room);                                         \
+        size_t found = 0;                                                                                             \
+        for (size_t i = 0; i < count; i++) found += bits[i] < s->threshold;                                           \
+        const uint16_t *numbers = random_chunk(s->brightness, s->before, found, &more);                               \
+        for (size_t i = 0; i < found; i++) bright[i] = (NUMBER)(numbers[i] % 255 + 1);                                \
+        bright[found] = 0;                                                                                            \
+        for (size_t i = 0, k = 0; i < count; i++) {                                                                   \
+            const int hit = bits[i] < s->threshold;                                                                   \
+            out[i] = (NUMBER)(bright[k] & (NUMBER)-hit);                                                              \
+            k += (size_t)hit;                                                                                         \
+        }                                                                                                             \
+        s->done += count;                                                                                             \
+        s->before += found;                                                                                           \
+    }
+NEXT_SPECKS(next_specks_16, uint16_t)
+NEXT_SPECKS(next_specks_32, uint32_t)
+
+KERNEL void specks(uint64_t where, uint64_t brightness, uint32_t threshold, size_t count, uint16_t *out) {
+    Specks all = {where, brightness, threshold, 0, 0};
+    for (size_t done = 0; done < count; done += CHUNK) next_specks_16(&all, least(CHUNK, count - done), out + done);
+}
+
+/* One level of a smear: level `base` plus level `moving` moved by (down, right) within the frame. Level 0 is the specks. */
+typedef struct { int32_t base, moving, down, right; } Move;
+
+/* One depth of rain, the same fields in compiled.py: specks of height x width smeared by `count` moves, cropped by `skip` rows
+ * and `margin` columns on the left, times bright, added to total (rows x columns). `room` holds
+ * `ring` rows (a power of two above every `down`) of every level. */
+typedef struct {
+    uint64_t where, brightness;
+    const Move *moves;
+    void *room;
+    float *total;
+    size_t count, height, width, ring, skip, margin, rows, columns;
+    uint32_t threshold;
+    float bright;
+} Streaks;
+
+#define STREAKS(NAME, NUMBER, NEXT)                                                                                   \
+    INLINE NUMBER *NAME##_row(const Streaks *s, size_t level, size_t row) {                                           \
+        return (NUMBER *)s->room + (level * s->ring + row % s->ring) * s->width;                                      \
+    }                                                                                                                 \
+    INLINE const NUMBER *NAME(const Streaks *s, Specks *specks, size_t row) {                                         \
+        const ptrdiff_t width = (ptrdiff_t)s->width;                                                                  \
+        for (size_t done = 0; done < s->width; done += CHUNK)                                                         \
+            NEXT(specks, least(CHUNK, s->width - done), NAME##_row(s, 0, row) + done);                                \
+        for (size_t level = 1; level <= s->count; level++) {                                                          \
+            const Move *move = s->moves + level - 1;                                                                  \
+            const NUMBER *base = NAME##_row(s, (size_t)move->base, row);                                              \
+            NUMBER *restrict to = NAME##_row(s, level, row);                                                          \
+            memcpy(to, base, s->width * sizeof *to);                                                                  \
+            if (row < (size_t)move->down) continue;                                                                   \
+            const ptrdiff_t right = move->right;                                                                      \
+            const NUMBER *from = NAME##_row(s, (size_t)move->moving, row - (size_t)move->down) - right;               \
+            const ptrdiff_t begin = right > 0 ? right : 0, end = right > 0 ? width : width + right;                   \
+            APART                                                                                                     \
+            for (ptrdiff_t x = begin; x < end; x++) to[x] = (NUMBER)(to[x] + from[x]);                                \
+        }                                                                                                             \
+        return NAME##_row(s, s->count, row) + s->margin;                                                              \
+    }
+STREAKS(streaks_16, uint16_t, next_specks_16)
+STREAKS(streaks_32, uint32_t, next_specks_32)
+
+KERNEL void narrow_streaks(const Streaks *s) {
+    Specks specks = {s->where, s->brightness, s->threshold, 0, 0};
+    for (size_t row = 0; row < s->height; row++) {
+        const uint16_t *restrict lines = streaks_16(s, &specks, row);
+        if (row < s->skip || row - s->skip >= s->rows) continue;
+        float *restrict to = s->total + (row - s->skip) * s->columns;
+        for (size_t x = 0; x < s->columns; x++) to[x] += (float)lines[x] * s->bright;
     }
 }
 
-/* A speck of brightness 1 .. 255 wherever a random number is below `threshold`. */
-KERNEL void specks(uint64_t where, uint64_t brightness, uint32_t threshold, size_t count, uint16_t *out) {
-    Random room, more;
-    uint16_t places[CHUNK];
-    size_t before = 0;
-    for (size_t done = 0; done < count; done += CHUNK) {
-        const size_t n = least(CHUNK, count - done);
-        const uint16_t *bits = random_chunk(where, done, n, &room);
-        size_t found = 0;
-        for (size_t i = 0; i < n; i++) {
-            places[found] = (uint16_t)i;
-            found += bits[i] < threshold;
+/* Cells are twice as wide as high, and their brightness changes linearly from one to the next, in double as NumPy has it. */
+KERNEL void wide_streaks(const Streaks *s) {
+    Specks specks = {s->where, s->brightness, s->threshold, 0, 0};
+    const size_t cells = (s->columns + 1) / 2;
+    double bright[TILE + 2];
+    for (size_t row = 0; row < s->height; row++) {
+        const uint32_t *lines = streaks_32(s, &specks, row);
+        if (row < s->skip || row - s->skip >= s->rows) continue;
+        float *restrict to = s->total + (row - s->skip) * s->columns;
+        for (size_t from = 0; from < cells; from += TILE) {
+            const size_t n = least(TILE, cells - from), pairs = from + n == cells ? s->columns / 2 - from : n;
+            const uint32_t *restrict line = lines + from;
+            for (size_t i = 0; i < n; i++) bright[i + 1] = (double)line[i] * (double)s->bright;
+            bright[0] = from > 0 ? (double)line[-1] * (double)s->bright : bright[1];
+            bright[n + 1] = from + n < cells ? (double)line[n] * (double)s->bright : bright[n];
+            for (size_t i = 0; i < pairs; i++) {
+                float *pair = to + 2 * (from + i);
+                pair[0] = (float)((double)pair[0] + (bright[i] * 0.25 + bright[i + 1] * 0.75));
+                pair[1] = (float)((double)pair[1] + (bright[i + 1] * 0.75 + bright[i + 2] * 0.25));
+            }
+            if (pairs < n) to[s->columns - 1] = (float)((double)to[s->columns - 1] + (bright[n - 1] * 0.25 + bright[n] * 0.75));
         }
-        memset(out + done, 0, n * sizeof *out);
-        const uint16_t *bright = random_chunk(brightness, before, found, &more);
-        for (size_t i = 0; i < found; i++) out[done + places[i]] = (uint16_t)(bright[i] % 255 + 1);
-        before += found;
     }
 }
 

@@ -109,9 +109,10 @@ class Haze(Degradation[HazeRanges, HazeParams]):
 
     def pixel_steps(self, shape: tuple[int, int], params: HazeParams, context: Context) -> Sequence[PixelStep]:
         """A veil."""
-        inverse_depth, entries = context.scene.inverse_depth, _transmissions(params.beta)
+        inverse_depth = context.scene.inverse_depth
         uneven = banks(shape, params.unevenness, context.stream) if params.unevenness else None
-        transmission = Table(entries, (len(entries) - 1) / _THICKEST)
+        entries = _transmissions(params.beta, params.cap * (1 + params.unevenness))
+        transmission = Table(entries, (elementary.ENTRIES - 1) / _THICKEST)
         near = box_mean(inverse_depth, _SMOOTHING)
         return (Veil(near, uneven, params.cap, transmission, tuple(params.airlight_rgb)),)
 
@@ -124,8 +125,8 @@ def transmit(thickness: Map, beta: float) -> Map:
     return elementary.lookup(_transmissions(beta), thickness, _THICKEST)
 
 
-def _transmissions(beta: float) -> Map:
-    return elementary.table(lambda d: elementary.exp(-beta * d), _THICKEST)
+def _transmissions(beta: float, reach: float | None = None) -> Map:
+    return elementary.table(lambda d: elementary.exp(-beta * d), _THICKEST, reach)
 
 
 def banks(shape: tuple[int, int], amplitude: float, seed: int) -> Map:

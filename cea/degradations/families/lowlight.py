@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -151,7 +152,12 @@ def gain_of(light: Map, gamma: float) -> Map:
 
 
 def _gains(gamma: float) -> Map:
-    return elementary.table(lambda level: elementary.power(np.maximum(level, _FLOOR), gamma - 1), _BRIGHTEST)
+    return elementary.exp((gamma - 1) * _log_levels()).astype(np.float32)
+
+
+@cache
+def _log_levels() -> Map:
+    return elementary.log(np.maximum(elementary.points(_BRIGHTEST), _FLOOR))
 
 
 def _severity(

@@ -12,9 +12,8 @@ from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Share, Within, uniform
 from cea.degradations.contract.steps import Add, PixelStep
-from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import resized
-from cea.degradations.exact.particles import smear, specks, tapered
+from cea.degradations.exact.particles import add_streaks, smear, specks, tapered
 from cea.rng import stream
 from cea.types import Image, ImageF, Map
 
@@ -158,11 +157,11 @@ def _add_streaks(total: Map, layer: Streaks, squeeze: int, seed: int) -> None:
     rows, columns = -(-shape[0] * squeeze // high), -(-shape[1] // wide)
     steps = -(-layer.length_px // high)
     margin = round(steps * high / wide)
-    canvas = specks((rows + steps, columns + 2 * margin), seed, layer.density * wide * high)
-    lines = (tapered if wide > 1 else smear)(canvas, steps, layer.angle_deg, high / wide)
+    canvas, density = (rows + steps, columns + 2 * margin), layer.density * wide * high
     bright = layer.intensity / 255 / (max(1, steps // 2) if wide > 1 else 1)
-    visible = lines[steps:, margin : margin + columns]
-    if wide == 1 and high == squeeze and compiled.takes(total):
-        compiled.call("add_lines", visible, lines.shape[1], *shape, bright, total)
+    angle, stretch = layer.angle_deg, high / wide
+    if high == squeeze and add_streaks(total, seed, density, canvas, steps, angle, stretch, wide, margin, bright):
         return
+    lines = (tapered if wide > 1 else smear)(specks(canvas, seed, density), steps, angle, stretch)
+    visible = lines[steps:, margin : margin + columns]
     total += resized(visible * np.float32(bright), (rows * high // squeeze, columns * wide))[: shape[0], : shape[1]]

@@ -22,6 +22,7 @@ from cea.degradations.engine.fields import (
 from cea.degradations.engine.scene import (
     CropWindow,
     as_inverse_depth,
+    brightest,
     draw_scene,
     light_map,
     procedural_depth,
@@ -30,6 +31,7 @@ from cea.degradations.engine.scene import (
 )
 from cea.errors import ImageError, RecordError
 from cea.io.images import pixel_sha256, write_image
+from cea.levels import to_codes
 from cea.rng import generator
 
 SHAPE = (90, 140)
@@ -135,7 +137,8 @@ def test_light_map_follows_the_light_and_smooths_texture() -> None:
     rng = generator(4)
     truth = np.where(np.arange(200) < 100, 0.2, 0.8).astype(np.float32)[None].repeat(150, 0)
     noisy = np.clip(truth + 0.05 * rng.standard_normal((150, 200)), 0, 1).astype(np.float32)
-    light = light_map(noisy, shrunk(noisy), 20)
+    pixels = to_codes(noisy)[..., None].repeat(3, axis=2)
+    light = light_map(pixels, lambda: brightest(pixels), shrunk(brightest(pixels)), 20)
     assert light.min() > 0
     assert light[:, 40:60].std() < 0.02
     np.testing.assert_allclose([light[:, :60].mean(), light[:, 140:].mean()], [0.2, 0.8], atol=0.03)

@@ -35,6 +35,13 @@ def test_lookup_hits_its_entries_and_clips() -> None:
     np.testing.assert_allclose(lookup(entries, values, 2.0), [[0, 1, 4, 4, 0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("reach", [0.0, 0.7, 1.0, 1.9999, 2.0])
+def test_a_table_cut_short_is_the_beginning_of_the_whole(reach: float) -> None:
+    short, whole = table(exp, 2.0, reach), table(exp, 2.0)
+    np.testing.assert_array_equal(short, whole[: len(short)])
+    assert round(reach * (len(whole) - 1) / 2) < len(short)
+
+
 def test_normal_numbers_have_the_moments_of_a_normal() -> None:
     numbers = standard_normal(11, (2_000_003,)).astype(np.float64)
     assert abs(numbers.mean()) < 4 / math.sqrt(2e6)
