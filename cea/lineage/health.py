@@ -57,7 +57,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        subject: ``versions``, ``git``, ``dvc``, ``mlflow``, ``disk``, ``memory``, ``gpu`` or ``environment``.
+        subject: ``versions``, ``git``, ``dvc``, ``mlflow``, ``disk``, ``memory``, ``gpu``, ``loops``, ``environment``.
         text: what was found.
         bad: whether something must be done.
         remedy: what to do; '' where there is nothing.
@@ -80,6 +80,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield from disk(root)
     yield from shared_memory(root)
     yield gpu()
+    yield loops()
     yield from environment()
 
 
@@ -264,6 +265,23 @@ def gpu() -> Finding:
         text = f"an NVIDIA driver is here, but PyTorch {torch.__version__} sees no GPU"
         return Finding("gpu", text, True, "make setup TORCH=system, with a PyTorch for CUDA (docs/gpu.md)")
     return Finding("gpu", "none: training runs on the processor")
+
+
+def loops() -> Finding:
+    """Whether degradations are drawn by the compiled loops; without them the same pixels take longer."""
+    from cea.degradations.exact.compiled import LIBRARY, SOURCE
+
+    if LIBRARY is not None:
+        return Finding("loops", f"compiled loops in use: {Path(LIBRARY._name).name}")
+    if os.environ.get("CEA_COMPILED") == "0":
+        return Finding("loops", "compiled loops are off: CEA_COMPILED=0", False, "unset CEA_COMPILED for more speed")
+    others = any(path.suffix != SOURCE.suffix for path in SOURCE.parent.glob(f"{SOURCE.stem}.*"))
+    found = "the compiled loops are of another source or machine" if others else "no compiled loops"
+    remedy = (
+        "for speed: in a clone, with a C compiler (apt install gcc libc6-dev), pip install --no-deps -e .; "
+        "elsewhere a wheel of this platform"
+    )
+    return Finding("loops", f"{found}: the same pixels take longer", False, remedy)
 
 
 def environment() -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cea.cli.main import app
+from cea.degradations.exact import compiled
 from cea.io.images import file_sha256
 from cea.lineage import health
 from cea.lineage.cache import of_weights
@@ -221,3 +222,27 @@ def test_doctor_says_where_shared_memory_is_too_small_for_the_decoding_processes
     assert large.bad
     assert "64 MiB free, train.workers: 8 needs some 216 MiB" in large.text
     assert "--shm-size" in large.remedy
+
+
+@pytest.mark.parametrize(
+    ("library", "switch", "there", "says"),
+    [
+        ("/x/kernels.so", None, (), "compiled loops in use: kernels.so"),
+        (None, "0", ("kernels.so",), "compiled loops are off: CEA_COMPILED=0"),
+        (None, None, (), "no compiled loops: the same pixels take longer"),
+        (None, None, ("kernels.so",), "the compiled loops are of another source or machine"),
+    ],
+)
+def test_doctor_says_whether_the_compiled_loops_are_in_use(
+    monkeypatch, tmp_path: Path, library: str | None, switch: str | None, there: tuple[str, ...], says: str
+):
+    for name in ("kernels.c", *there):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(compiled, "SOURCE", tmp_path / "kernels.c")
+    monkeypatch.setattr(compiled, "LIBRARY", library and SimpleNamespace(_name=library))
+    monkeypatch.setenv("CEA_COMPILED", switch) if switch else monkeypatch.delenv("CEA_COMPILED", raising=False)
+    found = health.loops()
+    assert says in found.text
+    assert not found.bad
+    assert bool(found.remedy) == (library is None)
+    assert ("pip install" in found.remedy) == (library is None and switch is None)
