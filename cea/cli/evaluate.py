@@ -48,6 +48,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: the summary, as JSON.")] = False,
 ) -> None:
     """Judge weights, or another method's outputs, on a folder of test sets; what is broken is named, with status 2."""
+    from cea.extras import require
+
+    require("polars", "cea eval")
     from cea.config import parse
     from cea.evaluation.config import EvaluationConfig
     from cea.evaluation.folder import FolderJob, Method, check_all_judged, judge_folder, left_out_lines, score_lines

@@ -30,6 +30,11 @@ def gallery(
     seed: Annotated[int, typer.Option(help="Of all draws.")] = 3,
 ) -> None:
     """Draw contact sheets: families by severity, recipes by draw."""
+    from cea.extras import require
+
+    if not photo:
+        require("sklearn", "cea gallery without --photo")
+    require("albumentations", "cea gallery")
     from cea.degradations.tools import gallery as drawing
     from cea.progress import followed
 

@@ -45,6 +45,10 @@ def reproduce_run(
 
     This runs the code that the record names: trust the sender of a report before you reproduce it.
     """
+    from cea.extras import require
+
+    if not (python or rebuild):
+        require("dvc", "cea reproduce")
     from cea.lineage.stored import find_record
     from cea.provenance.reproduce import Options, plan, reproduce
 

@@ -33,6 +33,9 @@ def runs(
     sync: Annotated[bool, typer.Option("--sync", help="Send what was kept while the MLflow store was down.")] = False,
 ) -> None:
     """List the runs of this project: gain, adapter, budget, state."""
+    from cea.extras import require
+
+    require("mlflow", "cea runs")
     from cea.lineage.runs import list_runs, send_waiting, waiting_runs
 
     if delete is not None:

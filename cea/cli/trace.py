@@ -43,6 +43,9 @@ def trace_back(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where --render puts one picture (.png).")] = None,
 ) -> None:
     """Tell where a result came from: photograph, every drawn number, shard, commands, commit, run."""
+    from cea.extras import require
+
+    require("polars", "cea trace")
     from cea.lineage.project import open_project
     from cea.provenance.trace import samples_behind, trace
 

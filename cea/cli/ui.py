@@ -29,6 +29,9 @@ def ui(
     browser: Annotated[bool, typer.Option(help="Open it once it answers.")] = True,
 ) -> None:
     """Serve MLflow's pages, and open the list of training runs, best first: gain, adapter, rank, steps, time."""
+    from cea.extras import require
+
+    require("mlflow", "cea ui")
     from cea.lineage.runs import experiment_name, find_run
     from cea.lineage.store import open_store, tracking_uri
 
