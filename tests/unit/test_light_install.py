@@ -153,13 +153,17 @@ def bare(wheel: Path, absent: list[str], tmp_path: Path) -> Callable[[str], subp
 def test_one_wheel_serves_every_python(archive: Path, wheel: Path):
     """The loops are loaded by ctypes, so neither they nor the wheel are of one Python; nothing old comes along."""
     assert re.fullmatch(r"cea-[\d.]+-py3-none-(?!any)\w+\.whl", archive.name)
-    assert libraries(archive) == [f"kernels{EXTENSION_SUFFIXES[-1]}"]
+    assert libraries(archive) == [f"kernels{EXTENSION_SUFFIXES[-1]}"] * 2
     told = Parser().parsestr(next(wheel.glob("*.dist-info/WHEEL")).read_text(encoding="utf-8"))
     assert (told["Root-Is-Purelib"], told["Tag"]) == ("false", "-".join(archive.stem.split("-")[2:]))
-    code = "from cea.degradations.exact import compiled; print(compiled.__file__, compiled.LIBRARY._name)"
+    code = (
+        "from cea.degradations.exact import compiled; from cea.models.fused import nafnet; "
+        "print(compiled.LIBRARY._name, nafnet.LIBRARY._name)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(wheel)}
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd="/", env=environment, capture_output=True, text=True)
-    assert [Path(name).parent for name in done.stdout.split()] == [wheel / "cea/degradations/exact"] * 2, done.stderr
+    found = [Path(name).parent.relative_to(wheel).as_posix() for name in done.stdout.split()]
+    assert found == ["cea/degradations/exact", "cea/models/fused"], done.stderr
 
 
 def test_without_a_compiler_the_wheel_is_for_every_machine(source: Path, archive: Path, tmp_path: Path):
