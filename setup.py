@@ -16,7 +16,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 FLAGS = ["-O3", "-g0", "-std=c11", "-fno-math-errno", "-fno-trapping-math"]
-# No flag may change what a float operation gives.
+# No flag may change what a float operation gives. They come first: "-fno-fast-math" takes back what follows in FLAGS.
 EXACT = ["-ffp-contract=off", "-fno-fast-math"]
 FUSED = ["-ffp-contract=fast", "-Wno-psabi"]
 
@@ -33,7 +33,7 @@ def library(source: str, flags: list[str], *includes: str) -> Extension:
         [source],
         depends=[str(text) for text in texts],
         define_macros=[("SOURCE_SHA256", f'"{built_from}"')],
-        extra_compile_args=[*FLAGS, *flags],
+        extra_compile_args=[*flags, *FLAGS],
         optional=True,
     )
 

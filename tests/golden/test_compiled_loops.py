@@ -131,7 +131,7 @@ def flags(root: Path) -> list[str]:
     """Those of setup.py."""
     assignments = [node for node in ast.parse((root / "setup.py").read_text()).body if isinstance(node, ast.Assign)]
     values = {node.targets[0].id: node.value for node in assignments}
-    return [flag for name in ("FLAGS", "EXACT") for flag in ast.literal_eval(values[name])]
+    return [flag for name in ("EXACT", "FLAGS") for flag in ast.literal_eval(values[name])]
 
 
 @pytest.mark.slow
