@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from cea.io.images import write_bytes
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
 from cea.models.network import RestorationNetwork, build
+from cea.training.averaging import MovingAverage
 from cea.training.callbacks import BestWeights, Curves, History, Report, ResumePoint
 from cea.training.config import NO_EFFECT, TrainConfig
 from cea.training.data import RestorationData
@@ -245,7 +245,7 @@ def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> st
 def _others(
     job: TrainingJob, config: TrainConfig, curves: Curves, processes: Processes, progress: bool
 ) -> list[Callback]:
-    callbacks: list[Callback] = [EMAWeightAveraging(decay=config.ema_decay), ResumePoint(job.state, processes)]
+    callbacks: list[Callback] = [MovingAverage(config.ema_decay), ResumePoint(job.state, processes)]
     if processes.size > 1:
         callbacks.append(EndAtOnce())
     return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks

@@ -136,7 +136,7 @@ class RestorationModule(LightningModule):
         """The optimiser of ``config.optimizer``, and the schedule, stepped per batch."""
         muon_lr = self.config.muon_lr if self.config.optimizer == "muon" else None
         groups = parameter_groups(self.network, self.config.weight_decay, muon_lr)
-        optimizer = MuonAdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True)
+        optimizer = MuonAdamW(groups, lr=self.config.lr, betas=(0.9, 0.99), fused=True, compiled=self.config.fast)
         schedule = LambdaLR(optimizer, lambda step: lr_factor(step, self.config, self.seconds()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

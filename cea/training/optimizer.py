@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from cea.models.fused.muon import Update, muon_step, takes
+
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration (Jordan et al. 2024): steepest at zero, not exact at one."""
 
@@ -36,14 +38,22 @@ class MuonAdamW(AdamW):
             axes; the first are rows, the others together columns.
         momentum: of Muon, with Nesterov's look ahead.
         iterations: of the orthogonalisation.
+        compiled: take Muon's step as one compiled operator, where there is one; the last bits differ.
         options: of AdamW; ``weight_decay`` means the same to both.
     """
 
     def __init__(
-        self, groups: Iterable[dict[str, Any]], *, momentum: float = 0.95, iterations: int = 5, **options: Any
+        self,
+        groups: Iterable[dict[str, Any]],
+        *,
+        momentum: float = 0.95,
+        iterations: int = 5,
+        compiled: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__([{"muon": False} | group for group in groups], **options)
         self.momentum = momentum
+        self.compiled = compiled
         self.iterations = iterations
 
     @torch.no_grad()
@@ -55,7 +65,8 @@ class MuonAdamW(AdamW):
                 loss = closure()
         for group in self.param_groups:
             if group["muon"]:
-                self._step_matrices(group)
+                fused = self.compiled and takes(group["params"])
+                (self._step_compiled if fused else self._step_matrices)(group)
         super().step()  # passes over parameters without a gradient
         return loss
 
@@ -75,13 +86,37 @@ class MuonAdamW(AdamW):
             ):
                 parameter.sub_(update.view(parameter.shape), alpha=length)
 
-    def _look_ahead(self, parameter: Tensor) -> Tensor:
+    def _step_compiled(self, group: dict[str, Any]) -> None:
+        updates = []
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                momentum, gradient = self._momentum(parameter), parameter.grad
+                if not gradient.stride() == momentum.stride() == parameter.stride():
+                    gradient, momentum = (torch.empty_like(parameter).copy_(each) for each in (gradient, momentum))
+                    self.state[parameter]["momentum"] = momentum
+                length = group["lr"] * _RMS * max(parameter.shape[0], parameter[0].numel()) ** 0.5
+                updates.append(Update(parameter, momentum, gradient, 1 - group["lr"] * group["weight_decay"], length))
+                parameter.grad = None
+        muon_step(
+            updates,
+            decay=self.momentum,
+            iterations=self.iterations,
+            quintic=_QUINTIC,
+            least_norm=_SMALLEST_NORM,
+        )
+
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        """That of a parameter, whose step counts from here on."""
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())  # which AdamW expects of any state that it loads
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
-        momentum: Tensor = state["momentum"].lerp_(parameter.grad, 1 - self.momentum)
+        momentum: Tensor = state["momentum"]
+        return momentum
+
+    def _look_ahead(self, parameter: Tensor) -> Tensor:
+        momentum = self._momentum(parameter).lerp_(parameter.grad, 1 - self.momentum)  # type: ignore[arg-type]
         return torch.lerp(parameter.grad, momentum, self.momentum)  # type: ignore[arg-type]
 
 

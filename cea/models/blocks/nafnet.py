@@ -37,10 +37,10 @@ class NafnetBlock(nn.Module):
         expansion: both halves widen to ``expansion * C`` channels before the gate halves them.
 
     Attributes:
-        fused: while it trains, compute the block as one operator where that is compiled; the last bits differ.
+        fused: the parameters, for one operator that computes the block while it trains; empty for PyTorch's operators.
     """
 
-    fused = False
+    fused: tuple[nn.Parameter, ...] = ()
 
     def __init__(self, channels: int, expansion: float) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class NafnetBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
         if self.fused and self.training and fused.takes(x):
-            return fused.fused_block(x, [self.get_parameter(name) for name in fused.PARAMETERS], self.norm_spatial.eps)
+            return fused.fused_block(x, self.fused, self.norm_spatial.eps)
         spatial = gate(self.depthwise(self.expand(self.norm_spatial(x))))
         x = x + self.scale_spatial[:, None, None] * self.project(self.attention(spatial))
         channel = gate(self.widen(self.norm_channel(x)))
@@ -80,8 +80,9 @@ def fuse(network: nn.Module) -> int:
     """
     blocks = [module for module in network.modules() if isinstance(module, NafnetBlock)]
     for block in blocks:
-        block.fused = fused.fits(block.project.out_features, block.project.in_features)
-    return sum(block.fused for block in blocks)
+        if fused.fits(block.project.out_features, block.project.in_features):
+            block.fused = tuple(block.get_parameter(name) for name in fused.PARAMETERS)
+    return sum(bool(block.fused) for block in blocks)
 
 
 def gate(x: Tensor) -> Tensor:

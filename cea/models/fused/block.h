@@ -372,3 +372,49 @@ static void NAME(backward)(const Block *block, float *room) {
     transpose(of_filter, 9, wide, g[FILTER]);
     memcpy(g[FILTER_BIAS], of_filter_bias, wide * sizeof(float));
 }
+
+/* out (columns x columns) = x^T x, of x (rows x columns); half of it is computed, in strips of eight rows. */
+static void NAME(squared)(const float *x, size_t columns, size_t rows, float *out) {
+    for (size_t r = 0; r < columns; r += 8) {
+        float *const strip = out + r * columns + r;
+        NAME(product)(x + r, 1, columns, x + r, columns, rows, NULL, NULL, strip, columns, 8, columns - r);
+        for (size_t i = 0; i < 8; i++)
+            for (size_t c = 8; c < columns - r; c++) out[(r + c) * columns + r + i] = strip[i * columns + c];
+    }
+}
+
+/* One step of Muon, see cea/training/optimizer.py. The matrix or its transpose, whichever has no fewer rows than columns,
+ * is kept as rows x columns with zeros up to multiples of 8: those stay zeros. */
+static void NAME(muon)(const Matrix *matrix, float *room) {
+    const size_t count = matrix->rows * matrix->columns, flat = matrix->rows <= matrix->columns;
+    const size_t rows = eights(most(matrix->rows, matrix->columns)), columns = eights(least(matrix->rows, matrix->columns));
+    float *x = take(&room, rows * columns), *next = take(&room, rows * columns);
+    float *gram = take(&room, columns * columns), *polynomial = take(&room, columns * columns);
+    double squares = 0;
+    for (size_t i = 0; i < count; i++) {
+        const float gradient = matrix->gradient[i];
+        matrix->momentum[i] += (1 - matrix->decay) * (gradient - matrix->momentum[i]);
+        x[i] = matrix->momentum[i] + (1 - matrix->decay) * (gradient - matrix->momentum[i]); /* Nesterov's look ahead */
+        squares += (double)x[i] * x[i];
+    }
+    const float scale = 1 / (float)fmax(sqrt(squares), matrix->least_norm);
+    memset(next, 0, rows * columns * sizeof *next);
+    for (size_t r = 0; r < matrix->rows; r++)
+        for (size_t c = 0; c < matrix->columns; c++)
+            next[flat ? c * columns + r : r * columns + c] = x[r * matrix->columns + c] * scale;
+    for (size_t turn = 0; turn < matrix->iterations; turn++) {
+        float *const last = x;
+        x = next, next = last;
+        NAME(squared)(x, columns, rows, gram);
+        NAME(squared)(gram, columns, columns, polynomial);
+        for (size_t i = 0; i < columns * columns; i++)
+            polynomial[i] = matrix->quintic[1] * gram[i] + matrix->quintic[2] * polynomial[i];
+        for (size_t c = 0; c < columns; c++) polynomial[c * columns + c] += matrix->quintic[0];
+        NAME(mapped)(x, columns, polynomial, NULL, NULL, next, rows, columns);
+    }
+    for (size_t r = 0; r < matrix->rows; r++)
+        for (size_t c = 0; c < matrix->columns; c++) {
+            float *const value = matrix->parameter + r * matrix->columns + c;
+            *value = *value * matrix->keep - matrix->length * next[flat ? c * columns + r : r * columns + c];
+        }
+}

@@ -47,8 +47,21 @@ typedef struct {
     float *parameter_gradients[PARAMETERS];
 } Block;
 
+/* What a step of Muon changes and by how much. */
+typedef struct {
+    float *parameter, *momentum;
+    const float *gradient;
+    size_t rows, columns, iterations;
+    float decay;           /* of the momentum */
+    float keep, length;    /* parameter = keep * parameter - length * direction */
+    float least_norm;
+    float quintic[3];
+} Matrix;
+
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 INLINE size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+INLINE size_t eights(size_t a) { return (a + 7) / 8 * 8; }
 
 /* The next `count` floats, beginning at a cache line. */
 INLINE float *take(float **room, size_t count) {
@@ -206,34 +219,51 @@ static void add_attention(const Block *block, const float *of_scales, const floa
 #pragma GCC pop_options
 #endif
 
-typedef void Pass(const Block *, float *);
+#if defined(VERSIONS)
+#define CALL(function, argument, room) \
+    (__builtin_cpu_supports("x86-64-v4") ? function##_v4 : __builtin_cpu_supports("x86-64-v3") ? function##_v3 \
+        : function##_any)(argument, room)
+#else
+#define CALL(function, argument, room) function##_any(argument, room)
+#endif
 
-static int run(const Block *block, Pass *any, Pass *v3, Pass *v4) {
+static float *room_for(size_t count) { return aligned_alloc(64, (count + 15) / 16 * 16 * sizeof(float)); }
+
+static float *room_of_block(const Block *block) {
     const size_t channels = block->channels, wide = 2 * block->inner, pixels = block->height * block->width;
     const size_t border = (block->height + 2) * (block->width + 2) * wide;
     const size_t matrices = 8 * channels * wide + 40 * wide + 8 * channels, maps = pixels * (channels + wide) + border;
-    const size_t count = matrices + maps + (block->width + PIXELS) * 4 * (channels + wide) + 1024;
-    float *room = aligned_alloc(64, (count + 15) / 16 * 16 * sizeof *room);
+    return room_for(matrices + maps + (block->width + PIXELS) * 4 * (channels + wide) + 1024);
+}
+
+/* All three give 1 where there is no memory for what lies between, 0 otherwise. */
+
+/* Fill `out` and what `block_backward` reads. */
+int block_forward(const Block *block) {
+    float *const room = room_of_block(block);
     if (!room) return 1;
-#if defined(VERSIONS)
-    if (__builtin_cpu_supports("x86-64-v4")) v4(block, room);
-    else if (__builtin_cpu_supports("x86-64-v3")) v3(block, room);
-    else
-#endif
-        any(block, room);
+    CALL(forward, block, room);
     free(room);
     return 0;
 }
 
-#if !defined(VERSIONS)
-#define forward_v3 forward_any
-#define forward_v4 forward_any
-#define backward_v3 backward_any
-#define backward_v4 backward_any
-#endif
-
-/* Fill `out` and what `block_backward` reads; 1 where there is no memory for it, 0 otherwise. */
-int block_forward(const Block *block) { return run(block, forward_any, forward_v3, forward_v4); }
-
 /* Fill `x_gradient` and `parameter_gradients`, of which those of project, attention and scale_spatial begin as zeros. */
-int block_backward(const Block *block) { return run(block, backward_any, backward_v3, backward_v4); }
+int block_backward(const Block *block) {
+    float *const room = room_of_block(block);
+    if (!room) return 1;
+    CALL(backward, block, room);
+    free(room);
+    return 0;
+}
+
+/* Update each parameter and its momentum. */
+int muon_step(const Matrix *matrices, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const size_t rows = eights(matrices[i].rows), columns = eights(matrices[i].columns), side = least(rows, columns);
+        float *const room = room_for(2 * rows * columns + 2 * side * side + 64);
+        if (!room) return 1;
+        CALL(muon, matrices + i, room);
+        free(room);
+    }
+    return 0;
+}

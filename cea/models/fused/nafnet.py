@@ -10,15 +10,15 @@ Results are those of `cea.models.blocks.nafnet.NafnetBlock` but for the last bit
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_float, c_int, c_size_t, c_void_p
-from pathlib import Path
+from collections.abc import Sequence
+from ctypes import c_float, c_size_t, c_void_p
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cea.compiled import load
+from cea.models.fused import compiled
 
 _MAPS = (
     *("x", "out", "expanded", "filtered", "middle", "widened", "moments", "means", "scales"),
@@ -52,19 +52,9 @@ class _Block(ctypes.Structure):
     )
 
 
-def library(source: Path) -> ctypes.CDLL | None:
-    """What was built from ``source`` and lies beside it, or None."""
-    functions = {"block_forward": (POINTER(_Block),), "block_backward": (POINTER(_Block),)}
-    return load(source, functions, gives=c_int, includes=("block.h",))
-
-
-LIBRARY = library(Path(__file__).with_name("kernels.c"))
-"""The compiled operator, or None."""
-
-
 def fits(channels: int, inner: int) -> bool:
     """Whether there is a compiled operator, and it takes a block of ``channels`` with ``inner`` behind its gates."""
-    return LIBRARY is not None and channels % _VECTOR == 0 and inner % _VECTOR == 0
+    return compiled.LIBRARY is not None and channels % _VECTOR == 0 and inner % _VECTOR == 0
 
 
 def takes(x: Tensor) -> bool:
@@ -72,7 +62,7 @@ def takes(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
-def fused_block(x: Tensor, parameters: list[Tensor], epsilon: float) -> Tensor:
+def fused_block(x: Tensor, parameters: Sequence[Tensor], epsilon: float) -> Tensor:
     """The block's output, (B, C, H, W) float32 in channels_last, for a map that it `takes`, of a block that `fits`.
 
     Args:
@@ -148,5 +138,4 @@ def _run(
         block.parameters[number] = parameter.data_ptr()
     for number, gradient in enumerate(gradients):
         block.parameter_gradients[number] = gradient.data_ptr()
-    if getattr(LIBRARY, function)(ctypes.byref(block)):
-        raise MemoryError
+    compiled.run(function, ctypes.byref(block))

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from cea.models.blocks.nafnet import NafnetBlock, fuse
 from cea.models.config import ModelConfig
-from cea.models.fused import nafnet as fused
+from cea.models.fused import compiled
 from cea.models.network import build
 
-pytestmark = pytest.mark.skipif(fused.LIBRARY is None, reason="the package was installed without a C compiler")
+pytestmark = pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
 
 SIZES = ((8, 2.0, 1, 1, 1), (24, 2.0, 2, 9, 13), (40, 1.6, 1, 70, 3), (48, 2.0, 2, 24, 24), (96, 2.0, 1, 6, 12))
 """Channels, expansion, batch, height, width: products of all widths, rows in fours and single ones, tiny maps."""
@@ -115,8 +115,8 @@ def test_every_instruction_set(processor: str, root: Path, monkeypatch: pytest.M
         pytest.skip(f"the compiler knows no {processor}")
     if processor == "x86-64-v3" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor cannot run it")
-    monkeypatch.setattr(fused, "LIBRARY", fused.library(texts[0]))
-    assert fused.LIBRARY is not None
+    monkeypatch.setattr(compiled, "LIBRARY", compiled.library(texts[0]))
+    assert compiled.LIBRARY is not None
     for channels in (24, 48):
         module = block(channels, 2.0)
         fuse(module)

@@ -10,7 +10,7 @@ from cea.config import parse
 from cea.errors import ConfigError
 from cea.models.checkpoint import load_weights
 from cea.models.config import ModelConfig
-from cea.models.fused import nafnet as fused
+from cea.models.fused import compiled
 from cea.training.config import TrainConfig
 from cea.training.fit import FitResult, TrainingJob, fingerprint, fit
 from tests.toy_shards import write_toy_splits
@@ -27,7 +27,7 @@ TRAIN = TrainConfig(
     workers=0,
     device="cpu",
 )
-compiled = pytest.mark.skipif(fused.LIBRARY is None, reason="the package was installed without a C compiler")
+needs_compiler = pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def plain(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     return trained(shards, tmp_path_factory.mktemp("plain"))
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_curve(threads: int, plain: FitResult, shards: Path, tmp_path: Path) -> None:
     result = trained(shards, tmp_path, fast=True, threads=threads)
@@ -63,7 +63,7 @@ def test_the_same_curve(threads: int, plain: FitResult, shards: Path, tmp_path: 
 def test_without_a_compiler_it_trains_as_before(
     plain: FitResult, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fused, "LIBRARY", None)
+    monkeypatch.setattr(compiled, "LIBRARY", None)
     result = trained(shards, tmp_path, fast=True)
     assert result.history["train/loss"] == plain.history["train/loss"]
     assert result.weights.read_bytes() == plain.weights.read_bytes()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from cea.models.config import ModelConfig
+from cea.models.fused import compiled
 from cea.models.network import build
 from cea.training.optimizer import MuonAdamW, orthogonalised, parameter_groups
 
@@ -132,3 +133,45 @@ def test_the_closure_makes_the_gradients() -> None:
     first = optimizer.step(closure)
     assert optimizer.step(closure) < first
     assert not torch.equal(network.weight, before)
+
+
+@pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
+def test_the_compiled_step_is_the_same_step() -> None:
+    """Matrices of all sorts, kernels in channels_last, and a gradient that is laid out in another way."""
+    torch.manual_seed(7)
+    shapes = [(24, 48), (48, 24), (12, 24, 3, 3), (24, 12, 3, 3), (1, 5), (5, 1), (17, 9), (96, 96)]
+    plain = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    for parameter in plain:
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    fast = copy.deepcopy(plain)
+    start = copy.deepcopy(plain)
+    groups = [[{"params": list(each), "muon": True}] for each in (plain, fast)]
+    optimizers = [
+        MuonAdamW(group, lr=0.02, weight_decay=0.1, compiled=each)
+        for group, each in zip(groups, (False, True), strict=True)
+    ]
+    for _ in range(4):
+        for one, other in zip(plain, fast, strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(parameter.grad is None for parameter in fast)
+    for one, other, first in zip(plain, fast, start, strict=True):
+        assert float((one - other).detach().norm()) < 1e-4 * float((one - first).detach().norm())
+    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    for one, other in zip(states[0].values(), states[1].values(), strict=True):
+        torch.testing.assert_close(other["momentum"], one["momentum"])
+        assert float(other["step"]) == float(one["step"]) == 4
+
+
+def test_the_compiled_step_leaves_what_it_does_not_take() -> None:
+    """Double precision goes through PyTorch's operators."""
+    torch.manual_seed(8)
+    plain = nn.Parameter(torch.randn(6, 4, dtype=torch.float64))
+    other = copy.deepcopy(plain)
+    for parameter, each in ((plain, False), (other, True)):
+        parameter.grad = torch.ones_like(parameter)
+        MuonAdamW([{"params": [parameter], "muon": True}], lr=0.1, compiled=each).step()
+    assert torch.equal(plain, other)
