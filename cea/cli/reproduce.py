@@ -12,6 +12,7 @@ import typer
 from cea.cli.app import app, examples
 from cea.cli.trace import lines
 from cea.cli.voice import tell
+from cea.io.child import tidy_on_signal
 
 if TYPE_CHECKING:
     from cea.provenance.reproduce import Outcome
@@ -60,11 +61,13 @@ def reproduce_run(
         return
     if not as_json:
         tell("\n".join(lines(facts)))
-    outcome = reproduce(recorded, Path(), options)
+    with tidy_on_signal():
+        outcome = reproduce(recorded, Path(), options)
     verdict = {"identical": outcome.identical, "first_difference": _first(outcome), "why": outcome.why}
     if as_json:
         rows = [asdict(row) for row in outcome.rows]
-        typer.echo(json.dumps({**verdict, "plan": facts, "rows": rows, "folder": _folder(outcome)}, indent=2))
+        more = {"other_versions": dict(outcome.versions), "rows": rows, "folder": _folder(outcome)}
+        typer.echo(json.dumps({**verdict, "plan": facts, **more}, indent=2))
     else:
         typer.echo("\n".join([*_table(outcome), *_words(outcome)]))
     if not outcome.identical:
@@ -84,7 +87,8 @@ def _table(outcome: Outcome) -> list[str]:
 def _words(outcome: Outcome) -> list[str]:
     kept = [] if outcome.folder is None else [f"left in {outcome.folder}"]
     if outcome.first is None:
-        return ["identical", *kept]
+        changes = ", ".join(f"{name} {change}" for name, change in outcome.versions.items())
+        return [f"identical, with other versions: {changes}" if changes else "identical", *kept]
     return [f"first difference: {_first(outcome)}", f"why: {outcome.why}", *kept]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 
 from cea.cli.app import app, examples
 from cea.cli.voice import tell
+from cea.io import child
 
 
 @app.command(
@@ -52,7 +52,8 @@ def ui(
     here = ["--host", "127.0.0.1", "--port", str(port)]  # this machine only: MLflow asks nobody for a password
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri(), "--workers", "1", *here]
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    with child.tidy_on_signal():
+        raise typer.Exit(child.run(command, env=environment))
 
 
 def _check_free(port: int) -> None:

@@ -167,14 +167,16 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1, cluster: Ray
     return report
 
 
-def check_sources(config: IngestConfig, root: Path) -> None:
+def check_sources(config: IngestConfig, root: Path, *, photographs: bool = True) -> None:
     """Refuse what is wrong with the chosen source and with the folder that DVC watches, before anything has run.
+
+    Without ``photographs`` they may be missing: nothing that follows ingest reads them.
 
     Raises:
         ConfigError: an unknown source or setting.
-        DataError: ``ingest.sources.folder.path`` is no folder below ``root``, nor an absolute one.
+        DataError: ``ingest.sources.folder.path`` is no folder below ``root``, nor an absolute one; no photographs.
     """
-    _source(config)
+    source = _source(config)
     path = config.sources.get("folder", {}).get("path")
     if isinstance(path, str) and not (root / path).is_dir():
         raise DataError(
@@ -182,6 +184,8 @@ def check_sources(config: IngestConfig, root: Path) -> None:
             expected="a folder, in full or below the project's (~ is not expanded): DVC watches it",
             remedy="correct the path, or set it to data/raw",
         )
+    if photographs:
+        source.check(root)
 
 
 def _source(config: IngestConfig) -> Source[Any]:

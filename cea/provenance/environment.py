@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cea.errors import DataError
+from cea.io import child
 from cea.lineage.facts import PACKAGES, git
 from cea.lineage.record import Record, Source, installed, locked
 
@@ -82,7 +83,7 @@ def rebuilt(project: Path, python: str) -> Environment:
         [*pip, "--no-deps", "--no-build-isolation", "--editable", "."],
     )
     for step in steps:
-        if subprocess.run(step, cwd=project, stdout=2, check=False).returncode != 0:
+        if child.run(step, cwd=project, stdout=2) != 0:
             raise DataError(
                 f"{shlex.join(map(str, step))} failed, as it says above",
                 expected=f"an environment as in {_LOCK} of the commit",

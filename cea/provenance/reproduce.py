@@ -55,11 +55,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out: all comparisons, the first that differs, and why."""
+    """What came out.
+
+    Attributes:
+        rows: all comparisons.
+        first: the first that differs; ``why`` says why.
+        versions: package -> ``there -> here``, where it is another one that can change a result, changed or not.
+        folder: where everything was left, if it was to be.
+    """
 
     rows: list[Row]
     first: Row | None
     why: str
+    versions: Mapping[str, str]
     folder: Path | None
 
     @property
@@ -122,7 +130,8 @@ def reproduce(recorded: Found, root: Path, options: Options) -> Outcome:
             rows += chain(weight_rows(record, project, held), metric_rows(recorded, project, held))
         first = next((row for row in rows if row.same is False), None)
         why = "" if first is None else reason(record, project, first.stage, environment.versions)
-        return Outcome(rows, first, why, project if options.keep else None)
+        versions = version_differences(record, environment.versions)
+        return Outcome(rows, first, why, versions, project if options.keep else None)
 
 
 def reason(record: Record, project: Path, stage: str, versions: Mapping[str, str]) -> str:

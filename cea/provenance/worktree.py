@@ -12,9 +12,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from cea.errors import DataError
+from cea.io import child
 from cea.io.images import write_bytes
 from cea.lineage.facts import UNKNOWN, git
-from cea.lineage.record import Source, md5, switches
+from cea.lineage.record import Source, files_below, md5, switches
 
 
 @contextmanager
@@ -23,7 +24,8 @@ def checked_out(source: Source, keep: bool = False) -> Iterator[Path]:
 
     Args:
         source: what to lay out.
-        keep: leave the folder where it is afterwards.
+        keep: leave the folder where it is afterwards. Otherwise it goes, after an error, too, and a signal
+            (`cea.io.child.tidy_on_signal`).
 
     Raises:
         DataError: the commit is unknown or not in this repository, or the difference does not apply to it.
@@ -82,7 +84,7 @@ def find_raw(raw: Mapping[str, str], root: Path, cache: Path) -> dict[str, Path 
         here, cached = root / path, cache / "files/md5" / digest[:2] / digest[2:]
         source = next((one for one in (here, cached) if one.is_file() and md5(one) == digest), None)
         if source is None and not others:
-            others = {md5(one): one for one in sorted((root / "data/raw").rglob("*")) if one.is_file()}
+            others = {md5(one): one for one in files_below(root / "data/raw")}
         places[path] = source or others.get(digest)
     return places
 
@@ -122,10 +124,7 @@ def dvc(
     if environment is not None:
         kept = {name: value for name, value in kept.items() if name not in switches()} | dict(environment)
     path = f"{python.parent}{os.pathsep}{kept.get('PATH', '')}"
-    done = subprocess.run(
-        [python, "-m", "dvc", *command], cwd=project, env=kept | {"PATH": path}, stdout=2, check=False
-    )
-    return done.returncode == 0
+    return child.run([python, "-m", "dvc", *command], cwd=project, env=kept | {"PATH": path}, stdout=2) == 0
 
 
 def cache_folder(root: Path) -> Path:

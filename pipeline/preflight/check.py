@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from cea.config import Config, load, read_params, section
 from cea.data.ingest import IngestConfig, check_sources
 from cea.data.labels import check_recorded
@@ -18,7 +20,7 @@ from cea.data.packing import ShardConfig
 from cea.data.records import SynthesizeConfig
 from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.recipes import members, plan, read_recipes
-from cea.errors import ConfigError, DataError, InputError
+from cea.errors import ConfigError, DataError, InputError, foreign
 from cea.evaluation.config import EvaluationConfig, check_folders
 from cea.extras import require
 from cea.lineage.facts import git
@@ -44,8 +46,13 @@ SECTIONS: dict[str, type[Config]] = {
 }
 
 
-def check(root: Path) -> None:
-    """Raise a ConfigError or DataError for the first thing that is wrong under ``root``."""
+def check(root: Path, *, photographs: bool = True) -> None:
+    """Raise a ConfigError or DataError for the first thing that is wrong under ``root``.
+
+    Args:
+        root: the project.
+        photographs: whether they have to be there, unless stage ``ingest`` is frozen.
+    """
     params = read_params(root / "params.yaml")
     check_seed(params)
     FAMILIES.check_plugins()
@@ -67,8 +74,16 @@ def check(root: Path) -> None:
         check_component("model.equal_to", ADAPTERS, model.equal_to)
     trained = (recipe for recipe in recipes.values() if recipe.training)
     check_recorded(model.severity, (node.label for recipe in trained for node in members(plan(recipe))))
-    check_sources(load(IngestConfig, params, "ingest"), root)
+    wanted = photographs and not ingest_is_frozen(root)
+    check_sources(load(IngestConfig, params, "ingest"), root, photographs=wanted)
     check_folders(load(EvaluationConfig, params, "evaluate"), root)
+
+
+def ingest_is_frozen(root: Path) -> bool:
+    """Whether somebody goes on from data/clean as it is: ``frozen: true`` in dvc.yaml."""
+    with foreign(root / "dvc.yaml", expected="the pipeline", remedy="git checkout dvc.yaml"):
+        stages = YAML(typ="safe", pure=True).load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        return bool(stages["ingest"].get("frozen"))
 
 
 def check_seed(params: Mapping[str, Any]) -> None:
@@ -111,9 +126,10 @@ def check_repository(root: Path) -> None:
 
 
 if __name__ == "__main__":
+    running = sys.argv[1:] == ["--running"]
     try:
-        check(Path.cwd())
+        check(Path.cwd(), photographs=not running)
         check_repository(Path.cwd())
     except InputError as error:
-        sys.stderr.write(f"error: {error}{f'; {RESTORED}' if sys.argv[1:] == ['--running'] else ''}\n")
+        sys.stderr.write(f"error: {error}{f'; {RESTORED}' if running else ''}\n")
         sys.exit(2)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +107,21 @@ def test_the_logged_model_restores_without_our_training_code(project: Project):
     store = f"sqlite:///{project.folder}/mlflow.db"
     done = project.run(sys.executable, "-c", LOAD, "models:/cea@best", MLFLOW_TRACKING_URI=store)
     assert done.stdout.splitlines()[-1] == "(1, 40, 56, 3) uint8 []"
+
+
+def test_ended_by_a_signal_it_leaves_no_worktree_and_no_stage_behind(project: Project, tmp_path: Path):
+    again = project.start(sys.executable, "-m", "cea.cli", "reproduce", project.run_id, "--data", TMPDIR=str(tmp_path))
+    deadline = time.monotonic() + 600
+    while not list(tmp_path.glob("cea-reproduce-*/tree/data/code")):  # its first stage has ended
+        assert again.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert worktrees(project) == 2
+    again.terminate()
+    assert again.wait(600) == 128 + signal.SIGTERM
+    assert worktrees(project) == 1
+    assert not list(tmp_path.glob("cea-reproduce-*"))
+    assert not [place for place in Path("/proc").glob("[0-9]*/cwd") if str(tmp_path) in os.path.realpath(place)]
 
 
 def test_training_alone_on_what_is_proven(project: Project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -72,6 +73,16 @@ class Source(ABC, Generic[C]):
 
     def __init__(self, config: C) -> None:
         self.config = config
+
+    def check(self, root: Path) -> None:
+        """Refuse what is missing, while everything that was made before is still there.
+
+        Args:
+            root: the project, in whose folder ``items`` will be called.
+
+        Raises:
+            DataError: ``items`` would not find what it needs.
+        """
 
     @abstractmethod
     def items(self) -> Sequence[Item]:

@@ -13,7 +13,7 @@ from cea.data.sources.base import Item, Loaded, Source
 from cea.errors import DataError, ImageError
 from cea.io.faults import shown
 from cea.io.images import IMAGE_SUFFIXES, read_rgb
-from cea.io.walk import find_pictures
+from cea.io.walk import Found, find_pictures
 from cea.types import SPLITS, Split
 
 
@@ -64,6 +64,10 @@ class Folder(Source[FolderConfig]):
 
     Config = FolderConfig
 
+    def check(self, root: Path) -> None:
+        """Raise a DataError where there is no such folder, or there are no image files in it."""
+        _listing(root / self.config.path, self.config.path)
+
     def items(self) -> Sequence[Item]:
         """One item per picture, ordered by path, then what cannot be read.
 
@@ -71,19 +75,7 @@ class Folder(Source[FolderConfig]):
             DataError: no such folder, or no image files in it.
         """
         folder = Path(self.config.path)
-        if not folder.is_dir():
-            raise DataError(
-                f"{folder}: no such folder",
-                expected="a folder of photographs",
-                remedy="set ingest.sources.folder.path, or ingest.source to bundled",
-            )
-        listing = find_pictures(folder)
-        if not listing.pictures and not listing.left_out:
-            raise DataError(
-                f"{folder}: no image files",
-                expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, at any depth",
-                remedy="put photographs there or set ingest.sources.folder.path",
-            )
+        listing = _listing(folder, self.config.path)
         licence = self.config.licence
         pictures = [(path.relative_to(folder).as_posix(), path) for path in listing.pictures]
         return [
@@ -93,6 +85,24 @@ class Folder(Source[FolderConfig]):
                 for each in listing.left_out
             ),
         ]
+
+
+def _listing(folder: Path, name: str) -> Found:
+    if not folder.is_dir():
+        raise DataError(
+            f"{name}: no such folder",
+            expected="a folder of photographs",
+            remedy="set ingest.sources.folder.path, or ingest.source to bundled",
+        )
+    listing = find_pictures(folder)
+    if not listing.pictures and not listing.left_out:
+        raise DataError(
+            f"{name}: no image files",
+            expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, at any depth",
+            remedy="put photographs there or set ingest.sources.folder.path; another clone and an experiment's own "
+            "folder (--temp, --queue) have only those that DVC tracks: docs/remotes.md",
+        )
+    return listing
 
 
 def _side(name: str) -> Split | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from cea.cli.main import app
+from cea.io import child
 from cea.lineage import runs, store
 
 
@@ -22,9 +27,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(runs, "experiment_name", lambda: "cea")
     found = SimpleNamespace(info=SimpleNamespace(run_id="abc123"))
     monkeypatch.setattr(runs, "find_run", lambda wanted: (None, found))
-    monkeypatch.setattr(
-        subprocess, "run", lambda command, **options: started.append(command) or SimpleNamespace(returncode=0)
-    )
+    monkeypatch.setattr(child, "run", lambda command, **options: started.append(command) or 0)
     return started
 
 
@@ -48,3 +51,36 @@ def test_a_port_that_somebody_listens_on_is_refused(commands: list[list[str]]):
     assert done.exit_code == 2
     assert f"port {port}: something is served there already" in done.output
     assert not commands
+
+
+SERVED = """
+import sys
+from cea.lineage import runs, store
+store.open_store, runs.experiment_name = (lambda *a, **k: (None, "1")), (lambda: "cea")
+sys.executable = sys.argv[1]
+from cea.cli.main import app
+app(["ui", "--no-browser", "--port", sys.argv[2]])
+"""
+"""The command, with another program in place of MLflow's server."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    server, begun, ended = (tmp_path / name for name in ("server", "begun", "ended"))
+    server.write_text(f"#!/bin/sh\ntrap 'echo > {ended}; exit' TERM\necho > {begun}\nwhile :; do sleep 0.1; done\n")
+    server.chmod(0o755)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = subprocess.Popen([sys.executable, "-c", SERVED, str(server), str(port)], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not begun.exists():
+            assert command.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        command.send_signal(number)
+        assert command.wait(120) == 128 + number
+        assert ended.exists()
+    finally:
+        command.kill()
