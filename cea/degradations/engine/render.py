@@ -124,7 +124,7 @@ def _rendered(
     """``own``: the tile's depth and light, where the user has maps of them."""
     _keep_freed_memory()
     bright = cache(lambda: brightest(tile))
-    small = cache(lambda: shrunk(bright()))
+    small = cache(lambda: shrunk(tile, bright))
     scene = Scene(
         own[0] or _procedural(record, window, tile, small),
         own[1] or (lambda: light_map(tile, bright, small(), record.scene.light_radius_px)),

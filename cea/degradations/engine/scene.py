@@ -134,18 +134,24 @@ def light_map(pixels: ImageU8, brightness: Callable[[], Map], small: Map, radius
 
 def brightest(image: ImageU8) -> Map:
     """Max-RGB in [0, 1], (H, W) float32."""
-    if compiled.takes() and image.flags.c_contiguous:
-        most = np.empty(image.shape[:2], np.float32)
-        compiled.call("brightest", image, most.size, LEVEL_F32, most)
-        return most
     red, green, blue = cv2.split(image)
     return from_codes(np.maximum(np.maximum(red, green), blue)).reshape(image.shape[:2])
 
 
-def shrunk(brightness: Map) -> Map:
-    """At a quarter of the resolution, or whole if the image is small."""
-    scale = 4 if min(brightness.shape) >= 64 else 1
-    return resized(brightness, tuple(-(-side // scale) for side in brightness.shape), cv2.INTER_AREA)
+def shrunk(pixels: ImageU8, brightness: Callable[[], Map]) -> Map:
+    """Max-RGB at a quarter of the resolution, or whole if the image is small; (h, w) float32.
+
+    Args:
+        pixels: (H, W, 3).
+        brightness: gives their max-RGB (see ``brightest``).
+    """
+    height, width = pixels.shape[:2]
+    scale = 4 if min(height, width) >= 64 else 1
+    if scale == 4 and height % 4 == width % 4 == 0 and compiled.takes() and pixels.flags.c_contiguous:
+        small = np.empty((height // 4, width // 4), np.float32)
+        compiled.call("quartered", pixels, LEVEL_F32, height, width, small)
+        return small
+    return resized(brightness(), (-(-height // scale), -(-width // scale)), cv2.INTER_AREA)
 
 
 def _self_guided(guide: Map, side: int, eps: float = 0.05) -> tuple[Map, Map]:

@@ -114,7 +114,8 @@ KERNEL void to_planes(const uint8_t *restrict rgb, size_t pixels, float level, f
     }
 }
 
-KERNEL void brightest(const uint8_t *restrict rgb, size_t pixels, float level, float *restrict most) {
+INLINE void brightest_of(const uint8_t *restrict rgb, size_t pixels, float level, float *restrict most) {
+    APART
     for (size_t i = 0; i < pixels; i++) {
         const uint8_t two = rgb[3 * i] > rgb[3 * i + 1] ? rgb[3 * i] : rgb[3 * i + 1];
         most[i] = (float)(two > rgb[3 * i + 2] ? two : rgb[3 * i + 2]) * level;
@@ -570,74 +571,31 @@ KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, 
                 enlarge_columns(&columns, n, row + low * narrow, offset[k]);
             }
             ready = at;
-            const uint8_t *restrict pixel = rgb + 3 * (y * width + left);
-            float *restrict to = out + y * width + left;
+            float bright[TILE], *restrict to = out + y * width + left;
+            brightest_of(rgb + 3 * (y * width + left), n, level, bright);
             APART
             for (size_t i = 0; i < n; i++) {
-                const uint8_t two = pixel[3 * i] > pixel[3 * i + 1] ? pixel[3 * i] : pixel[3 * i + 1];
-                const float bright = (float)(two > pixel[3 * i + 2] ? two : pixel[3 * i + 2]) * level;
                 const float steep = slope[0][i] * (1 - share) + slope[1][i] * share;
                 const float above = offset[0][i] * (1 - share) + offset[1][i] * share;
-                to[i] = clipped(steep * bright + above, 1e-3f, 1);
+                to[i] = clipped(steep * bright[i] + above, 1e-3f, 1);
             }
         }
     }
 }
 
-INLINE size_t mirrored_far(ptrdiff_t i, size_t n) { /* border 101 again and again */
-    const ptrdiff_t last = (ptrdiff_t)n - 1;
-    if (last == 0) return 0;
-    while (i < 0 || i > last) i = i < 0 ? -i : 2 * last - i;
-    return (size_t)i;
-}
-
-/* Means over side x side boxes (side > 1), anchored at side / 2, with the running sums of OpenCV's box filter. `room` has
- * (side + 5) width + 4 (width + side) doubles. */
-KERNEL void box_means(const float *values, size_t height, size_t width, size_t side, double *room, float *out) {
-    double *sums = room + side * width, *ends = sums + width;
-    const size_t padded = width + side - 1, anchor = side / 2;
-    const double share = 1.0 / (double)(side * side);
-    for (size_t i = 0; i < width; i++) sums[i] = 0;
-    for (size_t next = 0; next < height + side - 1; next += 4) {
-        /* Four rows at a time: each is a chain of additions. */
-        for (size_t k = 0; k < 4; k++) {
-            const float *row = values + width * mirrored_far((ptrdiff_t)(next + k) - (ptrdiff_t)anchor, height);
-            double *restrict end = ends + k * padded;
-            for (size_t i = 0; i < anchor; i++) end[i] = (double)row[mirrored_far((ptrdiff_t)i - (ptrdiff_t)anchor, width)];
-            for (size_t i = 0; i < width; i++) end[anchor + i] = (double)row[i];
-            for (size_t i = anchor + width; i < padded; i++)
-                end[i] = (double)row[mirrored_far((ptrdiff_t)i - (ptrdiff_t)anchor, width)];
-        }
-        const double *a = ends, *b = a + padded, *c = b + padded, *d = c + padded;
-        double sa = 0, sb = 0, sc = 0, sd = 0, *rows = ends + 4 * padded;
-        for (size_t i = 0; i < side; i++) { sa += a[i]; sb += b[i]; sc += c[i]; sd += d[i]; }
-        for (size_t i = 0; i < width; i++) {
-            rows[i] = sa;
-            rows[width + i] = sb;
-            rows[2 * width + i] = sc;
-            rows[3 * width + i] = sd;
-            if (i + 1 == width) break;
-            sa += a[i + side] - a[i];
-            sb += b[i + side] - b[i];
-            sc += c[i + side] - c[i];
-            sd += d[i + side] - d[i];
-        }
-        for (size_t k = 0; k < 4 && next + k < height + side - 1; k++) {
-            double *restrict kept = room + (next + k) % side * width;
-            const double *restrict fresh = rows + k * width;
-            if (next + k + 1 < side) {
-                for (size_t i = 0; i < width; i++) { sums[i] += fresh[i]; kept[i] = fresh[i]; }
-                continue;
+/* The brightest channel, a quarter of its size in height and width (which 4 divides), as OpenCV takes means over areas. */
+KERNEL void quartered(const uint8_t *restrict rgb, float level, size_t height, size_t width, float *restrict out) {
+    for (size_t y = 0; y < height; y += 4) {
+        for (size_t left = 0; left < width; left += TILE) {
+            const size_t n = least(TILE, width - left);
+            float bright[TILE], sums[TILE / 4];
+            for (size_t i = 0; i < n / 4; i++) sums[i] = 0;
+            for (size_t k = 0; k < 4; k++) {
+                brightest_of(rgb + 3 * ((y + k) * width + left), n, level, bright);
+                for (size_t i = 0; i < n / 4; i++)
+                    sums[i] += bright[4 * i] + bright[4 * i + 1] + bright[4 * i + 2] + bright[4 * i + 3];
             }
-            float *restrict mean = out + (next + k + 1 - side) * width;
-            const double *restrict oldest = room + (next + k + 1) % side * width;
-            APART
-            for (size_t i = 0; i < width; i++) {
-                const double total = sums[i] + fresh[i];
-                mean[i] = (float)(total * share);
-                sums[i] = total - oldest[i];
-                kept[i] = fresh[i];
-            }
+            for (size_t i = 0; i < n / 4; i++) out[y / 4 * (width / 4) + left / 4 + i] = sums[i] * 0.0625f;
         }
     }
 }

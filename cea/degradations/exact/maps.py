@@ -13,18 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cea.degradations.exact import compiled
-
 M = TypeVar("M", bound=NDArray[Any])
 
 
 def box_mean(values: M, side: int) -> M:
     """Mean over a ``side`` x ``side`` box, borders reflected (101), even boxes anchored at side / 2; dtype kept."""
-    if side > 5 and values.ndim == 2 and compiled.takes(values):  # OpenCV adds 3 and 5 in another order
-        height, width = values.shape
-        means, room = np.empty_like(values), np.empty((side + 5) * width + 4 * (width + side))
-        compiled.call("box_means", values, height, width, side, room, means)
-        return means
     mean = cv2.blur(np.ascontiguousarray(values), (side, side), borderType=cv2.BORDER_REFLECT_101)
     return mean.reshape(values.shape)  # type: ignore[return-value]
 

@@ -110,16 +110,20 @@ def test_unknown_settings_of_a_field_fail() -> None:
 
 
 def _bright(height: int = 120, width: int = 180) -> np.ndarray:
-    bright = np.full((height, width), 0.3, np.float32)
-    bright[: height // 3] = 0.95  # sky
+    bright = np.full((height, width, 3), 77, np.uint8)
+    bright[: height // 3] = 242  # sky
     return bright
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    return shrunk(pixels, lambda: brightest(pixels))
 
 
 def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
     window = CropWindow(top=0, left=0, height=120, width=180)
     for seed in range(8):
         scene = draw_scene(generator(seed)).model_copy(update={"horizon": 0.5, "tilt": 0.0})
-        depth = procedural_depth(scene, shrunk(_bright()), (120, 180), window)
+        depth = procedural_depth(scene, _shrunk(_bright()), (120, 180), window)
         assert depth[-3:].min() > 0.9
         assert depth[:10].max() < 0.1
         assert depth.min() >= 0
@@ -128,8 +132,10 @@ def test_procedural_depth_is_near_below_and_far_in_the_sky() -> None:
 
 def test_a_crop_sees_its_part_of_the_ground() -> None:
     scene = draw_scene(generator(3)).model_copy(update={"horizon": 0.2, "relief": 0.0, "tilt": 0.0})
-    whole = procedural_depth(scene, shrunk(_bright()), (120, 180), CropWindow(top=0, left=0, height=120, width=180))
-    tile = procedural_depth(scene, shrunk(_bright()[60:]), (60, 180), CropWindow(top=60, left=0, height=120, width=180))
+    whole = procedural_depth(scene, _shrunk(_bright()), (120, 180), CropWindow(top=0, left=0, height=120, width=180))
+    tile = procedural_depth(
+        scene, _shrunk(_bright()[60:]), (60, 180), CropWindow(top=60, left=0, height=120, width=180)
+    )
     np.testing.assert_allclose(tile, whole[60:], atol=0.02)
 
 
@@ -138,7 +144,7 @@ def test_light_map_follows_the_light_and_smooths_texture() -> None:
     truth = np.where(np.arange(200) < 100, 0.2, 0.8).astype(np.float32)[None].repeat(150, 0)
     noisy = np.clip(truth + 0.05 * rng.standard_normal((150, 200)), 0, 1).astype(np.float32)
     pixels = to_codes(noisy)[..., None].repeat(3, axis=2)
-    light = light_map(pixels, lambda: brightest(pixels), shrunk(brightest(pixels)), 20)
+    light = light_map(pixels, lambda: brightest(pixels), _shrunk(pixels), 20)
     assert light.min() > 0
     assert light[:, 40:60].std() < 0.02
     np.testing.assert_allclose([light[:, :60].mean(), light[:, 140:].mean()], [0.2, 0.8], atol=0.03)
