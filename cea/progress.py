@@ -16,7 +16,10 @@ CHANGES_NO_RESULT = True
 T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 15.0
-"""In a log: no line before this time, and none sooner after the last one."""
+"""In a log: no line sooner after the last one."""
+
+WORTH_TELLING = 10.0
+"""Seconds that work still takes from which the first step ends with an estimate."""
 
 _shown: ContextVar[bool] = ContextVar("shown", default=True)
 
@@ -53,12 +56,12 @@ class Progress:
             self._bar.update(done - self._bar.n)
             return
         now = time.monotonic()
-        if done and now - self._told >= self._seconds:
+        left = (now - self._start) / done * (total - done) if done else 0.0
+        is_first = self._told == self._start and left >= WORTH_TELLING
+        if done and (is_first or now - self._told >= self._seconds):
             self._told = now
-            left = clock((now - self._start) / done * (total - done))
-            sys.stderr.write(
-                f"{self._label}: {done} of {total} {self._unit}s, {clock(now - self._start)} so far, {left} to go\n"
-            )
+            times = f"{clock(now - self._start)} so far, {clock(left)} to go"
+            sys.stderr.write(f"{self._label}: {done} of {total} {self._unit}s, {times}\n")
             sys.stderr.flush()
 
     def __exit__(

@@ -22,7 +22,9 @@ from cea.errors import ConfigError
     ),
 )
 def measure_cost(
-    adapter: Annotated[list[str] | None, typer.Argument(help="Adapters to set against none; default: cea.")] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Argument(metavar="ADAPTER", help="Adapters to set against none; default: cea.")
+    ] = None,
     size: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     block: Annotated[str, typer.Option(help="nafnet, restormer or module:Name.")] = "nafnet",
     rank: Annotated[int, typer.Option(help="Experts of an adapter.")] = 8,
@@ -51,19 +53,19 @@ def measure_cost(
     images = tuple(_pixels(text) for text in image or ("256", "512", "1080p"))
     plan = overhead.Plan(images, (8, 128) if step else None, rounds, _device(device))
     counted = overhead.count(configs)
+    timed = () if count_only else overhead.measure(configs, plan)
+    timed = followed(timed, "cost", len(images) + bool(plan.patches), "task")
     if as_json:
         with stopwatch.threads(threads):
-            timed = () if count_only else overhead.measure(configs, plan)
             rows = [asdict(figure) for figures in (counted, *timed) for figure in figures]
         typer.echo(json.dumps(rows, indent=2))
         return
     typer.echo("\n".join(overhead.lines(counted)))
     if not count_only:
         tell(f"\n{_machine(plan.device, threads)}; median of {rounds}, in turns")
-        tasks = len(images) + bool(plan.patches)
-        with stopwatch.threads(threads):
-            for figures in followed(overhead.measure(configs, plan), "cost", tasks, "task"):
-                typer.echo("\n".join(["", *overhead.lines(figures)]))
+    with stopwatch.threads(threads):
+        for figures in timed:
+            typer.echo("\n".join(["", *overhead.lines(figures)]))
 
 
 def _pixels(text: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cea.cli.app import app, examples
+from cea.cli.pace import Pace
 from cea.cli.voice import tell
 from cea.errors import ConfigError
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     ),
 )
 def degrade(
-    photo: Annotated[Path, typer.Argument(help="A photograph, or a folder of them.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photograph, or a folder of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .png, .tif, .webp or .ppm file, or a folder.")],
     recipe: Annotated[
         str | None, typer.Option(help="From params.yaml, or a shipped one such as cdd11/low_haze.")
@@ -82,17 +83,20 @@ def degrade(
         degraded = partial(degraded, inverse_depth=inverse_depth, light=own_light)
     plan = plan_outputs([photo], out, files.SUFFIXES, beside=maps or record)
     wanted = {"with_maps": maps, "with_record": record}
+    pace = Pace(plan)
 
     written = list[dict[str, Any]]()
 
     def work(job: PictureJob) -> None:
         made = degraded(job.source)
         notes = (*made.notes, *files.write(job.target, made, **wanted))
+        progress = pace.done(job)
         if as_json:
             facts = {"source": str(job.source), "target": str(job.target), "psnr": _psnr(made.rendered)}
             written.append({**facts, "notes": notes, "record": made.record.model_dump(mode="json")})
+            tell(f"{job.target}{progress}", err=True)
             return
-        _describe(job.target, made.record, made.rendered)
+        _describe(f"{job.target}{progress}", made.record, made.rendered)
         for note in notes:
             tell(f"  note: {note}")
 
@@ -177,9 +181,9 @@ def _depth(path: Path, convention: Literal["inverse", "metric"] | None, scale: f
     return depth
 
 
-def _describe(path: Path, record: Record, rendered: Rendered) -> None:
+def _describe(target: str, record: Record, rendered: Rendered) -> None:
     height, width = rendered.degraded.shape[:2]
-    tell(f"{path}  {width}x{height}  PSNR {_psnr(rendered):.2f} dB")
+    tell(f"{target}  {width}x{height}  PSNR {_psnr(rendered):.2f} dB")
     for node in record.nodes:
         field = f"  ({node.field.kind})" if node.field else ""
         tell(f"  {node.label}{field}")

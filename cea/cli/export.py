@@ -24,9 +24,7 @@ from cea.cli.voice import tell
     ),
 )
 def export(
-    formats: Annotated[
-        list[str], typer.Argument(metavar="FORMAT...", help="onnx, torch (torch.export), hub, spandrel.")
-    ],
+    formats: Annotated[list[str], typer.Argument(metavar="FORMAT", help="onnx, torch (torch.export), hub, spandrel.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder; made whole or not at all.")],
     weights: Weights = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="ONNX in half precision, too.")] = False,

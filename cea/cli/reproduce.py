@@ -30,7 +30,10 @@ _SHOWN = 12
     ),
 )
 def reproduce_run(
-    target: Annotated[str, typer.Argument(help="A run's id or name, WEIGHTS.safetensors, summary.json, report.html.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="A run's id or name, WEIGHTS.safetensors, summary.json, report.html."),
+    ],
     start: Annotated[str | None, typer.Option("--from", help="Stage to begin at; DVC's cache has the rest.")] = None,
     data: Annotated[bool, typer.Option("--data", help="The data stages alone, without training.")] = False,
     now: Annotated[bool, typer.Option("--now", help="With the code as it is here, not the recorded one.")] = False,

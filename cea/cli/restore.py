@@ -14,6 +14,7 @@ import typer
 
 from cea.cli.app import app, examples
 from cea.cli.options import Tile, TrustCode, Weights
+from cea.cli.pace import Pace
 from cea.cli.voice import detail, is_quiet, tell
 from cea.errors import ConfigError, ImageError
 
@@ -41,7 +42,7 @@ _PIPE = Path("-")
 )
 def restore_photo(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, folders, 'globs/*.jpg', or - for stdin.")
+        list[Path], typer.Argument(metavar="PHOTO", help="Photographs, folders, 'globs/*.jpg', or - for stdin.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A file (.png .tif .jpg .webp), a folder, or - for stdout.")],
     weights: Weights = None,
@@ -82,7 +83,7 @@ def restore_photo(
     restorer = _restorer(weights, device, trust_code, partial(tell, err=as_json))
     seen: list[Estimates] = []
     restoring = _Work(restorer, tile, share, seen.append if receipt else None)
-    pace, written = _Pace(plan), list[dict[str, object]]()
+    pace, written = Pace(plan), list[dict[str, object]]()
     _tell_outlook(restorer, plan, tile, err=as_json)
     writer: Writer | None = None
     if receipt:
@@ -252,24 +253,3 @@ def _write_sheet(job: PictureJob, before: Photo, after: Photo) -> None:
     from cea.restoring.photographs import sheet
 
     write_bytes(_sheet_of(job), encode_png(sheet(before, after)))
-
-
-class _Pace:
-    """How many photographs are done, and how long the others may take."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._jobs, self._start, self._done = plan.jobs, time.monotonic(), 0
-
-    def label(self, job: PictureJob) -> str:
-        return (
-            f"[{self._jobs.index(job) + 1}/{len(self._jobs)}] {job.source}" if len(self._jobs) > 1 else str(job.source)
-        )
-
-    def done(self, job: PictureJob) -> str:
-        from cea.progress import clock
-
-        self._done += 1
-        left = len(self._jobs) - 1 - self._jobs.index(job)
-        if not left:
-            return ""
-        return f"  {left} left, about {clock((time.monotonic() - self._start) / self._done * left)}"

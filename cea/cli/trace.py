@@ -31,8 +31,9 @@ def trace_back(
     target: Annotated[
         str,
         typer.Argument(
+            metavar="TARGET",
             help="A sample id, images.parquet:ROW, SHARD.tar:MEMBER, a picture of the report, a clean image, "
-            "WEIGHTS.safetensors, or summary.json:KEY."
+            "WEIGHTS.safetensors, or summary.json:KEY.",
         ),
     ],
     project: Annotated[Path, typer.Option(help="The project's folder.")] = Path(),

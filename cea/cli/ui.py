@@ -24,7 +24,9 @@ from cea.io import child
     ),
 )
 def ui(
-    run: Annotated[str | None, typer.Argument(help="A run's id, its beginning, or its name: open that run.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id, its beginning, or its name: open that run.")
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served, on this machine only.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open it once it answers.")] = True,
 ) -> None:

@@ -13,13 +13,10 @@ from PIL import Image as PilImage
 from torch import nn
 
 from cea.inference import DEFAULT_TILE, WHOLE_PIXELS, spans
-from cea.progress import clock
+from cea.progress import WORTH_TELLING, clock
 
 SIDE = 256
 """Side in pixels of the square image that is timed."""
-
-WORTH_TELLING = 10.0
-"""Seconds below which nobody wants an estimate."""
 
 
 def megapixels_per_second(network: nn.Module) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,9 @@ def test_folder_keeps_its_structure_and_runs_twice(photo, tmp_path):
     write_image(folder / "deep" / "b.png", to_uint8(picture((20, 30))))
     (folder / "a.bmp").write_bytes(photo.read_bytes())
     out = folder / "results"
-    for _ in range(2):
-        assert cea("degrade", folder, "--recipe", "haze", "-o", out).exit_code == 0
+    first, second = (cea("degrade", folder, "--recipe", "haze", "-o", out) for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert re.findall(r"(\d) left, about \d:\d\d", first.stdout) == ["2", "1"]
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert written == ["a_bmp.png", "a_png.png", "deep/b.png"]
 

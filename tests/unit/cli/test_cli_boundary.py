@@ -136,7 +136,7 @@ def test_the_option_of_a_command_is_named_as_it_is_typed(tmp_path: Path):
         ("restore a.png", "missing option '--out' / '-o'; expected "),
         ("degrade a.png --recipe haze -o o --seed x", "--seed has a wrong value; expected a valid integer"),
         ("eval --data x --workers 0", "--workers has a wrong value; expected a number greater than or equal to 1"),
-        ("trace", "missing argument 'target'"),
+        ("trace", "missing argument 'TARGET'"),
         ("restor a.png", "no such command 'restor'"),
         ("--loud restore a.png", "no such option: --loud"),
     ],
