@@ -70,11 +70,16 @@ def _read(path: Path) -> pl.DataFrame:
         rows = file.metadata.num_rows
         if rows > _MOST_ROWS:
             raise ValueError(f"{rows} rows by its footer, and at most {_MOST_ROWS} are read")
-        table = file.read(use_threads=False)
-    table.validate(full=True)
-    if not all(table.column_names):  # decodes them all
-        raise ValueError("a column without a name")
+        return pl.concat([_column(file, name, rows) for name in file.schema_arrow.names], how="horizontal")
+
+
+def _column(file: ParquetFile, name: str, rows: int) -> pl.DataFrame:
+    """One column, so that no table is in memory twice."""
+    column = file.read([name], use_threads=False)
+    column.validate(full=True)
+    if column.column_names != [name] or len(column) != rows:
+        raise ValueError(f"not one column {name!r} of {rows} values")
     try:
-        return pl.DataFrame(pl.from_arrow(table))
+        return pl.DataFrame(pl.from_arrow(column))
     except pl.exceptions.PanicException as error:  # no Exception: what Rust gives up on
         raise ValueError(brief(error)) from None
