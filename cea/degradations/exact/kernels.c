@@ -365,11 +365,12 @@ INLINE void mirror_ends(Row *row, size_t n) {
     memset(row->all + n + 2, 0, LANES * sizeof *row->all);
 }
 
-/* Sums over three neighbours in a row, in double as OpenCV's box filter takes them. */
+/* The sum over three neighbours in a row, in double as OpenCV's box filter takes it. */
+INLINE double three(const float *left) { return (double)left[0] + (double)left[1] + (double)left[2]; }
+
 INLINE void row_sums(const Row *row, size_t n, double *restrict out) {
-    const float *restrict v = row->all;
     APART
-    for (size_t i = 0; i < whole(n); i++) out[i] = (double)v[i] + (double)v[i + 1] + (double)v[i + 2];
+    for (size_t i = 0; i < whole(n); i++) out[i] = three(row->all + i);
 }
 
 /* A 3 x 3 box mean that moves down: sums of the last three rows, and the running sum of two of them, which keeps its
@@ -430,49 +431,62 @@ INLINE void guided_read(Guided *f, const Pass *p, size_t next, size_t row, size_
     mirror_ends(&f->luma, width);
     mirror_ends(&f->product, width);
     mirror_ends(&f->square, width);
-    row_sums(&f->guide[next % 3], width, f->guides.rows[next % 3]);
-    row_sums(&f->luma, width, f->lumas.rows[next % 3]);
-    row_sums(&f->product, width, f->products.rows[next % 3]);
-    row_sums(&f->square, width, f->squares.rows[next % 3]);
+    if (next > 1) return; /* guided_fit does it as it goes */
+    row_sums(&f->guide[next], width, f->guides.rows[next]);
+    row_sums(&f->luma, width, f->lumas.rows[next]);
+    row_sums(&f->product, width, f->products.rows[next]);
+    row_sums(&f->square, width, f->squares.rows[next]);
 }
 
-/* Slope and offset of row r of the tile. */
-INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width) {
+/* Slope and offset of row r of the tile; sums over the row below it are taken here unless it is the second one. */
+INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width, int fresh) {
     const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
-    float *restrict slope = f->slope.all + 1, *restrict offset = f->offset.all + 1;
-    const double *guides_below = f->guides.rows[below], *guides_above = f->guides.rows[above];
-    const double *lumas_below = f->lumas.rows[below], *lumas_above = f->lumas.rows[above];
-    const double *products_below = f->products.rows[below], *products_above = f->products.rows[above];
-    const double *squares_below = f->squares.rows[below], *squares_above = f->squares.rows[above];
-    double *restrict guides = f->guides.sum, *restrict lumas = f->lumas.sum;
-    double *restrict products = f->products.sum, *restrict squares = f->squares.sum;
+    const float *guide_row = f->guide[(r + 1) % 3].all, *luma_row = f->luma.all;
+    const float *product_row = f->product.all, *square_row = f->square.all;
+    double *guides_below = f->guides.rows[below], *lumas_below = f->lumas.rows[below];
+    double *products_below = f->products.rows[below], *squares_below = f->squares.rows[below];
+    const double *guides_above = f->guides.rows[above], *lumas_above = f->lumas.rows[above];
+    const double *products_above = f->products.rows[above], *squares_above = f->squares.rows[above];
+    float *slope = f->slope.all + 1, *offset = f->offset.all + 1;
     APART
     for (size_t i = 0; i < whole(width); i++) {
-        const float guide = box_next(guides + i, guides_below[i], guides_above[i]);
-        const float luma = box_next(lumas + i, lumas_below[i], lumas_above[i]);
-        const float product = box_next(products + i, products_below[i], products_above[i]);
-        const float square = box_next(squares + i, squares_below[i], squares_above[i]);
+        const double guides = fresh ? three(guide_row + i) : guides_below[i];
+        const double lumas = fresh ? three(luma_row + i) : lumas_below[i];
+        const double products = fresh ? three(product_row + i) : products_below[i];
+        const double squares = fresh ? three(square_row + i) : squares_below[i];
+        const float guide = box_next(f->guides.sum + i, guides, guides_above[i]);
+        const float luma = box_next(f->lumas.sum + i, lumas, lumas_above[i]);
+        const float product = box_next(f->products.sum + i, products, products_above[i]);
+        const float square = box_next(f->squares.sum + i, squares, squares_above[i]);
         const float steep = (product - guide * luma) / (square - guide * guide + 0.01f);
+        guides_below[i] = guides;
+        lumas_below[i] = lumas;
+        products_below[i] = products;
+        squares_below[i] = squares;
         slope[i] = steep;
         offset[i] = luma - steep * guide;
     }
     mirror_ends(&f->slope, width);
     mirror_ends(&f->offset, width);
-    row_sums(&f->slope, width, f->slopes.rows[r % 3]);
-    row_sums(&f->offset, width, f->offsets.rows[r % 3]);
+    if (r > 1) return; /* guided_mean does it as it goes */
+    row_sums(&f->slope, width, f->slopes.rows[r]);
+    row_sums(&f->offset, width, f->offsets.rows[r]);
 }
 
-/* The illumination of row r of the tile. */
-INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, float *restrict out) {
-    const float *restrict light = f->guide[r % 3].all + 1;
+/* The illumination of row r of the tile, in the same way. */
+INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, float *out, int fresh) {
+    const float *light = f->guide[r % 3].all + 1, *slope_row = f->slope.all, *offset_row = f->offset.all;
     const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
-    const double *slopes_below = f->slopes.rows[below], *slopes_above = f->slopes.rows[above];
-    const double *offsets_below = f->offsets.rows[below], *offsets_above = f->offsets.rows[above];
-    double *restrict slopes = f->slopes.sum, *restrict offsets = f->offsets.sum;
+    double *slopes_below = f->slopes.rows[below], *offsets_below = f->offsets.rows[below];
+    const double *slopes_above = f->slopes.rows[above], *offsets_above = f->offsets.rows[above];
     APART
     for (size_t i = 0; i < whole(width); i++) {
-        const float slope = box_next(slopes + i, slopes_below[i], slopes_above[i]);
-        const float offset = box_next(offsets + i, offsets_below[i], offsets_above[i]);
+        const double slopes = fresh ? three(slope_row + i) : slopes_below[i];
+        const double offsets = fresh ? three(offset_row + i) : offsets_below[i];
+        const float slope = box_next(f->slopes.sum + i, slopes, slopes_above[i]);
+        const float offset = box_next(f->offsets.sum + i, offsets, offsets_above[i]);
+        slopes_below[i] = slopes;
+        offsets_below[i] = offsets;
         out[i] = clipped(slope * light[i] + offset, 0, 3e38f) + 1e-7f;
     }
 }
@@ -494,13 +508,15 @@ INLINE void tile_through(const Pass *p, int guided, size_t top, size_t n, size_t
                 box_start(&f.products, n, w);
                 box_start(&f.squares, n, w);
             }
-            if (r < n) guided_fit(&f, r, n, w);
+            if (r > 0 && r + 1 < n) guided_fit(&f, r, n, w, 1);
+            else if (r < n) guided_fit(&f, r, n, w, 0);
             if (r == 0) continue;
             if (r == 1) {
                 box_start(&f.slopes, n, w);
                 box_start(&f.offsets, n, w);
             }
-            guided_mean(&f, r - 1, n, w, gain);
+            if (r > 1 && r < n) guided_mean(&f, r - 1, n, w, gain, 1);
+            else guided_mean(&f, r - 1, n, w, gain, 0);
         }
         const size_t row = top + r - 1;
         if (row >= start && row < stop) through(p, row, from, to - from, gain + (from - left));
@@ -559,24 +575,26 @@ KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, 
     float slope[2][TILE], offset[2][TILE];
     for (size_t left = 0; left < width; left += TILE) {
         const size_t n = least(TILE, width - left);
-        ptrdiff_t ready = -2; /* which row lies in slope[0] and offset[0]; the next one is in [1] */
+        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in slope and offset, each at its last bit */
         columns_of(&columns, left, n, narrow, width);
         for (size_t y = 0; y < height; y++) {
             ptrdiff_t at;
             const float share = enlarged_from(y, low, height, &at);
-            for (int k = 0; at != ready && k < 2; k++) {
-                const ptrdiff_t wanted = at + k, last = (ptrdiff_t)low - 1;
+            for (ptrdiff_t wanted = at == ready + 1 ? at + 1 : at; at != ready && wanted <= at + 1; wanted++) {
+                const ptrdiff_t last = (ptrdiff_t)low - 1;
                 const float *row = small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last);
-                enlarge_columns(&columns, n, row, slope[k]);
-                enlarge_columns(&columns, n, row + low * narrow, offset[k]);
+                enlarge_columns(&columns, n, row, slope[wanted & 1]);
+                enlarge_columns(&columns, n, row + low * narrow, offset[wanted & 1]);
             }
             ready = at;
+            const float *high_slope = slope[at & 1], *low_slope = slope[(at + 1) & 1];
+            const float *high_offset = offset[at & 1], *low_offset = offset[(at + 1) & 1];
             float bright[TILE], *restrict to = out + y * width + left;
             brightest_of(rgb + 3 * (y * width + left), n, level, bright);
             APART
             for (size_t i = 0; i < n; i++) {
-                const float steep = slope[0][i] * (1 - share) + slope[1][i] * share;
-                const float above = offset[0][i] * (1 - share) + offset[1][i] * share;
+                const float steep = high_slope[i] * (1 - share) + low_slope[i] * share;
+                const float above = high_offset[i] * (1 - share) + low_offset[i] * share;
                 to[i] = clipped(steep * bright[i] + above, 1e-3f, 1);
             }
         }
