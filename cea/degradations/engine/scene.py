@@ -93,18 +93,24 @@ def procedural_depth(params: SceneParams, small: Map, shape: tuple[int, int], wi
     """
     rows = (window.top + (np.arange(small.shape[0]) + 0.5) * shape[0] / small.shape[0]) / window.height
     columns = (window.left + (np.arange(small.shape[1]) + 0.5) * shape[1] / small.shape[1]) / window.width
-    below = (rows[:, None] - params.tilt * (columns[None, :] - 0.5) - params.horizon).astype(np.float32)
+    slant = params.tilt * (columns - 0.5)
     things = fractal(small.shape, params.stream, params.cells, octaves=4)
-    things *= np.float32(0.5 * params.relief)
-    things += np.float32(0.5 * params.relief)
-    things *= 1 - _sky(small, below)
-    below *= np.float32(1 / (1.0 - min(params.horizon, 0.95)))
+    brightness = box_mean(small, 3)
+    relief, rise = 0.5 * params.relief, 1 / (1.0 - min(params.horizon, 0.95))
+    if compiled.takes(brightness, things):
+        compiled.call("ground", rows, slant, params.horizon, brightness, relief, rise, *things.shape, things)
+        return resized(things, shape)
+    below = (rows[:, None] - slant[None, :] - params.horizon).astype(np.float32)
+    things *= np.float32(relief)
+    things += np.float32(relief)
+    things *= 1 - _sky(brightness, below)
+    below *= np.float32(rise)
     return resized(np.clip(np.maximum(below, things), 0, 1), shape)
 
 
 def _sky(brightness: Map, below: Map) -> Map:
     """1 where it is bright and well above the horizon, 0 where dark or below, soft between; (h, w)."""
-    bright = np.clip((box_mean(brightness, 3) - np.float32(0.45)) * np.float32(2.5), 0, 1)
+    bright = np.clip((brightness - np.float32(0.45)) * np.float32(2.5), 0, 1)
     above = np.clip((np.float32(0.15) - below) * np.float32(1 / 0.3), 0, 1)
     return bright * bright * (3 - 2 * bright) * above
 
@@ -156,6 +162,10 @@ def shrunk(pixels: ImageU8, brightness: Callable[[], Map]) -> Map:
 
 def _self_guided(guide: Map, side: int, eps: float = 0.05) -> tuple[Map, Map]:
     mean = box_mean(guide, side)
+    if compiled.takes(guide):
+        square = box_mean(guide * guide, side)
+        compiled.call("self_guided", mean, square, eps, mean.size)
+        return box_mean(mean, side), box_mean(square, side)
     variance = np.maximum(box_mean(guide * guide, side) - mean * mean, 0)
     slope = variance / (variance + np.float32(eps))
     return box_mean(slope, side), box_mean(mean * (1 - slope), side)

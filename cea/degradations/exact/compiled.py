@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from ctypes import c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_double, c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ _ARGUMENTS = {
     "exponentials": (c_void_p, c_size_t, c_void_p),
     "pass": (c_void_p,),
     "light": (c_void_p, c_float, c_void_p, c_size_t, c_size_t, c_size_t, c_size_t, c_void_p),
+    "ground": (c_void_p, c_void_p, c_double, c_void_p, c_float, c_float, c_size_t, c_size_t, c_void_p),
+    "self_guided": (c_void_p, c_void_p, c_float, c_size_t),
     "quartered": (c_void_p, c_float, c_size_t, c_size_t, c_void_p),
     "specks": (c_uint64, c_uint64, c_uint32, c_size_t, c_void_p),
     "narrow_streaks": (c_void_p,),

@@ -618,6 +618,35 @@ KERNEL void quartered(const uint8_t *restrict rgb, float level, size_t height, s
     }
 }
 
+/* Inverse depth: the ground or what stands on it, whichever is nearer, and nothing in the sky (scene.py). `rows` and `slant` say
+ * how far a row and a column lie below the horizon, `things` becomes the result. */
+KERNEL void ground(const double *rows, const double *restrict slant, double horizon, const float *brightness, float relief,
+                   float rise, size_t height, size_t width, float *things) {
+    for (size_t y = 0; y < height; y++) {
+        const float *restrict level = brightness + y * width;
+        float *restrict thing = things + y * width;
+        for (size_t x = 0; x < width; x++) {
+            const float below = (float)(rows[y] - slant[x] - horizon);
+            const float bright = clipped((level[x] - 0.45f) * 2.5f, 0, 1);
+            const float above = clipped((0.15f - below) * (float)(1 / 0.3), 0, 1);
+            const float sky = bright * bright * (3 - 2 * bright) * above;
+            const float standing = (thing[x] * relief + relief) * (1 - sky), lying = below * rise;
+            thing[x] = clipped(lying > standing ? lying : standing, 0, 1);
+        }
+    }
+}
+
+/* Slope and offset of a filter guided by itself, from the means of the guide and of its square; they may be put there. */
+KERNEL void self_guided(float *means, float *squares, float eps, size_t count) {
+    APART
+    for (size_t i = 0; i < count; i++) {
+        const float mean = means[i], spread = squares[i] - mean * mean, variance = spread > 0 ? spread : 0;
+        const float slope = variance / (variance + eps);
+        means[i] = slope;
+        squares[i] = mean * (1 - slope);
+    }
+}
+
 /* ---- falling things ---- */
 
 /* Specks of a canvas, in order: one of brightness 1 .. 255 wherever a random number is below `threshold`. */
