@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from nicegui import ui
 
+SEGMENTS = "no-caps unelevated dense toggle-color=seg toggle-text-color=seg"
+"""Of toggles; the colour has no rule but the page's."""
+
 ACCEPTED = "image/*,.tif,.tiff,.jp2,.tga,.pnm,.ppm,.pgm,.avif"
 
 

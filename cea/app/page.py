@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from nicegui import events, ui
+from nicegui import ui
 
-from cea.app.drawing import Wish, labels_of
-from cea.app.elements import Compare, Drop, Paint, show
+from cea.app.degrading import Degrading
+from cea.app.elements import SEGMENTS, Compare, Drop, Paint, show
 from cea.app.house import House
 from cea.app.overlays import Overlay, estimated, routed
 from cea.app.turns import Stop, StoppedError
-from cea.errors import InputError, one_line
-from cea.io.images import read_photo
+from cea.errors import InputError
 from cea.progress import clock
-from cea.types import ImageU8
 
 _STYLE = Path(__file__).with_name("page.css")
-
-_MOST_ROWS = 5
-"""Components whose severity can be set before anything is drawn; of recipes with more, those that were drawn."""
-
-_SEGMENTS = "no-caps unelevated dense toggle-color=seg toggle-text-color=seg"
-"""Of toggles; the colour has no rule but ours."""
-
-_LARGEST_FIELD = 2_000_000
-"""Bytes of Base64 that a drawn field may have."""
 
 
 def page(house: House) -> None:
@@ -51,8 +37,6 @@ class _Page:
         self.done, self.total, self.doing = 0, 0, ""
         self.view, self.sites = "compare", dict[str, list[str]]()
         self.overlays: dict[str, Overlay] = {}
-        self.severities: dict[str, float] = {}
-        self.field: ImageU8 | None = None
         self._header()
         with ui.element("main").classes("page"):
             with ui.element("section").classes("stage"):
@@ -61,7 +45,7 @@ class _Page:
                 self._panel()
         self.ticker = ui.timer(0.25, self._tick, active=False)
         self._fail("")
-        self._recipe_changed()
+        self.degrading.begin_anew()
         self._refresh()
 
     # What is on it
@@ -85,16 +69,16 @@ class _Page:
         self.drop.on("refused", lambda event: self._fail(str(event.args)))
         self.compare = Compare().mark("compare")
         self.paint = Paint().mark("paint")
-        self.paint.on("field", self._painted)
+        self.paint.on("field", lambda event: self.degrading.painted(event))
         with ui.element("div").classes("routing") as self.grid:
-            self.site = ui.toggle([], on_change=lambda: self._show_site()).props(_SEGMENTS).classes("seg")
+            self.site = ui.toggle([], on_change=lambda: self._show_site()).props(SEGMENTS).classes("seg")
             self.thumbs = ui.element("div").classes("thumbs")
         with ui.element("div").classes("working") as self.working:
             with ui.element("div").classes("group spring"):
                 self.progress = ui.linear_progress(0, show_value=False).props("rounded instant-feedback")
                 self.progress_text = ui.label().classes("muted small")
             ui.button("Stop", on_click=lambda: self.stop.ask()).props("no-caps outline")
-        self.views = ui.toggle({}, on_change=self._view_changed).props(_SEGMENTS).classes("seg views")
+        self.views = ui.toggle({}, on_change=self._view_changed).props(SEGMENTS).classes("seg views")
         self.legend = ui.label().classes("muted legend")
         with ui.element("div").classes("results") as self.results:
             self.gain = ui.label().classes("gain")
@@ -108,12 +92,12 @@ class _Page:
     def _panel(self) -> None:
         self.mode = (
             ui.toggle({"restore": "Restore", "degrade": "Degrade first"}, value="restore", on_change=self._mode_changed)
-            .props(f"{_SEGMENTS} spread")
+            .props(f"{SEGMENTS} spread")
             .classes("seg wide")
             .mark("mode")
         )
-        with ui.element("div").classes("group") as self.degrading:
-            self._degrading()
+        with ui.element("div").classes("group") as self.degrading_group:
+            self.degrading = Degrading(self.house, self.paint, fail=self._fail, moved=self._uneven_changed)
         with ui.element("div").classes("group"):
             with ui.element("div").classes("line"):
                 ui.label("Strength of the restoration")
@@ -127,40 +111,6 @@ class _Page:
                 ui.button("Restore", on_click=self._restore).props("no-caps unelevated").mark("restore")
             )
 
-    def _degrading(self) -> None:
-        names = self.house.recipes
-        first = next((name for name in names if name.endswith("low_haze_rain")), names[0])
-        self.recipe = ui.select(names, value=first, label="Recipe", on_change=self._recipe_changed)
-        self.recipe.props("outlined dense options-dense").classes("wide")
-        with ui.element("div").classes("line"):
-            self.seed = ui.number("Seed", value=0, min=0, max=2**31 - 1, step=1, precision=0).props("outlined dense")
-            ui.button("Next", on_click=self._next_seed).props("no-caps flat dense").classes("quiet")
-        ui.label("Where it acts")
-        self.unevenness = (
-            ui.toggle(
-                {"even": "Even", "random": "Random", "drawn": "Painted"}, value="even", on_change=self._uneven_changed
-            )
-            .props(f"{_SEGMENTS} spread")
-            .classes("seg wide")
-            .mark("unevenness")
-        )
-        with ui.element("div").classes("group") as self.brushes:
-            with ui.element("div").classes("line"):
-                ui.label("Brush").classes("muted")
-                self.brush = ui.slider(min=0.05, max=0.5, step=0.05, value=0.2, on_change=self._brush_changed)
-            with ui.element("div").classes("line"):
-                self.eraser = ui.switch("Erase", on_change=self._brush_changed).props("dense")
-                ui.button("Clear", on_click=lambda: self.paint.run_method("clear")).props("no-caps flat dense").classes(
-                    "quiet"
-                )
-            self.driven = ui.select({"": "all"}, value="", label="Acts on").props("outlined dense options-dense")
-            self.driven.classes("wide")
-        self.rows = ui.element("div").classes("rows")
-        with ui.element("details").classes("numbers") as self.numbers:
-            with ui.element("summary"):
-                ui.label("Drawn numbers")
-            self.drawn_text = ui.label().classes("muted small")
-
     # What happens
 
     def _left(self) -> None:
@@ -168,9 +118,9 @@ class _Page:
         self.house.leave(self.visit)
 
     async def _taken(self) -> None:
-        self.field = None
+        self.degrading.field = None
         self._fail("")
-        self._recipe_changed()
+        self.degrading.begin_anew()
         self._new_pictures()
         self.paint.run_method("clear")
         self._refresh()
@@ -182,37 +132,10 @@ class _Page:
         self._new_pictures()
         self._refresh()
 
-    def _recipe_changed(self) -> None:
-        self.severities = {}
-        try:
-            labels = labels_of(self.house.find(self.recipe.value)[1])
-        except InputError as error:
-            self._fail(one_line(error))
-            labels = []
-        self.driven.set_options({"": "all"} | {label: label for label in labels}, value="")
-        self._fill_rows(labels if len(labels) <= _MOST_ROWS else [])
-
-    def _next_seed(self) -> None:
-        self.seed.value = int(self.seed.value or 0) + 1
-
     def _uneven_changed(self) -> None:
-        if self.unevenness.value == "drawn" and self.visit.photo is not None:
+        if self.degrading.is_painted and self.visit.photo is not None:
             self.view = "clean"
         self._refresh()
-
-    def _brush_changed(self) -> None:
-        show(self.paint, brush=self.brush.value, erase=self.eraser.value)
-
-    def _painted(self, event: events.GenericEventArguments) -> None:
-        """Take over the field; what no page of ours sends is told as any bad file."""
-        self.field = None
-        if not event.args:
-            return
-        try:
-            data = base64.b64decode(str(event.args)[:_LARGEST_FIELD], validate=True)
-            self.field = read_photo(data, "the field").rgb[..., 0]
-        except (InputError, binascii.Error) as error:
-            self._fail(one_line(error))
 
     def _view_changed(self) -> None:
         self.view = self.views.value or "compare"
@@ -236,12 +159,12 @@ class _Page:
         self.facts.set_text(f"PSNR {gain.before:.2f} → {gain.after:.2f} dB at strength {strength:.2f}\n{self._facts()}")
 
     async def _degrade(self) -> None:
-        wish = self._wish()
+        wish = self.degrading.wish()
         if await self._work("Degrading", lambda _: self.visit.degrade(wish)):
-            self._after_degrading()
+            self.degrading.tell(self.visit)
 
     async def _restore(self) -> None:
-        wish = self._wish() if self.mode.value == "degrade" else None
+        wish = self.degrading.wish() if self.mode.value == "degrade" else None
 
         def work(step: Callable[[int, int], None]) -> None:
             if wish is not None:
@@ -251,7 +174,7 @@ class _Page:
             self.house.restore(self.visit, step)
 
         if await self._work("Restoring" if wish is None else "Degrading", work):
-            self._after_degrading()
+            self.degrading.tell(self.visit)
             await self._measure()
 
     async def _work(self, doing: str, work: Callable[[Callable[[int, int], None]], None]) -> bool:
@@ -307,16 +230,6 @@ class _Page:
         self.progress.set_value(share)
         self.progress.props(remove="indeterminate") if share else self.progress.props("indeterminate")
 
-    def _wish(self) -> Wish:
-        return Wish(
-            self.recipe.value,
-            int(self.seed.value or 0),
-            self.unevenness.value,
-            dict(self.severities),
-            self.field,
-            self.driven.value or None,
-        )
-
     # What is seen
 
     def _fail(self, line: str) -> None:
@@ -329,45 +242,6 @@ class _Page:
         self.overlays, self.sites = {}, {}
         self.view = "compare" if self.visit.degraded or self.visit.result else "clean"
 
-    def _after_degrading(self) -> None:
-        """Sliders for what was drawn, of recipes that draw a choice; and all numbers."""
-        told = self.visit.told
-        if told is None:
-            return
-        if len(labels_of(self.house.find(self.recipe.value)[1])) > _MOST_ROWS:
-            self._fill_rows([node.label for node in told.record.nodes])
-        self.drawn_text.set_text("\n".join(f"{node.label}: {_short(node.params)}" for node in told.record.nodes))
-
-    def _fill_rows(self, labels: list[str]) -> None:
-        self.rows.clear()
-        with self.rows:
-            for label in labels:
-                self._row(label)
-
-    def _row(self, label: str) -> None:
-        def tell() -> None:
-            by_hand = self.severities.get(label)
-            button.set_text("drawn" if by_hand is None else f"{by_hand:.2f} ×")
-            button.set_enabled(by_hand is not None)
-            slider.classes(remove="idle") if by_hand is not None else slider.classes("idle")
-
-        def moved() -> None:
-            self.severities[label] = float(slider.value)
-            tell()
-
-        def reset() -> None:
-            self.severities.pop(label, None)
-            tell()
-
-        with ui.element("div").classes("line"):
-            ui.label(label.replace("_", " ")).classes("name")
-            slider = ui.slider(min=0, max=1, step=0.05, value=self.severities.get(label, 0.5), on_change=moved)
-            slider.mark(f"severity-{label}")
-            button = ui.button(on_click=reset).props("no-caps flat dense").classes("quiet value")
-            with button:
-                ui.tooltip("Severity by hand; press to leave it to the seed")
-        tell()
-
     def _refresh(self) -> None:
         visit, is_degrading = self.visit, self.mode.value == "degrade"
         has_photo, busy = visit.photo is not None, visit.busy
@@ -377,8 +251,8 @@ class _Page:
         if busy:
             self._tick()
         self.mode.set_enabled(not busy)
-        self.degrading.set_visibility(is_degrading)
-        self.brushes.set_visibility(self.unevenness.value == "drawn")
+        self.degrading_group.set_visibility(is_degrading)
+        self.degrading.brushes.set_visibility(self.degrading.is_painted)
         self.degrade_button.set_visibility(is_degrading and not busy)
         self.restore_button.set_visibility(not busy and (is_degrading or visit.result is None))
         self.restore_button.set_text("Degrade and restore" if is_degrading else "Restore")
@@ -390,7 +264,7 @@ class _Page:
         notes = [*(visit.photo.notes if visit.photo else ()), *(visit.result.warnings if visit.result else ())]
         self.warnings.set_text("\n".join(map(_sentence, notes)))
         self.warnings.set_visibility(bool(notes) and not busy)
-        self.numbers.set_visibility(visit.told is not None)
+        self.degrading.numbers.set_visibility(visit.told is not None)
         self._show_links()
         self._show_view()
 
@@ -415,7 +289,7 @@ class _Page:
 
     def _show_view(self) -> None:
         visit = self.visit
-        has_photo, painting = visit.photo is not None, self.unevenness.value == "drawn" and self.mode.value == "degrade"
+        has_photo, painting = visit.photo is not None, self.degrading.is_painted and self.mode.value == "degrade"
         views = {} if not has_photo else self._views(painting)
         self.view = self.view if self.view in views else next(iter(views), "compare")
         if self.views.options != views or self.views.value != self.view:
@@ -502,18 +376,6 @@ class _Page:
             "How strongly each expert acts where, <x, a>: orange adds its direction, blue subtracts it. "
             "Full colour is the 99th percentile of the site."
         )
-
-
-def _short(params: dict[str, Any]) -> str:
-    """Drawn numbers as one line."""
-
-    def word(value: Any) -> str:
-        if isinstance(value, list):
-            is_long = len(value) > 3 or any(isinstance(entry, dict | list) for entry in value)
-            return f"{len(value)} of them" if is_long else " ".join(map(word, value))
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    return ", ".join(f"{name.replace('_', ' ')} {word(value)}" for name, value in params.items())
 
 
 def _sentence(line: str) -> str:
