@@ -18,7 +18,7 @@ from cea.degradations.contract.registry import FAMILIES
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
-from cea.degradations.engine.render import render
+from cea.degradations.engine.render import Tile, render, render_tile
 from cea.degradations.exact import compiled
 from cea.io.images import pixel_sha256
 from cea.rng import SampleKey, generator
@@ -95,6 +95,17 @@ def test_crops_and_own_maps(monkeypatch: pytest.MonkeyPatch):
         {"inverse_depth": depth.T[::-1].T, "light": light * 1e-30},
     ):
         assert_same(monkeypatch, record, image, labels=True, **given)
+
+
+def test_pixels_that_lie_apart():
+    """A tile may be a part of a larger array."""
+    image = clean((90, 120))
+    record = drawn("low_haze_rain", image, 0)
+    part = image[10:80, 20:100]
+    apart, together = (
+        render_tile(record, Tile(pixels, 10, 20, 90, 120)).degraded for pixels in (part, np.ascontiguousarray(part))
+    )
+    np.testing.assert_array_equal(apart, together)
 
 
 def any_recipe(rng: np.random.Generator) -> dict[str, Any]:

@@ -29,6 +29,10 @@ class Canvas:
     _planes: ImageF | None = None
     _steps: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Have the pixels in one piece, as the pass reads them."""
+        self.pixels = np.ascontiguousarray(self.pixels)
+
     def takes(
         self, family: Degradation[Any, Any], params: Params, context: Context, severity: Map, again: bool
     ) -> bool:
