@@ -85,6 +85,7 @@ def _without_reference(data: Path, out: Path, method: Any) -> tuple[list[str], d
     from cea.io.faults import shown
     from cea.io.images import write_bytes
     from cea.io.tables import write_table
+    from cea.metrics.no_reference import DIRECTIONS
 
     if method.restore is None:
         raise ConfigError("--no-reference with --outputs", expected="one of them", remedy="pass the outputs as --data")
@@ -96,7 +97,7 @@ def _without_reference(data: Path, out: Path, method: Any) -> tuple[list[str], d
     write_table(out / "photographs.parquet", table)
     write_bytes(out / "photographs.json", to_json({**scores, "skipped": missing, "left_out": left_out}))
     lines = [
-        f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images"
+        f"{score} of {name}: {row['input']:.4f} -> {row['output']:.4f} on {row['images']} images ({DIRECTIONS[score]})"
         for score, figures in scores["photographs"].items()
         for name, row in [*figures["sets"].items(), ("all", figures)]
     ]

@@ -20,6 +20,9 @@ from cea.types import Image, ImageF
 NoReference = Callable[[Image | ImageF], float]
 """(H, W, 3) -> the score."""
 
+DIRECTIONS = {"blur_effect": "0 sharp, 1 blurred; noise lowers it, too", "arniqa": "1 is best"}
+"""How each score is read."""
+
 _ARNIQA = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 
 

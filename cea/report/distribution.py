@@ -43,6 +43,23 @@ def gain_rows(images: pl.DataFrame | None) -> GainRows | None:
     return GainRows(rows, axis.ticks, axis(0.0))
 
 
+@dataclass(frozen=True)
+class Scenes:
+    """The photographs that the test images are made of: name -> mean gain in dB, largest first."""
+
+    gains: dict[str, float]
+    sd: float
+    """Standard deviation of the gain over all images, in dB."""
+
+
+def scenes(images: pl.DataFrame | None) -> Scenes | None:
+    """What the per-image table says of photographs; None where there is none, or a single image."""
+    if images is None or "clean_id" not in images.columns or len(images) < 2:
+        return None
+    means = images.group_by("clean_id").agg(pl.col("gain_psnr").mean()).sort("gain_psnr", "clean_id", descending=True)
+    return Scenes(dict(means.iter_rows()), float(images["gain_psnr"].std() or 0.0))  # type: ignore[arg-type]
+
+
 def _thin(images: pl.DataFrame) -> list[dict[str, Any]]:
     ordered = images.sort("gain_psnr", "sample_id")
     return list(ordered.gather_every(-(-len(ordered) // _MOST_DOTS)).iter_rows(named=True))

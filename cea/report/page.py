@@ -16,7 +16,7 @@ from cea.io.images import reduced
 from cea.report.calibration import calibration_charts
 from cea.report.charts import Scale, scale, training_charts
 from cea.report.config import ReportConfig
-from cea.report.distribution import gain_rows
+from cea.report.distribution import gain_rows, scenes
 from cea.report.images import affinity_colours, data_uri, severity_colours
 from cea.report.inputs import Content, ReportFiles, Strip, read_content
 from cea.report.published import figure, load_published, measured
@@ -119,6 +119,7 @@ def _render(
             psnr_scale=_psnr_scale(_groups(content, test_sets)),
             severity_scale=_psnr_scale(list(content.summary["severity"].values())),
             gain_rows=gain_rows(content.images),
+            scenes=scenes(content.images),
             typical=[example for example in examples if not example.picture.worst],
             worst=[example for example in examples if example.picture.worst],
             routings=[_routing(strip) for strip in content.strips if strip.affinity],

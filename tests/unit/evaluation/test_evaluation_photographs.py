@@ -118,6 +118,7 @@ def test_cea_eval_scores_photographs_without_targets(folder: Path, tmp_path: Pat
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "blur_effect of fog: " in done.output
+    assert "(0 sharp, 1 blurred; noise lowers it, too)" in done.output
     assert "on 3 images" in done.output
     assert len(pl.read_parquet(tmp_path / "out/photographs.parquet").filter(score="blur_effect")) == 3
     assert json.loads((tmp_path / "out/photographs.json").read_text())["photographs"]["blur_effect"]["images"] == 3

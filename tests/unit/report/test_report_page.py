@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from evaluated_run import LINEAGE, RECORD, facts_of, make_cases, write_run
 
@@ -136,6 +137,23 @@ def test_without_unseen_compositions_nothing_is_said_of_them(tmp_path: Path):
     page = build_report(write_run(tmp_path, make_cases()), {}, ReportConfig())
     assert "never trained on" not in page
     assert ">all images</th>" in page
+
+
+def test_photographs_behind_the_images_are_named(page, run_files):
+    section = page[page.index('id="spread"') : page.index('id="spread"') + 9000]
+    images = pl.read_parquet(run_files.images)
+    assert f"They show {images['clean_id'].n_unique()} photographs" in section
+    for name, group in images.group_by("clean_id"):
+        assert f"{name[0]} {signed(group['gain_psnr'].mean())}" in section
+
+
+def test_sizes_with_two_sides_are_written_once(run_files, tmp_path: Path):
+    cost = {"parameters": 1e6, "gmacs_224": 1.0, "adapter_parameters_ratio": 1.0, "adapter_macs_ratio": 1.0}
+    path = tmp_path / "cost.json"
+    path.write_text(json.dumps({**cost, "forward_256_ms": 1.0, "forward_1080x1920_ms": 2.0}), encoding="utf-8")
+    page = build_report(dataclasses.replace(run_files, cost=path), LINEAGE, ReportConfig())
+    assert "one image of 1080 × 1920</dt>" in page
+    assert "one image of 256 × 256</dt>" in page
 
 
 def test_names_are_escaped(tmp_path: Path):
