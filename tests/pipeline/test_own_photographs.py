@@ -98,7 +98,7 @@ def test_an_experiment_in_a_folder_of_its_own_says_so_or_takes_them_along(projec
 
 def test_tracked_ones_are_in_every_clone_and_in_every_experiment(project: Project, tmp_path: Path):
     project.run("dvc", "add", "data/raw/mine")
-    project.run("git", "add", "data/raw/mine.dvc", "data/raw/.gitignore")
+    project.run("git", "add", "data/raw/mine.dvc")
     project.run("dvc", "repro", "ingest")
     commit(project)
     clone = cloned(project, tmp_path / "clone")
