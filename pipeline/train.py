@@ -21,7 +21,7 @@ from cea.models.config import ModelConfig, ModelSection
 from cea.models.measure.allocator import keep_freed_memory
 from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
-from cea.training.fit import TrainingJob, fit
+from cea.training.fit import TrainingJob, fit, init_sha256
 from cea.training.lock import exclusive
 from cea.training.processes import PeerError, Processes, launch, speaks
 from cea.training.results import speed, write_results
@@ -69,7 +69,8 @@ def lead(
     """Train as the first process, and keep what came out."""
     name = f"{model.adapter}-rank{model.rank}-{config.max_steps}steps"
     indexes = job.place.root.name if isinstance(job.place, Remote) else None
-    with exclusive(job.state), tracked(params, name, indexes=indexes) as run:
+    made_from = {"indexes": indexes, "parent": init_sha256(config)}
+    with exclusive(job.state), tracked(params, name, **made_from) as run:
         result = fit(job, config, model, report=run.live, show=run.show)
         write_results(paths.model, paths.metrics, result)
         run.finish(paths.metrics / "lineage.json", result.weights, result.history, {"training": speed(result)})

@@ -84,17 +84,21 @@ class TrainingRun:
 
 
 @contextmanager
-def tracked(params: Mapping[str, Any], name: str, *, indexes: str | None = None) -> Iterator[TrainingRun]:
+def tracked(
+    params: Mapping[str, Any], name: str, *, indexes: str | None = None, parent: str | None = None
+) -> Iterator[TrainingRun]:
     """Open the run of a training; it is closed as finished, failed or killed.
 
     Args:
         params: all of params.yaml.
         name: of the run, where DVC gives it none.
         indexes: digest of the indexes of shards that were read from afar; those of data/shards are in DVC's digests.
+        parent: digest of the weights that it starts from (``train.init``); None for random ones.
     """
     tracker = Tracker(load(TrackingConfig, params, "tracking"))
     digests = dependency_digests(_STAGE)
     facts = lineage(params["seed"]) | ({"shards": {"indexes": indexes}} if indexes else {})
+    facts |= {"parent": {"sha256": parent}} if parent else {}
     tags = as_tags(facts) | {f"dvc.dep.{path}": digest for path, digest in digests.items()}
     tags |= code_tag()
     if os.environ.get(COMPARISON):

@@ -13,11 +13,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from cea.errors import ConfigError, DataError
-from cea.io.images import file_sha256
+from cea.io.images import file_sha256, read_rgb
 from cea.lineage.cache import CacheEntries
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG
 from cea.lineage.record import FOLDER, Record, Source, write_record
@@ -26,6 +27,7 @@ from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
 from cea.lineage.stored import find_record
 from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, OtherRun, Tracker, TrackingConfig, flatten
+from cea.lineage.training import tracked
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -91,6 +93,25 @@ def test_a_run_keeps_params_tags_curves_files_and_datasets(project: Path):
     assert {"lineage.json", "datasets.json"} <= {file.path for file in tracker.client.list_artifacts(run_id)}
     assert len(tracker.client.get_metric_history(run_id, "train/loss")) == 2500
     assert [f.path for f in tracker.client.list_artifacts(run_id, "model")] == ["model/weights.safetensors"]
+
+
+def test_a_training_names_its_parent_and_keeps_pictures_on_the_way(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """``train.init`` and the pictures of each validation, as the stage hands them over."""
+    monkeypatch.chdir(project)
+    digest = "ab" * 32
+    with tracked(
+        {"seed": 1, "tracking": {}, "train": {"fast": True, "patches": [[0, 64]]}}, "tuned", parent=digest
+    ) as run:
+        run.show(500, np.zeros((8, 24, 3), np.uint8))
+        run.show(1000, np.full((8, 24, 3), 255, np.uint8))
+    assert run.facts["parent"] == {"sha256": digest}
+    client = run.tracker.client
+    kept = client.get_run(run.run_id).data
+    assert kept.tags["parent.sha256"] == digest
+    assert (kept.params["train.fast"], kept.params["train.patches"]) == ("true", "[[0, 64]]")
+    names = sorted(file.path for file in client.list_artifacts(run.run_id, "validation"))
+    assert names == ["validation/step-0000500.png", "validation/step-0001000.png"]
+    assert read_rgb(Path(client.download_artifacts(run.run_id, names[1]))).min() == 255
 
 
 def test_run_is_found_by_its_weights_and_made_where_none_is_known(project: Path):
