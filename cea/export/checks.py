@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cea.decibels import psnr_of
-from cea.errors import DataError
+from cea.errors import ConfigError, DataError, brief
 from cea.export.programs import SMALLEST, Graph
 from cea.export.runner import SMALLEST_TILE, Runner
 from cea.models.network import RestorationNetwork
@@ -59,13 +59,22 @@ def check_torch(graphs: Sequence[Graph], folder: Path, *, multiple: int) -> list
     """Likewise for the programs of ``torch.export``, loaded from their files.
 
     Raises:
+        ConfigError: a program takes only some sizes, as its tracing found a difference between them.
         DataError: they differ by more than ``LIMIT``.
     """
     programs = {graph.name: torch.export.load(folder / f"{graph.name}.pt2").module() for graph in graphs}
 
     def compute(graph: Graph, inputs: Sequence[Tensor]) -> list[NDArray[Any]]:
-        with torch.no_grad():
-            return [one.numpy() for one in _as_tuple(programs[graph.name](*inputs))]
+        try:
+            with torch.no_grad():
+                return [one.numpy() for one in _as_tuple(programs[graph.name](*inputs))]
+        except AssertionError as error:  # a guard, about the size
+            raise ConfigError(
+                f"torch.export: {graph.name} refuses an image of {inputs[0].shape[3]} x {inputs[0].shape[2]} pixels "
+                f"({brief(error)})",
+                expected="an adapter whose program takes any size, which film-local has not",
+                remedy="leave the format torch out: onnx takes any size",
+            ) from error
 
     return _compared(graphs, {"fp32": compute}, multiple, "torch.export")
 

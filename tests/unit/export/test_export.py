@@ -13,21 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from cea import Restorer
 from cea.cli.main import app
-from cea.export import checks
-from cea.export.programs import graphs
+from cea.export import checks, programs
 from cea.export.runner import Runner
 from cea.extras import EXTRAS
-from cea.io.images import read_rgb, write_image
+from cea.io.images import file_sha256, read_rgb, write_image
 from cea.levels import to_uint8
+from cea.models.adapters.registry import ADAPTERS
 from cea.models.checkpoint import load_weights, save_weights
 from cea.models.config import ModelConfig
 from cea.models.network import RestorationNetwork, build
 from cea.testing.degradations import picture
 from cea.testing.models import awake
+from cea.weights.default import default_weights
 
 CONFIG = ModelConfig(
     width=8, encoder_blocks=(), decoder_blocks=(), middle_blocks=1, rank=2, refine=2, error_gate=True, constant=True
@@ -148,9 +150,90 @@ def test_the_runner_refuses_what_it_cannot_take(exported: dict[str, Any]):
 
 
 @pytest.mark.slow
-def test_a_network_of_maps_has_no_tiles(tmp_path: Path):
+@pytest.mark.parametrize("adapter", sorted({*ADAPTERS} - {"cea", "film-local"}))  # of cea are the other tests
+def test_every_adapter_is_exported(tmp_path: Path, adapter: str):
+    """Both formats equal PyTorch at five sizes."""
+    path = weights(tmp_path, CONFIG.model_copy(update={"adapter": adapter}))
+    done = run("export", "onnx", "torch", "-o", tmp_path / "out", "--weights", path, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert ("tile" in told["graphs"]) == (adapter != "prompt")  # which measures a map
+    for rows in (told["onnx"], told["torch"]):
+        assert len({row["size"] for row in rows}) == 5
+        assert max(row["fp32"] for row in rows) < 1e-4
+
+
+@pytest.mark.slow
+def test_film_local_is_exported_to_onnx_and_refused_by_torch(tmp_path: Path):
+    """Tracing tells images that fill its cells from others; ONNX keeps both."""
     path = weights(tmp_path, CONFIG.model_copy(update={"adapter": "film-local"}))
-    assert [graph.name for graph in graphs(load_weights(path)[0])] == ["whole"]
+    done = run("export", "onnx", "-o", tmp_path / "out", "--weights", path, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["graphs"] == ["whole"]
+    assert max(row["fp32"] for row in told["onnx"]) < 1e-4
+    refused = run("export", "onnx", "torch", "-o", tmp_path / "both", "--weights", path)
+    assert refused.exit_code == 2
+    (line,) = [one for one in refused.stderr.splitlines() if one.startswith("error: ")]
+    assert line.startswith("error: torch.export: whole refuses an image of ")
+    assert line.endswith("; leave the format torch out: onnx takes any size")
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.slow
+def test_the_weights_of_the_package_through_onnx(tmp_path: Path):
+    """Single and half precision at five sizes, each with its own tolerance; tiles that know their image."""
+    done = run("export", "onnx", "--fp16", "-o", tmp_path / "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["weights"]["sha256"] == file_sha256(default_weights())
+    assert len({row["size"] for row in told["onnx"]}) == 5
+    assert max(row["fp32"] for row in told["onnx"]) < 1e-4
+    pixels = [row for row in told["onnx"] if row["graph"] != "measure"]
+    assert max(row["fp16"] for row in pixels) < 4e-3
+    assert min(row["fp16_psnr"] for row in pixels) > 70
+    exact, parts, alone = told["tiles"]
+    assert exact["greatest"] < 0.1  # grey levels
+    assert exact["mean"] < 0.1 * parts["mean"] < 0.1 * alone["mean"]
+    (line,) = [one for one in done.stderr.splitlines() if "measured whole" in one]
+    assert f"mean {exact['mean']:.3f}, greatest {exact['greatest']:.2f} levels of 255" in line
+
+
+class Wrong(nn.Module):
+    """The network, but for one pixel."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        restored = self.network(image).clone()
+        restored[..., 1, 2] += 2e-4
+        return restored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("onnx", "ONNX: whole at 1x4x4 differs from PyTorch by 2.0e-04"),
+        ("torch", "torch.export: whole at 1x4x4 differs from PyTorch by 2.0e-04"),
+    ],
+)
+def test_what_differs_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str):
+    """A program of another network than that which it is compared with; an earlier export stays as it was."""
+    path, out = weights(tmp_path, CONFIG.model_copy(update={"adapter": "prompt"})), tmp_path / "out"
+    assert run("export", "spandrel", "-o", out, "--weights", path).exit_code == 0
+    before = {one: one.read_bytes() for one in out.rglob("*") if one.is_file()}
+    exported = programs._exported
+    monkeypatch.setattr(programs, "_exported", lambda module, *others: exported(Wrong(module), *others))
+    done = run("export", name, "-o", out, "--weights", path, "--overwrite")
+    assert done.exit_code == 2
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+    assert line.startswith(f"error: {said}")
+    assert line.endswith("; expected at most 0.0001; report it with the configuration of the weights")
+    assert {one: one.read_bytes() for one in out.rglob("*") if one.is_file()} == before
+    assert {one.name for one in tmp_path.iterdir()} == {"out", "w.safetensors"}
 
 
 @pytest.mark.parametrize(
