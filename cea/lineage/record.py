@@ -164,21 +164,11 @@ def locked_stages(root: Path, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def raw_digests(root: Path) -> dict[str, str]:
-    """MD5 of each file below data/raw, those that git holds left out; links are followed, as by DVC and ingest."""
+    """MD5 of each file below data/raw, those that git holds left out."""
+    folder = root / "data/raw"
     held = {os.fsdecode(path) for path in (git("ls-files", "-z", "data/raw", folder=root) or b"").split(b"\0")}
-    files = {path.relative_to(root).as_posix(): path for path in files_below(root / "data/raw")}
+    files = {path.relative_to(root).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name: md5(path) for name, path in files.items() if name not in held}
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below ``folder``, in linked folders, too, by their places in it, sorted; no folder is in itself."""
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        above = {one.resolve() for one in (here, *here.parents)}
-        folders[:] = [name for name in folders if (here / name).resolve() not in above]
-        found += [path for path in map(here.joinpath, names) if path.is_file()]
-    return sorted(found)
 
 
 def code_digests(root: Path) -> dict[str, str]:

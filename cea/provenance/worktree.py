@@ -15,7 +15,7 @@ from cea.errors import DataError
 from cea.io import child
 from cea.io.images import write_bytes
 from cea.lineage.facts import UNKNOWN, git
-from cea.lineage.record import Source, files_below, md5, switches
+from cea.lineage.record import Source, md5, switches
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def find_raw(raw: Mapping[str, str], root: Path, cache: Path) -> dict[str, Path 
         here, cached = root / path, cache / "files/md5" / digest[:2] / digest[2:]
         source = next((one for one in (here, cached) if one.is_file() and md5(one) == digest), None)
         if source is None and not others:
-            others = {md5(one): one for one in files_below(root / "data/raw")}
+            others = {md5(one): one for one in sorted((root / "data/raw").rglob("*")) if one.is_file()}
         places[path] = source or others.get(digest)
     return places
 

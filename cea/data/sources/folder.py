@@ -65,14 +65,14 @@ class Folder(Source[FolderConfig]):
     Config = FolderConfig
 
     def check(self, root: Path) -> None:
-        """Raise a DataError where there is no such folder, or there are no image files in it."""
+        """Raise a DataError where there is no such folder, a link to a folder in it, or no image files."""
         _listing(root / self.config.path, self.config.path)
 
     def items(self) -> Sequence[Item]:
         """One item per picture, ordered by path, then what cannot be read.
 
         Raises:
-            DataError: no such folder, or no image files in it.
+            DataError: no such folder, a link to a folder in it, or no image files.
         """
         folder = Path(self.config.path)
         listing = _listing(folder, self.config.path)
@@ -93,6 +93,13 @@ def _listing(folder: Path, name: str) -> Found:
             f"{name}: no such folder",
             expected="a folder of photographs",
             remedy="set ingest.sources.folder.path, or ingest.source to bundled",
+        )
+    linked = next((path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_dir()), None)
+    if linked is not None:
+        raise DataError(
+            f"{shown(Path(name) / linked.relative_to(folder))}: a link to a folder, whose files DVC does not see",
+            expected="folders and files, or links to files: what is read has to be watched",
+            remedy="set ingest.sources.folder.path to that folder itself, or copy it",
         )
     listing = find_pictures(folder)
     if not listing.pictures and not listing.left_out:

@@ -93,6 +93,21 @@ def test_what_the_walk_leaves_out_is_named_with_its_reason(tmp_path):
             item.load()
 
 
+def test_a_link_to_a_folder_which_dvc_does_not_watch_is_refused_by_name(tmp_path):
+    write_image(tmp_path / "photographs/deep/a.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "photographs/b.png").symlink_to(tmp_path / "photographs/deep/a.png")
+    (tmp_path / "root").symlink_to(tmp_path / "photographs")
+    source = Folder(FolderConfig(path="root"))
+    source.check(tmp_path)
+    (tmp_path / "photographs/deep/linked").symlink_to(tmp_path)
+    with pytest.raises(
+        DataError, match=r"root/deep/linked: a link to a folder, whose files DVC does not see; expected"
+    ):
+        source.check(tmp_path)
+    with pytest.raises(DataError, match=r"deep/linked: a link to a folder"):
+        Folder(FolderConfig(path=str(tmp_path / "photographs"))).items()
+
+
 def test_a_missing_or_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such folder; .*ingest\.sources\.folder\.path"):
         Folder(FolderConfig(path=str(tmp_path / "nowhere"))).items()

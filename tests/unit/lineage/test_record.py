@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from pathlib import Path
 
@@ -149,19 +148,6 @@ def test_own_photographs_are_found_by_their_bytes(tmp_path: Path):
     (root / "data/raw/c.png").write_bytes(b"other")
     with pytest.raises(DataError, match=r"1 files of the raw input are nowhere here, data/raw/c\.png"):
         restore_raw(find_raw(raw, root, tmp_path / "cache"), tmp_path / "again")
-
-
-def test_linked_photographs_are_recorded_and_a_circle_ends(tmp_path: Path):
-    root = repository(tmp_path / "project")
-    (tmp_path / "elsewhere/deep").mkdir(parents=True)
-    (tmp_path / "elsewhere/deep/a.png").write_bytes(b"a")
-    (root / "data/raw").mkdir(parents=True, exist_ok=True)
-    (root / "data/raw/linked").symlink_to(tmp_path / "elsewhere")
-    (root / "data/raw/circle").symlink_to(root / "data")
-    raw = recorded(root).raw
-    assert raw == {"data/raw/linked/deep/a.png": hashlib.md5(b"a").hexdigest()}
-    restore_raw(find_raw(raw, root, tmp_path / "cache"), tmp_path / "again")
-    assert (tmp_path / "again/data/raw/linked/deep/a.png").read_bytes() == b"a"
 
 
 def test_damaged_and_foreign_records_are_refused(tmp_path: Path):
