@@ -20,11 +20,14 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import NodeOrder, RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
+from cea.degradations.engine.shipped import find
 from cea.degradations.families.albumentations import library
+from cea.extras import require
 from cea.levels import from_codes
 from cea.rng import SampleKey
 from cea.types import Image
 
+require("albumentations", "cea.degradations.Degrade")
 _A = library()
 
 
@@ -32,8 +35,9 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined,misc]
     """A recipe as one transform.
 
     Args:
-        nodes: label -> settings, as under ``nodes`` of a recipe in params.yaml.
-        order: ``physical``, ``cdd11`` or ``listed``.
+        nodes: label -> settings, as under ``nodes`` of a recipe in params.yaml; or the name of a shipped one, such as
+            ``cdd11/low_haze_rain``, which brings its order and bounds.
+        order: ``physical``, ``cdd11`` or ``listed``; of a shipped recipe its own.
         nonuniform: whether smooth fields drive the strengths.
         input_psnr: bounds in dB on the degraded image against the clean one, or None; draws outside are drawn again.
         p: probability of being applied.
@@ -46,23 +50,29 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined,misc]
     class InitSchema(_A.core.transforms_interface.BaseTransformInitSchema):  # type: ignore[name-defined,misc]
         """What albumentations validates."""
 
-        nodes: dict[str, Any]
+        nodes: dict[str, Any] | str
         order: str
         nonuniform: bool
         input_psnr: tuple[float, float] | None
 
     def __init__(
         self,
-        nodes: Mapping[str, Any],
+        nodes: Mapping[str, Any] | str,
         order: NodeOrder = "physical",
         nonuniform: bool = False,
         input_psnr: tuple[float, float] | None = None,
         p: float = 0.5,
     ) -> None:
         super().__init__(p=p)
-        self.nodes, self.order, self.nonuniform, self.input_psnr = dict(nodes), order, nonuniform, input_psnr
-        settings = {"nodes": self.nodes, "order": order, "input_psnr": input_psnr}
-        self._recipe = parse(RecipeConfig, settings, "Degrade")
+        self.nodes = nodes if isinstance(nodes, str) else dict(nodes)
+        self.order, self.nonuniform, self.input_psnr = order, nonuniform, input_psnr
+        if isinstance(nodes, str):
+            _, self._recipe = find(nodes)
+            if input_psnr is not None:
+                self._recipe = self._recipe.model_copy(update={"input_psnr": input_psnr})
+        else:
+            settings = {"nodes": self.nodes, "order": order, "input_psnr": input_psnr}
+            self._recipe = parse(RecipeConfig, settings, "Degrade")
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw a record; the image itself is looked at only where ``input_psnr`` bounds the draws."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -114,6 +115,25 @@ def test_ours_runs_inside_a_pipeline_and_is_seeded_by_it():
     assert run(1).dtype == np.uint8
     np.testing.assert_array_equal(run(1), run(1))
     assert (run(1) != run(2)).mean() > 0.5
+
+
+def test_ours_takes_a_shipped_recipe_by_its_name():
+    A = library()
+    image = to_uint8(picture((48, 64)))
+    transform = degrade("cdd11/low_haze_rain", p=1)
+    assert (A.Compose([transform], seed=1)(image=image)["image"] != image).any()
+    record = Record.model_validate_json(transform.params["record"])
+    assert [node.label for node in record.nodes] == ["low", "rain", "haze"]  # the order of CDD-11, not "physical"
+    assert A.from_dict(A.to_dict(transform)).nodes == "cdd11/low_haze_rain"
+    with pytest.raises(ConfigError, match="low_haze_rain"):
+        degrade("cdd11/low_haze_rian")
+
+
+def test_without_albumentations_the_extra_is_named(monkeypatch):
+    monkeypatch.delitem(sys.modules, "cea.degradations.tools.albumentations", raising=False)
+    monkeypatch.setattr("cea.extras.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'cea\[albumentations\]'"):
+        degrade({"haze": {}})
 
 
 def test_two_of_ours_in_one_seeded_compose_differ():
