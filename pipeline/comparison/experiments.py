@@ -142,12 +142,13 @@ def read(commit: str, path: str) -> bytes:
 
 
 def read_output(commit: str, path: str) -> bytes:
-    """A file that an experiment left in DVC's cache."""
+    """A file of the project, in a folder of its repository or at the top, that an experiment left in DVC's cache."""
     import dvc.api
     from dvc.exceptions import DvcException
 
+    below = git("rev-parse", "--show-prefix").decode().strip("\n")  # of a commit, DVC names files from its top
     try:
-        return bytes(dvc.api.read(path, rev=commit, mode="rb"))
+        return bytes(dvc.api.read(below + path, rev=commit, mode="rb"))
     except (DvcException, OSError) as error:
         raise DataError(
             f"{path} of {commit[:8]}: {error}",
