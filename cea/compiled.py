@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 
 def load(
     source: Path, functions: Mapping[str, tuple[Any, ...]], *, gives: Any = None, includes: tuple[str, ...] = ()
 ) -> ctypes.CDLL | None:
-    """The library that setup.py built from ``source`` and put beside it; one built from another text counts as none.
+    """The library that setup.py built from ``source``; one built from another text counts as none.
+
+    It lies beside ``source``, or beside the same file where the package is installed from: experiments run in a copy of
+    the project without what git ignores.
 
     Args:
         source: the C file, which an installed package may lack.
@@ -27,10 +32,7 @@ def load(
     """
     if os.environ.get("CEA_COMPILED") == "0":
         return None
-    for suffix in EXTENSION_SUFFIXES:
-        built = source.with_name(source.stem + suffix)
-        if not built.is_file():
-            continue
+    for built in _candidates(source):
         try:
             library = ctypes.CDLL(str(built))
         except OSError:  # built for another processor or C library
@@ -44,6 +46,28 @@ def load(
             function.argtypes, function.restype = arguments, gives
         return library
     return None
+
+
+def _candidates(source: Path) -> Iterator[Path]:
+    """Libraries that may have been built from ``source``."""
+    for folder in (source.parent, _installed_from() / source.parent.relative_to(_ROOT)):
+        yield from (
+            path for path in (folder / (source.stem + suffix) for suffix in EXTENSION_SUFFIXES) if path.is_file()
+        )
+
+
+_ROOT = Path(__file__).parents[1]
+
+
+def _installed_from() -> Path:
+    """The project that an editable installation points to; this one where there is none."""
+    from importlib import metadata
+
+    try:
+        origin = json.loads(metadata.distribution("cea").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        return _ROOT
+    return Path(unquote(urlparse(origin["url"]).path)) if origin.get("dir_info", {}).get("editable") else _ROOT
 
 
 def _digest(texts: list[Path]) -> bytes:

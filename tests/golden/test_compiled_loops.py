@@ -6,6 +6,7 @@ import ast
 import hashlib
 import shutil
 import subprocess
+import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,16 @@ def test_a_library_of_another_source_is_not_used(tmp_path: Path):
 def test_the_environment_switches_it_off(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CEA_COMPILED", "0")
     assert compiled.library(compiled.SOURCE) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_copy_of_the_project_without_what_git_ignores_uses_them(tmp_path: Path, edited: bool):
+    """As experiments with ``--temp`` or ``--queue`` do; with other sources they would be other loops."""
+    package = Path(compiled.__file__).parents[2]
+    shutil.copytree(package, tmp_path / "cea", ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.safetensors"))
+    source = tmp_path / "cea/degradations/exact/kernels.c"
+    source.write_text(source.read_text() + "\n" * edited)
+    program = "from cea.degradations.exact import compiled; print(compiled.__file__, compiled.LIBRARY is not None)"
+    said = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [str(tmp_path / "cea/degradations/exact/compiled.py"), str(not edited)]
