@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # a busy neighbour breaks, binds a fixed port or writes outside its own folder.
 IN_TWO := -n 2 --dist loadfile
 
-.PHONY: help repro quick compare test test-fast lint setup lock ui docs audit test-faults
+.PHONY: help repro quick compare experiments test test-fast lint setup lock ui docs audit test-faults
 
 help:  ## list these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,8 @@ QUICK := train.max_steps=300 train.val_interval=100 synthesize.test.photograph=1
 quick: $(VENV)/.ready  ## a first look in minutes, as an experiment; e.g. ARGS="-S model.rank=16" (docs/experiments.md)
 	@python -m pipeline.preflight.guard
 	dvc exp run $(foreach setting,$(QUICK),-S $(setting)) $(ARGS)
+
+SHOW := gain_psnr$$|model.rank|train.max_steps
 
 compare: $(VENV)/.ready  ## every adapter x seed, then one table; e.g. ARGS="--jobs 2 --steps 1000" (docs/comparison.md)
 	@python -m pipeline.preflight.check
@@ -52,6 +54,9 @@ test-faults: $(VENV)/.ready  ## kills, full disks, damaged files; in full with A
 	python -m pytest -m faults -s $(ARGS)
 
 setup: $(VENV)/.ready  ## only set up (TORCH=system keeps the machine's own PyTorch, e.g. for a GPU)
+
+experiments: $(VENV)/.ready  ## dvc exp show, narrow: gain, rank, steps; e.g. SHOW="gain_psnr$$|model" for other columns
+	@dvc exp show --only-changed --drop '^(?!Experiment).*' --keep '^(summary.json:)?($(SHOW))' $(ARGS)
 
 ui: $(VENV)/.ready  ## the list of training runs in the browser, best first
 	@python -m cea.cli ui
