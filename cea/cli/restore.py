@@ -159,12 +159,15 @@ def _restorer(
     import torch
 
     from cea.restoring.restorer import Restorer
+    from cea.weights.default import CARD, default_weights
 
     restorer = Restorer.load(weights, device=device, trust_code=trust_code)
     place = "GPU" if restorer.device.type == "cuda" else "CPU"
     say(f"weights: {restorer.name} (sha256 {restorer.sha256[:12]}){_trained(restorer.metadata)}, on the {place}")
     count = sum(parameter.numel() for parameter in restorer.network.parameters())
     detail(f"{count:,} parameters, PyTorch on {torch.get_num_threads()} threads")
+    if weights is None:
+        detail(f"training, results, limits and harm: {default_weights().with_name(CARD)}")
     return restorer
 
 

@@ -10,6 +10,9 @@ from cea.errors import DataError
 NAME = "default.safetensors"
 """The file of weights, beside ``params.yaml``, which it was trained with, and ``MODEL_CARD.md``."""
 
+CARD = "MODEL_CARD.md"
+"""The file beside it with training data, results, limits, harm and licence."""
+
 
 def default_weights() -> Path:
     """The file of the default restorer.
@@ -29,4 +32,4 @@ def default_weights() -> Path:
 
 def default_card() -> str:
     """The card of the default restorer: training data, results, limits, licence; Markdown."""
-    return default_weights().with_name("MODEL_CARD.md").read_text(encoding="utf-8")
+    return default_weights().with_name(CARD).read_text(encoding="utf-8")

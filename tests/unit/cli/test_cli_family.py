@@ -189,6 +189,12 @@ def test_verbose_tells_what_was_done_to_each_photograph(folder: Path):
     assert "in/a.png: 8 bits, whole, " in told
 
 
+def test_verbose_names_the_card_of_the_weights_that_come_with_the_package(folder: Path):
+    told = run("restore", "in/a.png", "-o", "b.png", "-v").stderr
+    card = told.partition("limits and harm: ")[2].splitlines()[0]
+    assert "PolyU" in Path(card).read_text()
+
+
 def test_doctor_names_only_what_must_be_done_where_it_is_quiet(folder: Path):
     loud, quiet = run("doctor"), run("doctor", "-q")
     wanted = [line for line in loud.stdout.splitlines() if not line.startswith("ok ")]
