@@ -35,8 +35,7 @@ STATE = "CEA_TRAIN_STATE"
 def main(paths: Namespace) -> None:
     """Train on the shards of the recipes that are for training, inside one MLflow run.
 
-    Of several processes the first holds the lock and the run; the others only take their shares. Where no launcher has
-    started ``train.devices`` of them, this process does, and waits.
+    Of several processes the first holds the lock and the run; without a launcher, this one starts the others and waits.
     """
     keep_freed_memory()
     params = read_params()
