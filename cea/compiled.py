@@ -50,10 +50,12 @@ def load(
 
 def _candidates(source: Path) -> Iterator[Path]:
     """Libraries that may have been built from ``source``."""
-    for folder in (source.parent, _installed_from() / source.parent.relative_to(_ROOT)):
-        yield from (
-            path for path in (folder / (source.stem + suffix) for suffix in EXTENSION_SUFFIXES) if path.is_file()
-        )
+    folders = [source.parent]
+    if source.is_relative_to(_ROOT):
+        folders.append(_installed_from() / source.parent.relative_to(_ROOT))
+    for built in (folder / (source.stem + suffix) for folder in folders for suffix in EXTENSION_SUFFIXES):
+        if built.is_file():
+            yield built
 
 
 _ROOT = Path(__file__).parents[1]
