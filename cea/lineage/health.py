@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,10 @@ def store(root: Path) -> Iterator[Finding]:
     database = own_database()
     if database is not None and not database.is_file():
         yield Finding("mlflow", "no runs yet", False)
+    elif find_spec("mlflow") is None:
+        yield Finding(
+            "mlflow", "MLflow is not installed: the store was not looked at", False, "pip install 'cea[pipeline]'"
+        )
     else:
         try:
             client, experiment = open_store(experiment_name(), create=False)

@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,23 @@ import numpy as np
 import pytest
 
 from cea.config import parse
+from cea.degradations.contract.base import Applied, Context
 from cea.degradations.contract.registry import FAMILIES
+from cea.degradations.engine import fused
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Tile, render, render_tile
 from cea.degradations.exact import compiled
+from cea.degradations.families.haze import Haze, HazeParams
 from cea.io.images import pixel_sha256
 from cea.rng import SampleKey, generator
-from cea.types import ImageU8
+from cea.types import ImageF, ImageU8
 
-pytestmark = pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
+pytestmark = [
+    pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler"),
+    pytest.mark.filterwarnings("error::RuntimeWarning"),  # a pass that the engine does not trust proves nothing
+]
 
 RECIPES: dict[str, dict[str, Any]] = {name: {"nodes": {name: {}}} for name in FAMILIES if name != "albumentations"}
 RECIPES["low_haze_rain"] = {"order": "cdd11", "nodes": {"low": {}, "rain": {}, "haze": {"unevenness": 0.5}}}
@@ -107,6 +114,43 @@ def test_pixels_that_lie_apart():
         render_tile(record, Tile(pixels, 10, 20, 90, 120)).degraded for pixels in (part, np.ascontiguousarray(part))
     )
     np.testing.assert_array_equal(apart, together)
+
+
+@pytest.fixture
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has drawn nothing yet."""
+    monkeypatch.setattr(fused, "_KNOWN", {})
+
+
+@pytest.mark.usefixtures("nothing_known")
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+@pytest.mark.parametrize("what", ["image", "severity"])
+def test_what_apply_gives_counts(what: str, monkeypatch: pytest.MonkeyPatch):
+    """Somebody changes a family's formula, and not its steps."""
+    before = Haze.apply
+
+    def apply(self: Haze, image: ImageF, params: HazeParams, context: Context) -> Applied:
+        done = before(self, image, params, context)
+        return replace(done, **{what: getattr(done, what) * np.float32(0.5)})
+
+    image = clean((63, 64))
+    record = drawn("low_haze_rain", image, 0)
+    unchanged = bits(record, image)
+    monkeypatch.setattr(Haze, "apply", apply)
+    fused._KNOWN.clear()
+    with pytest.warns(RuntimeWarning, match="haze: its pixel_steps do not give what its apply gives"):
+        assert_same(monkeypatch, record, image)
+    assert bits(record, image) != unchanged
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_the_pass_is_trusted_for_what_it_was_written_for():
+    image = clean((63, 64))
+    for name in RECIPES:
+        for variant in range(2):
+            bits(drawn(name, image, variant), image)
+    assert {family.name for family, _, _ in fused._KNOWN} == {"low", "rain", "haze", "noise"}
+    assert all(fused._KNOWN.values())
 
 
 def any_recipe(rng: np.random.Generator) -> dict[str, Any]:

@@ -137,12 +137,12 @@ def wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bare(wheel: Path, absent: list[str], tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+def bare(wheel: Path, absent: list[str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """``cea ARGUMENTS`` of the wheel, beside the picture photo.png, where nothing else is installed."""
     write_image(tmp_path / "photo.png", to_uint8(picture((64, 80))))
 
-    def run(arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(wheel)}
+    def run(arguments: str, **others: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(wheel)} | others
         command = [sys.executable, "-c", WITHOUT_THEM.format(absent=absent), *arguments.split()]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -213,3 +213,10 @@ def test_a_command_works_or_names_its_extra(
     )
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_doctor_looks_at_the_rest_where_a_store_is_named(bare: Callable[..., subprocess.CompletedProcess[str]]):
+    done = bare("doctor", MLFLOW_TRACKING_URI="sqlite:///runs.db")
+    assert done.returncode in (0, 1), done.stderr
+    assert "MLflow is not installed" in done.stdout
+    assert "MLFLOW_TRACKING_URI=sqlite:///runs.db" in done.stdout

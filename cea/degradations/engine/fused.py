@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from cea.degradations.contract.base import Context, Degradation, Params
+from cea.degradations.contract.base import Context, Degradation, Params, Scene
 from cea.degradations.contract.steps import PixelStep, Relight
 from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import strips
 from cea.degradations.exact.normal import normal_table
 from cea.degradations.exact.planes import quantise, to_planes
 from cea.levels import LEVEL_F32
+from cea.rng import generator
 from cea.types import ImageF, ImageU8, Map
 
 
@@ -52,6 +54,8 @@ class Canvas:
             return False
         noted = [_noted(step, context) for step in steps]
         if not all(compiled.takes(*(step.get(name) for name in _MAPS)) for step in noted):
+            return False
+        if not _agrees(family, params, context):
             return False
         if isinstance(steps[0], Relight) and self._steps:
             self._planes = self.planes()  # it looks at its neighbours
@@ -102,3 +106,40 @@ _MAPS = ("map", "factor", "strength")
 
 def _noted(step: PixelStep, context: Context) -> dict[str, Any]:
     return {**step.fields(), "strength": context.strength, "stream": context.stream}
+
+
+_SIDE = 24
+_KNOWN: dict[tuple[type[Degradation[Any, Any]], frozenset[str], bool], bool] = {}
+
+
+def _agrees(family: Degradation[Any, Any], params: Params, context: Context) -> bool:
+    """Whether the pass gives the bits of ``apply``, which is what counts: somebody may have changed one of the two.
+
+    Looked at once in a process for each family, choice of numbers that are not zero, and with or without strength.
+    """
+    used = frozenset(name for name, value in params if value)
+    key = (type(family), used, context.strength is not None)
+    if key not in _KNOWN:
+        _KNOWN[key] = _does_agree(family, params, context)
+        if not _KNOWN[key]:
+            warnings.warn(
+                f"{family.name}: its pixel_steps do not give what its apply gives; apply is used, which takes longer",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return _KNOWN[key]
+
+
+def _does_agree(family: Degradation[Any, Any], params: Params, context: Context) -> bool:
+    rng, shape = generator(0), (_SIDE, _SIDE)
+    pixels = rng.integers(0, 256, (*shape, 3), np.uint8)
+    near, light, strength = (rng.random(shape, np.float32) for _ in range(3))
+    small = Context(Scene(near, 1 - light), context.stream, None if context.strength is None else strength)
+    steps = [_noted(step, small) for step in family.pixel_steps(shape, params, small) or ()]
+    if not steps:
+        return False
+    severity = np.empty(shape, np.float32)
+    steps[0] |= {"severity": severity, "again": False}
+    canvas = Canvas(pixels, None, steps)
+    applied = family.apply(to_planes(pixels), params, small)
+    return np.array_equal(canvas.planes(), applied.image) and np.array_equal(severity, applied.severity)

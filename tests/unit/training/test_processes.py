@@ -303,7 +303,7 @@ def test_where_nobody_watches_the_one_that_is_left_says_so_and_the_run_goes_on(r
     assert status == 2
     assert said.strip().splitlines()[-1] == (
         f"error: process {2 - rank} of 2: another process of this training ended; expected all of them until the end; "
-        "see its own message; the same command goes on from the last checkpoint"
+        "read the message of that process; the same command goes on from the last checkpoint"
     )
     train(root, shards, tmp_path, {})
     assert_same_weights(one, tmp_path)
