@@ -13,6 +13,7 @@ from typing import Any
 
 from cea.errors import foreign
 from cea.io.documents import read_yaml
+from cea.io.images import file_sha256
 
 CHANGES_NO_RESULT = True
 
@@ -21,6 +22,9 @@ PACKAGES = ("cea", "torch", "lightning", "numpy", "opencv-python-headless", "pol
 
 UNKNOWN = "unknown"
 """What is recorded where git does not answer: no repository, another owner's, or git is missing."""
+
+CODE_TAG = "cea.code_sha256"
+"""The tag of a run with the digest of the code that decides its result."""
 
 _OUTPUTS = (":!dvc.lock", ":!metrics")
 """Files that the pipeline itself writes into the repository."""
@@ -112,6 +116,27 @@ def outputs_of(stage: str, folder: Path = Path()) -> list[str]:
     if not path.is_file():
         return []
     return _paths(path, stage, "outs")
+
+
+def code_digest(listings: Path) -> str | None:
+    """One digest of the code that decides a result, of the folder that stage ``code`` writes; None where it is absent.
+
+    The report's own code is left out: it changes no number.
+    """
+    files = sorted(path for path in listings.rglob("*.txt") if path.name != "report.txt")
+    if not files:
+        return None
+    lines = (f"{path.relative_to(listings).as_posix()} {file_sha256(path)}\n" for path in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def code_tag() -> dict[str, str]:
+    """The tag of `code_digest` for the project in the current folder; empty where unknown."""
+    for path in outputs_of("code"):
+        digest = code_digest(Path(path))
+        if digest is not None:
+            return {CODE_TAG: digest}
+    return {}
 
 
 def _paths(pipeline: Path, stage: str, kind: str) -> list[str]:

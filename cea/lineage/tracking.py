@@ -10,13 +10,12 @@ Tracking never stops a stage and never loses a record: what a store does not tak
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,9 @@ from cea.config import Config, read_params
 from cea.errors import DataError, InputError
 from cea.io.images import file_sha256
 from cea.lineage import times
+from cea.lineage.facts import code_tag
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG, Heartbeat, is_dead, process_mark
+from cea.lineage.other_runs import STEPS, OtherRun, changes, is_repeat
 from cea.lineage.presentation import (
     CURVES,
     NOTE_TAG,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CODE_TAG = "cea.code_sha256"
 ERROR_TAG = "error"
 EVALUATION_TAG = "cea.evaluation"
 _LONGEST_VALUE = 500
@@ -279,8 +279,8 @@ class Tracker:
                 continue
             weights.add(run.data.tags.get(WEIGHTS_TAG))
             name = f"{run.info.run_name} ({run.info.run_id[:6]})"
-            steps = run.data.params.get(_STEPS, "")
-            others.append(OtherRun(name, summary, _is_repeat(run, own), steps, _changes(run, own)))
+            steps = run.data.params.get(STEPS, "")
+            others.append(OtherRun(name, summary, is_repeat(run, own), steps, changes(run, own)))
         return others
 
     def _share_view(self) -> None:
@@ -361,92 +361,6 @@ class Tracker:
             return
 
 
-@dataclass(frozen=True)
-class OtherRun:
-    """Another run of the store.
-
-    Attributes:
-        name: with the beginning of its id.
-        summary: its ``summary.json``.
-        repeat: whether nothing but the seed tells it from ours.
-        steps: that it was trained for; empty where that is not recorded.
-        changes: parameters whose values are others than ours.
-    """
-
-    name: str
-    summary: Path
-    repeat: bool
-    steps: str = ""
-    changes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def about(self) -> str:
-        """Steps and the first changed parameters, in a few words."""
-        named = {key: value for key, value in self.changes.items() if key != _STEPS}
-        parts = [f"{self.steps} steps"] * bool(self.steps)
-        parts += [f"{key} {value}" for key, value in list(named.items())[:_CHANGES_SHOWN]]
-        more = len(named) - _CHANGES_SHOWN
-        return ", ".join(parts) + (f", {more} more parameters" if more > 0 else "")
-
-
-_STEPS = "train.max_steps"
-_CHANGES_SHOWN = 4
-
-
-def _changes(run: Run, own: Run) -> dict[str, str]:
-    """Parameters of ``run`` that have another value in ``own``.
-
-    Those that only one of them has do not count, nor those that change no score.
-    """
-    ours = own.data.params
-    return {
-        key: value
-        for key, value in sorted(run.data.params.items())
-        if ours.get(key, value) != value and not key.startswith(("report.", "tracking."))
-    }
-
-
-def _is_repeat(run: Run, own: Run) -> bool:
-    """Equal code and equal parameters, seeds apart; what is not recorded is not taken for equal."""
-    codes = {run.data.tags.get(CODE_TAG), own.data.tags.get(CODE_TAG)}
-    params = [_without_seeds(one.data.params) for one in (run, own)]
-    return len(codes) == 1 and None not in codes and bool(params[0]) and params[0] == params[1]
-
-
-def _without_seeds(params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters that decide a result, chance apart."""
-    return {key: value for key, value in params.items() if not key.endswith("seed") and key.split(".")[0] in _DECIDING}
-
-
-_DECIDING = ("ingest", "synthesize", "recipes", "shard", "model", "train")
-
-
-class LiveCurves:
-    """Sends each point of those training curves that are shown as it is made.
-
-    Args:
-        tracker: where to.
-        run_id: of the run that is open.
-    """
-
-    def __init__(self, tracker: Tracker, run_id: str) -> None:
-        self._tracker = tracker
-        self._run_id = run_id
-        self._sent: set[tuple[str, int]] = set()
-
-    def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        """Send ``values`` at ``step``."""
-        shown = {name: [(step, value)] for name, value in values.items() if name in CURVES}
-        self._tracker.log_history(self._run_id, shown)
-        self._sent.update((name, step) for name in shown)
-
-    def complete(self, history: Mapping[str, list[tuple[int, float]]]) -> None:
-        """Send what a run that was resumed had recorded before it was killed."""
-        shown = {name: curve for name, curve in history.items() if name in CURVES}
-        rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in shown.items()}
-        self._tracker.log_history(self._run_id, rest)
-
-
 def runs_of_weights(digest: str) -> list[dict[str, str]]:
     """The runs of every experiment that trained weights with that SHA-256, latest first: id, name, status, experiment.
 
@@ -484,29 +398,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "", *, text: bool = True) -
         elif isinstance(value, int | float) and not isinstance(value, bool):
             flat[name] = value
     return flat
-
-
-def code_digest(listings: Path) -> str | None:
-    """One digest of the code that decides a result, of the folder that stage ``code`` writes; None where it is absent.
-
-    The report's own code is left out: it changes no number.
-    """
-    files = sorted(path for path in listings.rglob("*.txt") if path.name != "report.txt")
-    if not files:
-        return None
-    lines = (f"{path.relative_to(listings).as_posix()} {file_sha256(path)}\n" for path in files)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def code_tag() -> dict[str, str]:
-    """The tag of `code_digest` for the project in the current folder; empty where unknown."""
-    from cea.lineage.facts import outputs_of
-
-    for path in outputs_of("code"):
-        digest = code_digest(Path(path))
-        if digest is not None:
-            return {CODE_TAG: digest}
-    return {}
 
 
 def open_runs(client: MlflowClient, experiment_id: str) -> list[Run]:

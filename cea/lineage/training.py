@@ -15,11 +15,12 @@ from typing import Any
 from cea.config import load
 from cea.errors import foreign
 from cea.io.images import encode_png, file_sha256, write_bytes
-from cea.lineage.facts import as_tags, dependency_digests, lineage, uncommitted_changes
+from cea.lineage.facts import as_tags, code_tag, dependency_digests, lineage, uncommitted_changes
+from cea.lineage.presentation import CURVES
 from cea.lineage.record import FOLDER, Record, make_record, to_line, write_record
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.times import elapsed
-from cea.lineage.tracking import LiveCurves, NamedData, Tracker, TrackingConfig, code_tag
+from cea.lineage.tracking import NamedData, Tracker, TrackingConfig
 from cea.types import ImageU8
 
 CHANGES_NO_RESULT = True
@@ -28,6 +29,32 @@ COMPARISON, COMPARISON_TAG = "CEA_COMPARISON", "comparison"
 """The environment variable that names the comparison a run belongs to, and the tag it becomes in MLflow."""
 
 _STAGE = "train"
+
+
+class LiveCurves:
+    """Sends each point of those training curves that are shown as it is made.
+
+    Args:
+        tracker: where to.
+        run_id: of the run that is open.
+    """
+
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self._tracker = tracker
+        self._run_id = run_id
+        self._sent: set[tuple[str, int]] = set()
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        """Send ``values`` at ``step``."""
+        shown = {name: [(step, value)] for name, value in values.items() if name in CURVES}
+        self._tracker.log_history(self._run_id, shown)
+        self._sent.update((name, step) for name in shown)
+
+    def complete(self, history: Mapping[str, list[tuple[int, float]]]) -> None:
+        """Send what a run that was resumed had recorded before it was killed."""
+        shown = {name: curve for name, curve in history.items() if name in CURVES}
+        rest = {name: [p for p in curve if (name, p[0]) not in self._sent] for name, curve in shown.items()}
+        self._tracker.log_history(self._run_id, rest)
 
 
 @dataclass(frozen=True)

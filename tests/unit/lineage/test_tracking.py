@@ -20,14 +20,16 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from cea.errors import ConfigError, DataError
 from cea.io.images import file_sha256, read_rgb
 from cea.lineage.cache import CacheEntries
+from cea.lineage.facts import CODE_TAG
 from cea.lineage.liveness import ALIVE_TAG, PROCESS_TAG
+from cea.lineage.other_runs import OtherRun
 from cea.lineage.record import FOLDER, Record, Source, write_record
 from cea.lineage.runs import delete_run, find_run, list_runs, send_waiting, waiting_runs
 from cea.lineage.spool import WEIGHTS_TAG
 from cea.lineage.store import open_store, tracking_uri
 from cea.lineage.stored import find_record
-from cea.lineage.tracking import CODE_TAG, LiveCurves, NamedData, OtherRun, Tracker, TrackingConfig, flatten
-from cea.lineage.training import tracked
+from cea.lineage.tracking import NamedData, Tracker, TrackingConfig, flatten
+from cea.lineage.training import LiveCurves, tracked
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
