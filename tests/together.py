@@ -18,24 +18,12 @@ import torch
 from lightning.pytorch import Callback
 
 from cea.errors import InputError, status_of
-from cea.models.config import ModelConfig
 from cea.training import fit as module
-from cea.training.config import TrainConfig
 from cea.training.processes import PeerError, Processes, speaks
+from tests import toy_training
+from tests.toy_training import MODEL, make_job
 
-MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-TRAIN = TrainConfig(
-    max_steps=12,
-    val_interval=5,
-    batch=4,
-    patch=16,
-    warmup_steps=3,
-    log_interval=1,
-    val_crop=32,
-    workers=0,
-    device="cpu",
-    precision="float64",
-)
+TRAIN = toy_training.TRAIN.model_copy(update={"max_steps": 12, "val_interval": 5, "precision": "float64"})
 
 
 class Disturbance(Callback):
@@ -60,8 +48,7 @@ class Disturbance(Callback):
 
 def main(shards: Path, folder: Path, what: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    job = module.TrainingJob(train, val, folder / "out", folder / "state", seed=3)
+    job = make_job(shards, folder)
     others = module._others
     module._others = lambda *arguments: [*others(*arguments), Disturbance(folder, what)]
     result = module.fit(job, TRAIN.model_copy(update=what.get("train", {})), MODEL, progress=False)

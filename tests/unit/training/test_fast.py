@@ -9,39 +9,18 @@ import pytest
 from cea.config import parse
 from cea.errors import ConfigError
 from cea.models.checkpoint import load_weights
-from cea.models.config import ModelConfig
 from cea.models.fused import compiled
 from cea.training.config import TrainConfig
-from cea.training.fit import FitResult, TrainingJob, fingerprint, fit
-from tests.toy_shards import write_toy_splits
+from cea.training.fit import FitResult, fingerprint, fit
+from tests import toy_training
+from tests.toy_training import MODEL, make_job
 
-MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-TRAIN = TrainConfig(
-    max_steps=50,
-    val_interval=50,
-    batch=4,
-    patch=16,
-    warmup_steps=5,
-    log_interval=1,
-    val_crop=32,
-    workers=0,
-    device="cpu",
-)
+TRAIN = toy_training.TRAIN.model_copy(update={"max_steps": 50, "val_interval": 50, "warmup_steps": 5})
 needs_compiler = pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler")
 
 
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_splits(tmp_path_factory.mktemp("shards"))
-
-
-def job(shards: Path, folder: Path) -> TrainingJob:
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return TrainingJob(train, val, folder / "out", folder / "state", seed=3)
-
-
 def trained(shards: Path, folder: Path, **changes: object) -> FitResult:
-    return fit(job(shards, folder), TRAIN.model_copy(update=changes), MODEL, progress=False)
+    return fit(make_job(shards, folder), TRAIN.model_copy(update=changes), MODEL, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +51,7 @@ def test_without_a_compiler_it_trains_as_before(
 
 def test_a_run_goes_on_only_as_it_began(shards: Path, tmp_path: Path) -> None:
     fast = TRAIN.model_copy(update={"fast": True})
-    assert fingerprint(job(shards, tmp_path), fast, MODEL) != fingerprint(job(shards, tmp_path), TRAIN, MODEL)
+    assert fingerprint(make_job(shards, tmp_path), fast, MODEL) != fingerprint(make_job(shards, tmp_path), TRAIN, MODEL)
 
 
 def test_not_together_with_torch_compile() -> None:

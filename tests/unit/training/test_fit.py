@@ -23,41 +23,20 @@ from cea.data.shards import read_index
 from cea.errors import ConfigError, DataError
 from cea.inference import restore
 from cea.models.checkpoint import load_weights
-from cea.models.config import ModelConfig
 from cea.models.network import build
 from cea.training.callbacks import TIMINGS
-from cea.training.config import TrainConfig
-from cea.training.fit import FitResult, TrainingJob, fingerprint, fit, init_sha256, initial
+from cea.training.fit import FitResult, fingerprint, fit, init_sha256, initial
 from cea.training.results import speed
 from cea.training.state import forget
 from cea.training.validation_pictures import SIDE
+from tests import toy_training
 from tests.faulty_server import serving, truncated
-from tests.toy_shards import write_toy_shards, write_toy_splits
+from tests.toy_shards import write_toy_shards
+from tests.toy_training import MODEL, make_job
 
-MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-TRAIN = TrainConfig(
-    max_steps=25,
-    val_interval=10,
-    batch=3,
-    patch=16,
-    warmup_steps=3,
-    muon_lr=5e-3,
-    log_interval=5,
-    val_crop=32,
-    workers=0,
-    threads=2,
-    device="cpu",
+TRAIN = toy_training.TRAIN.model_copy(
+    update={"max_steps": 25, "val_interval": 10, "batch": 3, "muon_lr": 5e-3, "log_interval": 5, "threads": 2}
 )
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_splits(tmp_path_factory.mktemp("shards"))
-
-
-def make_job(shards: Path, folder: Path) -> TrainingJob:
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return TrainingJob(train=train, val=val, output=folder / "out", state=folder / "state", seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -12,34 +12,21 @@ from safetensors.torch import load_file
 
 from cea.models.config import ModelConfig
 from cea.training import module
-from cea.training.config import TrainConfig
-from cea.training.fit import TrainingJob, fingerprint, fit
-from tests.toy_shards import write_toy_splits
+from cea.training.fit import fingerprint, fit
+from tests import toy_training
+from tests.toy_training import make_job
 
 MODEL = ModelConfig(width=8, rank=2, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-TRAIN = TrainConfig(
-    max_steps=10,
-    val_interval=4,
-    batch=2,
-    patch=16,
-    patches=((0.0, 8), (0.5, 16), (0.9, 24)),
-    warmup_steps=2,
-    log_interval=1,
-    val_crop=32,
-    workers=0,
-    threads=2,
-    device="cpu",
+TRAIN = toy_training.TRAIN.model_copy(
+    update={
+        "max_steps": 10,
+        "val_interval": 4,
+        "batch": 2,
+        "patches": ((0.0, 8), (0.5, 16), (0.9, 24)),
+        "warmup_steps": 2,
+        "threads": 2,
+    }
 )
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_splits(tmp_path_factory.mktemp("shards"))
-
-
-def job(shards: Path, folder: Path) -> TrainingJob:
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return TrainingJob(train, val, folder / "out", folder / "state", seed=3)
 
 
 def test_it_goes_on_in_the_middle_as_if_nothing_had_been(
@@ -53,7 +40,7 @@ def test_it_goes_on_in_the_middle_as_if_nothing_had_been(
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(module.RestorationModule, "training_step", watched)
-    whole = fit(job(shards, tmp_path / "whole"), TRAIN, MODEL, progress=False)
+    whole = fit(make_job(shards, tmp_path / "whole"), TRAIN, MODEL, progress=False)
     assert sizes == 5 * [(8, 3, 8, 8)] + 4 * [(2, 3, 16, 16)] + [(1, 3, 24, 24)]
 
     def end(step: int, values: object) -> None:
@@ -62,9 +49,9 @@ def test_it_goes_on_in_the_middle_as_if_nothing_had_been(
 
     sizes.clear()
     with pytest.raises(SystemExit):
-        fit(job(shards, tmp_path / "ended"), TRAIN, MODEL, report=end, progress=False)
+        fit(make_job(shards, tmp_path / "ended"), TRAIN, MODEL, report=end, progress=False)
     begun = len(sizes)
-    again = fit(job(shards, tmp_path / "ended"), TRAIN, MODEL, progress=False)
+    again = fit(make_job(shards, tmp_path / "ended"), TRAIN, MODEL, progress=False)
     assert sizes[begun:] == [(8, 3, 8, 8)] + 4 * [(2, 3, 16, 16)] + [(1, 3, 24, 24)]
     assert again.last.read_bytes() == whole.last.read_bytes()
     weights = [load_file(result.weights) for result in (again, whole)]
@@ -75,4 +62,6 @@ def test_what_decides_the_weights_is_recorded_where_it_is_used_alone(shards: Pat
     """Without the key a run that began before there was one goes on."""
     without = TRAIN.model_copy(update={"patches": None})
     assert "patches" not in without.model_dump()
-    assert fingerprint(job(shards, tmp_path), TRAIN, MODEL) != fingerprint(job(shards, tmp_path), without, MODEL)
+    assert fingerprint(make_job(shards, tmp_path), TRAIN, MODEL) != fingerprint(
+        make_job(shards, tmp_path), without, MODEL
+    )

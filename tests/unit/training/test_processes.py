@@ -18,22 +18,12 @@ from cea.data.loaders import PatchSpec
 from cea.errors import ConfigError
 from cea.training.callbacks import TIMINGS
 from cea.training.data import REPEATED, RestorationData
-from cea.training.fit import TrainingJob, fingerprint, fit
+from cea.training.fit import fingerprint, fit
 from cea.training.processes import ALONE, Processes
 from tests.together import MODEL, TRAIN
-from tests.toy_shards import write_toy_splits
+from tests.toy_training import make_job
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "71234"}
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_toy_splits(tmp_path_factory.mktemp("shards"))
-
-
-def job(shards: Path, folder: Path) -> TrainingJob:
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return TrainingJob(train=train, val=val, output=folder / "out", state=folder / "state", seed=3)
 
 
 class TestWhoTheyAre:
@@ -99,12 +89,13 @@ class TestShares:
 
     def test_devices_that_nobody_has_started_are_refused(self, shards, tmp_path):
         with pytest.raises(ConfigError, match=r"train.devices = 2: this process is the only one; .*torchrun"):
-            fit(job(shards, tmp_path), TRAIN.model_copy(update={"devices": 2}), MODEL)
+            fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"devices": 2}), MODEL)
         assert not (tmp_path / "state").exists()
 
     def test_a_run_may_go_on_with_another_number_of_them(self, shards, tmp_path):
         marks = {
-            fingerprint(job(shards, tmp_path), TRAIN.model_copy(update={"devices": count}), MODEL) for count in (1, 2)
+            fingerprint(make_job(shards, tmp_path), TRAIN.model_copy(update={"devices": count}), MODEL)
+            for count in (1, 2)
         }
         assert len(marks) == 1
 

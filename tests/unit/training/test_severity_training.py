@@ -13,28 +13,17 @@ from cea.data.labels import UNKNOWN
 from cea.errors import ConfigError
 from cea.losses import severity_loss
 from cea.models.checkpoint import load_weights
-from cea.models.config import ModelConfig
 from cea.models.network import build
-from cea.training.config import TrainConfig
 from cea.training.data import RestorationData
 from cea.training.fit import TrainingJob, fingerprint, fit, initial
 from cea.training.module import RestorationModule
+from tests import toy_training
 from tests.toy_shards import fully, toy_pair, write_toy_shards
+from tests.toy_training import MODEL, make_job
 
-MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
 LEARNED = MODEL.model_copy(update={"severity": ("bright", "absent")})
-TRAIN = TrainConfig(
-    max_steps=12,
-    val_interval=6,
-    batch=4,
-    patch=16,
-    warmup_steps=3,
-    log_interval=3,
-    val_crop=32,
-    workers=0,
-    threads=2,
-    device="cpu",
-    transpose=True,
+TRAIN = toy_training.TRAIN.model_copy(
+    update={"max_steps": 12, "val_interval": 6, "log_interval": 3, "threads": 2, "transpose": True}
 )
 
 
@@ -59,11 +48,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_toy_shards(folder / split / "b", samples=3, size=32, seed=seed, **both)
         write_toy_shards(folder / split / "real", samples=3, size=32, seed=seed, bands=lambda *_: None)
     return folder
-
-
-def make_job(shards: Path, folder: Path) -> TrainingJob:
-    train, val = (tuple(sorted((shards / split).iterdir())) for split in ("train", "val"))
-    return TrainingJob(train=train, val=val, output=folder / "out", state=folder / "state", seed=3)
 
 
 @pytest.mark.slow
