@@ -35,6 +35,7 @@ def draw(folder: Path, samples: int) -> None:
     rows = []
     for number in range(max(1, samples // VARIANTS)):
         image = np.full((SIDE, SIDE, 3), number % 256, np.uint8)
+        image[0, 0] = (number >> 16 & 255, number >> 8 & 255, number & 255)  # no two alike: draws go by the pixels
         write_image(folder / f"images/{number}.png", image, durable=False)
         facts = {"id": f"i{number}", "sha256": pixel_sha256(image), "file": f"images/{number}.png"}
         size = {"height": SIDE, "width": SIDE, "kind": "photograph", "split": "train"}

@@ -37,6 +37,8 @@ def load(
             library = ctypes.CDLL(str(built))
         except OSError:  # built for another processor or C library
             continue
+        if not hasattr(library, "source_sha256"):  # another library of that name
+            continue
         library.source_sha256.restype = ctypes.c_char_p
         texts = [source, *map(source.with_name, includes)]
         if source.is_file() and library.source_sha256() != _digest(texts):
@@ -73,4 +75,4 @@ def _installed_from() -> Path:
 
 
 def _digest(texts: list[Path]) -> bytes:
-    return sha256(b"".join(text.read_bytes() for text in texts)).hexdigest().encode()
+    return sha256(b"".join(text.read_bytes() for text in texts if text.is_file())).hexdigest().encode()

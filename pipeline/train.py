@@ -15,7 +15,6 @@ from typing import Any
 from cea.config import load, read_params
 from cea.data.dataset import check_split, read_split
 from cea.data.remote import Remote, shards_at
-from cea.errors import status_of
 from cea.lineage.training import tracked
 from cea.models.config import ModelConfig, ModelSection
 from cea.models.measure.allocator import keep_freed_memory
@@ -23,7 +22,7 @@ from cea.models.measure.matching import resolve
 from cea.training.config import TrainConfig
 from cea.training.fit import TrainingJob, fit, init_sha256
 from cea.training.lock import exclusive
-from cea.training.processes import PeerError, Processes, launch, speaks
+from cea.training.processes import LOST, PeerError, Processes, launch, speaks
 from cea.training.results import speed, write_results
 from cea.training.state import forget
 from pipeline import stage
@@ -56,10 +55,10 @@ def main(paths: Namespace) -> None:
             lead(paths, job, config, model, params)
         else:
             fit(job, config, model)
-    except PeerError as error:
+    except PeerError:
         if speaks(processes):
             raise
-        sys.exit(status_of(error))
+        sys.exit(LOST)
 
 
 def lead(

@@ -19,7 +19,7 @@ from lightning.pytorch import Callback
 
 from cea.errors import InputError, status_of
 from cea.training import fit as module
-from cea.training.processes import PeerError, Processes, speaks
+from cea.training.processes import LOST, PeerError, Processes, speaks
 from tests import toy_training
 from tests.toy_training import MODEL, make_job
 
@@ -60,6 +60,7 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
     except InputError as error:
-        if not isinstance(error, PeerError) or speaks(Processes.found()):
-            sys.stderr.write(f"error: {error}\n")
+        if isinstance(error, PeerError) and not speaks(Processes.found()):
+            sys.exit(LOST)
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(status_of(error))

@@ -1,4 +1,4 @@
-"""Programs that are started here, and end with us: no signal that ends this process leaves them behind."""
+"""Programs that are started here, and end with us: no signal but SIGKILL leaves them behind."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _PATIENCE_S = 30.0
 _PAUSE_S = 0.05
 
 
 @contextmanager
 def tidy_on_signal() -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGHUP end the block by an exception, so that what it has to tidy up is tidied up.
+    """Signals that end a program end the block by an exception, so that what it has to tidy up is tidied up.
 
-    Further ones are ignored meanwhile, by programs that are started to tidy up, too. In a thread nothing changes.
+    Those are SIGTERM, SIGINT, SIGHUP and SIGQUIT, unless they are ignored already, as under ``nohup``. Further ones
+    are ignored meanwhile, by programs that are started to tidy up, too. In a thread nothing changes.
 
     Raises:
         SystemExit: 128 + the signal's number.
@@ -32,12 +33,15 @@ def tidy_on_signal() -> Iterator[None]:
         return
 
     def end(number: int, frame: FrameType | None) -> None:
-        for each in _ENDING:
+        for each in before:
             signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in _ENDING}
+    known = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: handler for number, handler in known.items() if handler not in (signal.SIG_IGN, None)}
     try:
+        for number in before:
+            signal.signal(number, end)
         yield
     finally:
         for number, handler in before.items():
@@ -51,14 +55,16 @@ def run(command: Sequence[str | Path], **options: Any) -> int:
         command: the program and its arguments.
         options: of `subprocess.Popen`.
     """
-    with _held_back() as came:
-        process = subprocess.Popen(command, start_new_session=True, **options)
+    process = None
     try:
+        with _held_back() as came:
+            process = subprocess.Popen(command, start_new_session=True, **options)
         for number in came:
             signal.raise_signal(number)
         return process.wait()
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
 
 

@@ -30,6 +30,8 @@ def in_srgb(rgb: NDArray[Any], profile: bytes) -> tuple[NDArray[Any], str | None
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         name = ImageCms.getProfileDescription(source).strip() or "unnamed"
         kind = "L" if source.profile.xcolor_space.strip() == "GRAY" else "RGB"
+        if kind == "L" and (rgb != rgb[..., :1]).any():
+            return rgb, "its colour profile is one of grey, and it has colours: taken for sRGB"
         convert = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), kind, "RGB")
         probe = _probe().convert(kind)
         same = np.abs(np.asarray(convert.apply(probe), int) - np.asarray(probe.convert("RGB"), int)).max() <= 1

@@ -251,7 +251,8 @@ def shared_memory(root: Path, place: Path = Path("/dev/shm")) -> Iterator[Findin
     patches, side, workers = (train.get(name, 0) for name in ("batch", "patch", "workers"))
     if not workers:
         return
-    need = (2 * workers + 2) * patches * side * side * 6  # each process is two batches ahead; degraded and clean
+    most = max([patches * side**2, *(one**2 for _, one in train.get("patches") or ())])  # of a batch
+    need = (2 * workers + 2) * most * 6  # each process is two batches ahead; degraded and clean
     free = shutil.disk_usage(place).free
     text = f"{place}: {free / 2**20:.0f} MiB free, train.workers: {workers} needs some {max(1, need >> 20)} MiB"
     remedy = "train.workers: 0, or a larger one: docker run --shm-size=1g, mount -o remount,size=1g /dev/shm"

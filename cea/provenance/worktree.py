@@ -34,7 +34,8 @@ def checked_out(source: Source, keep: bool = False) -> Iterator[Path]:
     folder = Path(mkdtemp(prefix="cea-reproduce-")).resolve()
     tree = folder / "tree"
     try:
-        if git("worktree", "add", "--detach", str(tree), source.commit) is None:
+        add = ["git", "worktree", "add", "--detach", str(tree), source.commit]
+        if child.run(add, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) != 0:  # after a signal git tidies up
             raise DataError(
                 f"git worktree add {tree} {source.commit}: git refused",
                 expected="a worktree",
@@ -47,8 +48,8 @@ def checked_out(source: Source, keep: bool = False) -> Iterator[Path]:
         yield project
     finally:
         if not keep:
-            git("worktree", "remove", "--force", str(tree))
             shutil.rmtree(folder, ignore_errors=True)
+            git("worktree", "remove", "--force", "--force", str(tree))  # also one that is locked, or has no folder
 
 
 def require_commit(source: Source) -> None:

@@ -165,9 +165,10 @@ def _fit(
         if config.precision == "float64":
             network = network.double()  # before the average copies it
         module = RestorationModule(network, config, recipes, lambda: curves.seconds)
-        if config.fast and not module.fused:
-            logging.warning("train.fast: no compiled operator for this network; it trains as without")
-        best.metadata |= {"fused_blocks": module.fused} if module.fused else {}
+        fused = 0 if uses_gpu(config) or _precision(config) != "32-true" else module.fused
+        if config.fast and not fused:
+            logging.warning("train.fast: no compiled operator for blocks of this network, device and precision")
+        best.metadata |= {"fused_blocks": fused} if fused else {}
         shown = [ValidationPictures(watching.show)] if watching.show else []
         others = _others(job, config, curves, processes, watching.progress)
         trainer = _trainer(job, config, [curves, best, *shown, *others], processes)

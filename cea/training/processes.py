@@ -187,6 +187,10 @@ class EndAtOnce(Callback):
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
+LOST = 75
+"""Exit status of a process that lost another one and leaves it to others to say so."""
+
+
 class PeerError(DataError):
     """Another process of this training is gone; its own error is the one to read."""
 
@@ -239,9 +243,9 @@ def launch(count: int, arguments: Sequence[str]) -> None:
     try:
         elastic_launch(config, sys.executable)(*arguments)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
+        rank, failure = min(error.failures.items(), key=lambda one: (one[1].exitcode == LOST, one[1].timestamp))
         number = -failure.exitcode if failure.exitcode < 0 else failure.exitcode - 128  # 143: `EndAtOnce`
-        if number <= 0:
+        if number not in {one.value for one in signal.Signals}:
             sys.exit(failure.exitcode)
         name = signal.Signals(number).name
         raise _ended(f"process {rank + 1} of {count} was ended by {name}; so were the others") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from cea.data.loaders import PatchStage
+from cea.errors import ConfigError
 from cea.training.config import TrainConfig
 
 
@@ -31,12 +32,22 @@ def patch_stages(config: TrainConfig, processes: int = 1) -> tuple[PatchStage, .
     """The batches of each process where ``config.patches`` are given: from which step on, how many, of which side.
 
     A batch holds as many patches as come nearest to the pixels of ``batch`` patches of ``patch``, a multiple of
-    ``accumulate`` in each process, and never none.
+    ``accumulate``, and never none. The processes share it, and their number changes nothing in it.
+
+    Raises:
+        ConfigError: it cannot be shared out evenly.
     """
-    pixels = config.batch * config.patch**2 / processes
+    pixels = config.batch * config.patch**2
     stages: dict[int, PatchStage] = {}
     for share, side in config.patches or ():
         first = round(share * config.max_steps)
         parts = max(1, round(pixels / (side**2 * config.accumulate)))
-        stages[first] = PatchStage(first, parts * config.accumulate, side)
+        batch = parts * config.accumulate
+        if parts % processes:
+            raise ConfigError(
+                f"train.patches: {batch} patches of {side} pixels, which {processes} processes share",
+                expected=f"a multiple of {processes * config.accumulate}",
+                remedy="change train.batch, train.patch, this size or the number of processes",
+            )
+        stages[first] = PatchStage(first, batch // processes, side)
     return tuple(stages.values())

@@ -24,7 +24,9 @@ from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Tile, render, render_tile
 from cea.degradations.exact import compiled
+from cea.degradations.families import lowlight
 from cea.degradations.families.haze import Haze, HazeParams
+from cea.errors import ConfigError, ImageError
 from cea.io.images import pixel_sha256
 from cea.rng import SampleKey, generator
 from cea.types import ImageF, ImageU8
@@ -144,12 +146,66 @@ def test_what_apply_gives_counts(what: str, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("nothing_known")
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+def test_each_kind_of_steps_is_looked_at(monkeypatch: pytest.MonkeyPatch):
+    """In physical order the sensor's part of low light is noise alone; that says nothing of its other part."""
+    before = lowlight.gain_of
+    monkeypatch.setattr(lowlight, "gain_of", lambda light, gamma: before(light, gamma) * np.float32(0.5))
+    image = clean((63, 64))
+    for name in ("low_haze_snow", "low_haze_rain"):
+        record = drawn(name, image, 0)
+        with pytest.warns(RuntimeWarning, match="low: its pixel_steps"):
+            assert_same(monkeypatch, record, image)
+
+
+class Doubled(Haze):
+    """Somebody's own: float64, as NumPy makes it."""
+
+    name = "doubled"
+
+    def apply(self, image: ImageF, params: HazeParams, context: Context) -> Applied:
+        slope = np.linspace(0.5, 1, image.shape[1])[None, :, None]
+        return replace(super().apply(image, params, context), image=image * slope)
+
+
+class Cropped(Haze):
+    name = "cropped"
+
+    def apply(self, image: ImageF, params: HazeParams, context: Context) -> Applied:
+        done = super().apply(image, params, context)
+        return replace(done, image=done.image[1:])
+
+
+@pytest.fixture
+def own_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    for family in (Doubled, Cropped):
+        monkeypatch.setattr(family, "pixel_steps", lambda *_: None)
+        monkeypatch.setitem(FAMILIES._loaded, family.name, family)
+        monkeypatch.setitem(RECIPES, family.name, {"order": "listed", "nodes": {family.name: {}, "noise": {}}})
+
+
+@pytest.mark.usefixtures("own_families")
+def test_what_an_own_family_returns_reaches_the_pass_as_it_takes_it(monkeypatch: pytest.MonkeyPatch):
+    image = clean((63, 64))
+    assert_same(monkeypatch, drawn("doubled", image, 0), image)
+    with pytest.raises(ConfigError, match="apply returned an image of shape"):
+        bits(drawn("cropped", image, 0), image)
+
+
+def test_a_tile_with_the_depth_of_another_is_refused():
+    image = clean((64, 64))
+    tile = Tile(image, 0, 0, 64, 64, inverse_depth=np.zeros((16, 16), np.float32))
+    with pytest.raises(ImageError, match="depth map of shape"):
+        render_tile(drawn("haze", image, 0), tile)
+
+
+@pytest.mark.usefixtures("nothing_known")
 def test_the_pass_is_trusted_for_what_it_was_written_for():
     image = clean((63, 64))
     for name in RECIPES:
         for variant in range(2):
             bits(drawn(name, image, variant), image)
-    assert {family.name for family, _, _ in fused._KNOWN} == {"low", "rain", "haze", "noise"}
+    assert {family.name for family, *_ in fused._KNOWN} == {"low", "rain", "haze", "noise"}
     assert all(fused._KNOWN.values())
 
 

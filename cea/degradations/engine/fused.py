@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from cea.degradations.exact import compiled
 from cea.degradations.exact.maps import strips
 from cea.degradations.exact.normal import normal_table
 from cea.degradations.exact.planes import quantise, to_planes
+from cea.errors import ConfigError
 from cea.levels import LEVEL_F32
 from cea.rng import generator
 from cea.types import ImageF, ImageU8, Map
@@ -53,15 +55,22 @@ class Canvas:
         if not steps:
             return False
         noted = [_noted(step, context) for step in steps]
-        if not all(compiled.takes(*(step.get(name) for name in _MAPS)) for step in noted):
-            return False
-        if not _agrees(family, params, context):
+        if not all(self._fits(step) for step in noted) or not _agrees(family, params, context, steps):
             return False
         if isinstance(steps[0], Relight) and self._steps:
             self._planes = self.planes()  # it looks at its neighbours
         self._steps += noted
         self._steps[-len(noted)] |= {"severity": severity, "again": again}
         return True
+
+    def _fits(self, step: dict[str, Any]) -> bool:
+        """Whether the maps of a step have the type and size that the pass reads."""
+        height, width = self.pixels.shape[:2]
+        sizes = dict.fromkeys(_MAPS, (height, width))
+        if step.get("halved"):
+            sizes["map"] = -(-height // 2), width
+        maps = {name: step[name] for name in _MAPS if step.get(name) is not None}
+        return compiled.takes(*maps.values()) and all(maps[name].shape == sizes[name] for name in maps)
 
     def planes(self) -> ImageF:
         """The image as it is after all steps, (H, W, 3) float32, planar in memory."""
@@ -74,11 +83,21 @@ class Canvas:
         return self._planes
 
     def replace(self, planes: ImageF) -> None:
-        """Go on with another image, (H, W, 3) float32."""
-        self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1)).transpose(1, 2, 0)
+        """Go on with another image, (H, W, 3) float.
+
+        Raises:
+            ConfigError: it has another shape.
+        """
+        if planes.shape != self.pixels.shape:
+            raise ConfigError(
+                f"a degradation's apply returned an image of shape {planes.shape}",
+                expected=f"the shape that it was given, {self.pixels.shape}",
+                remedy="return the whole image",
+            )
+        self._planes = np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32).transpose(1, 2, 0)
 
     def quantised(self) -> ImageU8:
-        """The image after all steps, (H, W, 3) uint8."""
+        """The image after all steps, (H, W, 3) uint8; the last thing to ask for."""
         if not self._steps:
             return quantise(self.planes())
         levels = np.empty(self.pixels.shape, np.uint8)
@@ -109,16 +128,18 @@ def _noted(step: PixelStep, context: Context) -> dict[str, Any]:
 
 
 _SIDE = 24
-_KNOWN: dict[tuple[type[Degradation[Any, Any]], frozenset[str], bool], bool] = {}
+_KNOWN: dict[tuple[Any, ...], bool] = {}
 
 
-def _agrees(family: Degradation[Any, Any], params: Params, context: Context) -> bool:
+def _agrees(family: Degradation[Any, Any], params: Params, context: Context, steps: Sequence[PixelStep]) -> bool:
     """Whether the pass gives the bits of ``apply``, which is what counts: somebody may have changed one of the two.
 
-    Looked at once in a process for each family, choice of numbers that are not zero, and with or without strength.
+    Looked at once in a process for each family, kind of steps, choice of numbers that are not zero, and with or without
+    strength.
     """
     used = frozenset(name for name, value in params if value)
-    key = (type(family), used, context.strength is not None)
+    kinds = tuple((type(step), getattr(step, "halved", False)) for step in steps)
+    key = (type(family), used, kinds, context.strength is not None)
     if key not in _KNOWN:
         _KNOWN[key] = _does_agree(family, params, context)
         if not _KNOWN[key]:

@@ -103,6 +103,7 @@ def render_tile(record: Record, tile: Tile) -> Rendered:
     Raises:
         RecordError: as `render`; or a record that was drawn for a depth or light map with a digest of its own, which
             is that of the whole map.
+        ImageError: a depth map of another size than the pixels.
     """
     check_version(record)
     for what, digest in (("depth map", record.scene.depth_sha256), ("light map", record.scene.light_sha256)):
@@ -110,6 +111,12 @@ def render_tile(record: Record, tile: Tile) -> Rendered:
             raise _missing(what)
     window = CropWindow(top=tile.top, left=tile.left, height=tile.height, width=tile.width)
     depth = tile.inverse_depth
+    if depth is not None and depth.shape != tile.pixels.shape[:2]:
+        raise ImageError(
+            f"a tile of {tile.pixels.shape[:2]} pixels has a depth map of shape {depth.shape}",
+            expected="the same part of the image's own map",
+            remedy="cut both alike",
+        )
     return _rendered(record, tile.pixels, window, (None if depth is None else lambda: depth, None))
 
 

@@ -300,7 +300,8 @@ INLINE void add(const Step *s, size_t row, size_t left, size_t at, size_t count,
 /* A + (J - A) t with t looked up at the distance 1 - map, capped at amount, times the maps that are not NULL; rgb is A. */
 INLINE void veil(const Step *s, size_t at, size_t count, Segment *x) {
     float t[TILE], lost[TILE];
-    const float *restrict near = s->map + at, *restrict factor = s->factor + at, *restrict strength = s->strength + at;
+    const float *restrict near = s->map + at, *restrict factor = s->factor ? s->factor + at : NULL;
+    const float *restrict strength = s->strength ? s->strength + at : NULL;
     const float cap = s->amount;
     for (size_t i = 0; i < count; i++) {
         const float far = 1 - near[i];

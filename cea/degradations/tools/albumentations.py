@@ -69,7 +69,8 @@ class Degrade(_A.ImageOnlyTransform):  # type: ignore[name-defined,misc]
         if isinstance(nodes, str):
             _, self._recipe = find(nodes)
             if input_psnr is not None:
-                self._recipe = self._recipe.model_copy(update={"input_psnr": input_psnr})
+                settings = {**self._recipe.model_dump(), "input_psnr": input_psnr}
+                self._recipe = parse(RecipeConfig, settings, "Degrade")
         else:
             settings = {"nodes": self.nodes, "order": order, "input_psnr": input_psnr}
             self._recipe = parse(RecipeConfig, settings, "Degrade")

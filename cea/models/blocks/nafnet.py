@@ -64,7 +64,7 @@ class NafnetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        if self.fused and self.training and fused.takes(x):
+        if self.fused and self.training and fused.takes(x) and self.fused[0].dtype == x.dtype:
             return fused.fused_block(x, self.fused, self.norm_spatial.eps)
         spatial = gate(self.depthwise(self.expand(self.norm_spatial(x))))
         x = x + self.scale_spatial[:, None, None] * self.project(self.attention(spatial))
@@ -74,6 +74,8 @@ class NafnetBlock(nn.Module):
 
 def fuse(network: nn.Module) -> int:
     """Let the blocks of ``network`` train as one operator each, where that is compiled; the last bits differ then.
+
+    Parameters that are replaced afterwards, instead of changed, are not seen: call it last.
 
     Returns:
         How many do: those whose channels it takes, in single precision on the CPU. 0 without a compiled operator.

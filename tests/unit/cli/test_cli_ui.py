@@ -54,7 +54,8 @@ def test_a_port_that_somebody_listens_on_is_refused(commands: list[list[str]]):
 
 
 SERVED = """
-import sys
+import signal, sys
+for each in (1, 2, 3, 15): signal.signal(each, signal.SIG_DFL)  # under nohup one is ignored
 from cea.lineage import runs, store
 store.open_store, runs.experiment_name = (lambda *a, **k: (None, "1")), (lambda: "cea")
 sys.executable = sys.argv[1]
@@ -70,8 +71,9 @@ def test_the_server_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.Mo
     server, begun, ended = (tmp_path / name for name in ("server", "begun", "ended"))
     server.write_text(f"#!/bin/sh\ntrap 'echo > {ended}; exit' TERM\necho > {begun}\nwhile :; do sleep 0.1; done\n")
     server.chmod(0o755)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    held = socket.socket()  # nobody else gets the port, and nobody listens there
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
     command = subprocess.Popen([sys.executable, "-c", SERVED, str(server), str(port)], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
@@ -84,3 +86,4 @@ def test_the_server_ends_with_the_command(tmp_path: Path, monkeypatch: pytest.Mo
         assert ended.exists()
     finally:
         command.kill()
+        held.close()

@@ -14,7 +14,8 @@ import pytest
 from cea.io import child
 
 PARENT = """
-import sys
+import signal, sys
+for each in (1, 2, 3, 15): signal.signal(each, signal.SIG_DFL)  # under nohup one is ignored
 from pathlib import Path
 from cea.io import child
 with child.tidy_on_signal():
@@ -44,7 +45,7 @@ def lives(number: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_everything_and_what_is_to_be_tidied_up_is(tmp_path: Path, number: signal.Signals):
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path), LISTENS], start_new_session=True)
     try:
@@ -65,6 +66,16 @@ def test_what_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
     assert process.returncode == -signal.SIGKILL
     inner = int((tmp_path / "inner").read_text())
     until(lambda: not lives(inner))  # nobody here is its parent: the signal was sent, and it ends a moment later
+
+
+def test_what_is_ignored_stays_ignored():
+    """Under ``nohup`` a program outlives its terminal."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with child.tidy_on_signal():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_without_a_signal_it_is_a_plain_program(tmp_path: Path):

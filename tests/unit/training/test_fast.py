@@ -39,6 +39,15 @@ def test_the_same_curve(threads: int, plain: FitResult, shards: Path, tmp_path: 
     assert "fused_blocks" not in load_weights(plain.last)[1]
 
 
+@needs_compiler
+def test_weights_say_what_was_fused_and_not_what_could_have_been(
+    shards: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = trained(shards, tmp_path, fast=True, precision="float64", max_steps=2, val_interval=2)
+    assert "fused_blocks" not in load_weights(result.last)[1]
+    assert "no compiled operator for blocks" in caplog.text
+
+
 def test_without_a_compiler_it_trains_as_before(
     plain: FitResult, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

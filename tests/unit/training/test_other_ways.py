@@ -18,7 +18,7 @@ def test_a_network_spread_over_two_processes_learns_what_one_would(root: Path, t
     for name, launcher in (("one", []), ("two", TORCHRUN)):
         command = [sys.executable, *launcher, "-m", "tests.sharded", str(tmp_path / name)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "two"))
     assert two["held"] < 0.55 * one["held"]  # and the first part of an odd number is the larger one

@@ -62,6 +62,8 @@ def test_larger_patches_come_in_smaller_batches() -> None:
 
 def test_processes_and_parts_of_a_batch_stay_equal() -> None:
     assert patch_stages(growing([0, 64], [0.5, 128]), processes=2) == (PatchStage(0, 9, 64), PatchStage(50, 2, 128))
+    with pytest.raises(ConfigError, match=r"train.patches: 18 patches of 64 pixels, which 4 processes share"):
+        patch_stages(growing([0, 64], [0.5, 128]), processes=4)
     parts = patch_stages(growing([0, 64], [0.5, 128], accumulate=4))
     assert [stage.batch for stage in parts] == [16, 4]
 
