@@ -1,4 +1,7 @@
-"""What is not in a plain ``pip install cea``: which library belongs to which extra."""
+"""What is not in a plain installation: which library belongs to which extra.
+
+The name ``cea`` on PyPI is another project's, so no message may send anybody there.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,11 @@ EXTRAS: Mapping[str, str] = MappingProxyType(
 """Name of a library as it is imported -> the extra of this package that installs it."""
 
 
+def installing(extra: str) -> str:
+    """How to get an extra: where, and the command."""
+    return f"in cea's clone: pip install '.[{extra}]'"
+
+
 def missing(module: str, what: str) -> ConfigError:
     """The error for ``what`` that needs the absent ``module``."""
     extra = EXTRAS.get(module.partition(".")[0])
@@ -45,7 +53,7 @@ def missing(module: str, what: str) -> ConfigError:
     return ConfigError(
         f"{what} needs {module.partition('.')[0]}, which is not installed",
         expected=f"the extra {extra!r}",
-        remedy=f"run: pip install 'cea[{extra}]'",
+        remedy=f"run {installing(extra)}",
     )
 
 

@@ -167,7 +167,7 @@ def _restorer(
     count = sum(parameter.numel() for parameter in restorer.network.parameters())
     detail(f"{count:,} parameters, PyTorch on {torch.get_num_threads()} threads")
     if weights is None:
-        detail(f"training, results, limits and harm: {default_weights().with_name(CARD)}")
+        say(f"training, results, limits and harm: {default_weights().with_name(CARD)}")
     return restorer
 
 

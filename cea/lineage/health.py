@@ -16,6 +16,7 @@ from typing import Any
 
 from cea.config import read_params
 from cea.errors import InputError
+from cea.extras import installing
 from cea.io.images import write_bytes
 from cea.lineage.cache import cache_folder
 from cea.lineage.facts import git
@@ -201,9 +202,7 @@ def store(root: Path) -> Iterator[Finding]:
     if database is not None and not database.is_file():
         yield Finding("mlflow", "no runs yet", False)
     elif find_spec("mlflow") is None:
-        yield Finding(
-            "mlflow", "MLflow is not installed: the store was not looked at", False, "pip install 'cea[pipeline]'"
-        )
+        yield Finding("mlflow", "MLflow is not installed: the store was not looked at", False, installing("pipeline"))
     else:
         try:
             client, experiment = open_store(experiment_name(), create=False)

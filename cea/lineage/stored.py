@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cea.errors import DataError
+from cea.errors import DataError, of_system
 from cea.io.images import file_sha256
 from cea.lineage import times
 from cea.lineage.record import FOLDER, Record, from_text, read_record, seconds_beside
@@ -163,5 +163,10 @@ def _weights(path: Path) -> str:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: {error}", expected="a file that cea wrote", remedy="correct the path") from None
+    except FileNotFoundError:
+        remedy = "correct the path; what git does not hold comes by dvc checkout, or dvc repro"
+        raise DataError(f"{path}: no such file", expected="a file that cea wrote", remedy=remedy) from None
+    except OSError as error:
+        raise of_system(error) from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text", expected="a file that cea wrote", remedy="correct the path") from None

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from cea.extras import installing
 from cea.levels import as_unit
 from cea.metrics.perceptual import Absent, missing_weights
 from cea.types import Image, ImageF
@@ -42,7 +43,7 @@ def blur_effect(image: Image | ImageF) -> float:
 
 def _load_arniqa() -> NoReference | Absent:
     if find_spec("torchvision") is None:
-        return Absent("torchvision is not installed (pip install 'cea[perceptual]')")
+        return Absent(f"torchvision is not installed ({installing('perceptual')})")
     try:
         missing = missing_weights(f"{_ARNIQA}/ARNIQA.pth", f"{_ARNIQA}/regressor_koniq10k.pth")
         if missing:

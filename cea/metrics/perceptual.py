@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cea.extras import installing
 from cea.levels import as_unit
 from cea.types import Image, ImageF
 
@@ -35,7 +36,7 @@ class Absent:
 def load_lpips() -> Lpips | Absent:
     """LPIPS with AlexNet (Zhang et al., "The unreasonable effectiveness of deep features", CVPR 2018), or why not."""
     if find_spec("torchvision") is None:
-        return Absent("torchvision is not installed (pip install 'cea[perceptual]')")
+        return Absent(f"torchvision is not installed ({installing('perceptual')})")
     try:
         missing = missing_weights(import_module("torchvision.models").AlexNet_Weights.DEFAULT.url)
         if missing:

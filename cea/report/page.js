@@ -49,7 +49,7 @@
       const before = image(strip, "input");
       const [width, height] = [before.getAttribute("width"), before.getAttribute("height")];
       stage.style.aspectRatio = `${width} / ${height}`;
-      stage.style.width = `min(860px, ${Math.round(78 * width / height)}vh)`;
+      stage.style.width = `min(${Math.min(860, 2 * width)}px, ${Math.round(78 * width / height)}vh)`;
       stage.querySelector(".before img").src = before.src;
       stage.querySelector(".after img").src = image(strip, side).src;
       stage.querySelector(".tag.right").textContent = side;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,17 @@ def test_one_changed_value_is_one_changed_line(root: Path, tmp_path: Path) -> No
     theirs = file.read_text(encoding="utf-8").splitlines()
     assert [line.split("#")[0].strip() for line in theirs if line not in ours.splitlines()] == ["rank: 9"]
     assert len(theirs) == len(ours.splitlines())
+
+
+def test_the_quick_look_changes_keys_that_exist(root: Path) -> None:
+    """``make quick`` sets them by ``-S``."""
+    text = (root / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    settings = re.search(r"^QUICK := (.*)$", text, re.M)
+    assert settings is not None
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    names = [setting.partition("=")[0] for setting in shlex.split(settings[1])]
+    assert len(names) >= 5
+    for name in names:
+        value = params
+        for key in name.split("."):
+            value = value[key]

@@ -208,7 +208,7 @@ def test_a_command_works_or_names_its_extra(
     subject = "runs:/a/model" if "--weights" in arguments else f"cea {name}"
     assert re.fullmatch(
         rf"error: {subject}[^;]* needs \w+, which is not installed; expected the extra '{extra}'; "
-        rf"run: pip install 'cea\[{extra}\]'\n",
+        rf"run in cea's clone: pip install '.\[{extra}\]'\n",
         done.stderr,
     )
     assert done.stdout == ""

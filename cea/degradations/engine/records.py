@@ -75,7 +75,7 @@ def check_version(record: Record) -> None:
         raise RecordError(
             f"sample {record.sample_id} was drawn by engine {record.engine_version}, newer than this one",
             expected=f"a record of engine {ENGINE_VERSION} or older",
-            remedy="upgrade the package (pip install --upgrade cea), or draw the records again",
+            remedy="update cea's clone and install it again, or draw the records again",
         )
     if theirs[0] != ours[0]:
         raise RecordError(

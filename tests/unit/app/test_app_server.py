@@ -60,7 +60,8 @@ def test_without_the_extra_it_says_which(monkeypatch: pytest.MonkeyPatch):
     done = run()
     assert done.exit_code == 2
     assert done.stderr == (
-        "error: cea app needs nicegui, which is not installed; expected the extra 'app'; run: pip install 'cea[app]'\n"
+        "error: cea app needs nicegui, which is not installed; expected the extra 'app'; "
+        "run in cea's clone: pip install '.[app]'\n"
     )
 
 

@@ -111,7 +111,7 @@ def test_a_missing_library_names_its_extra():
     assert done.exit_code == 2
     assert done.stderr == (
         "error: cea fail needs polars, which is not installed; expected the extra 'pipeline'; "
-        "run: pip install 'cea[pipeline]'\n"
+        "run in cea's clone: pip install '.[pipeline]'\n"
     )
 
 
@@ -189,8 +189,8 @@ def test_verbose_tells_what_was_done_to_each_photograph(folder: Path):
     assert "in/a.png: 8 bits, whole, " in told
 
 
-def test_verbose_names_the_card_of_the_weights_that_come_with_the_package(folder: Path):
-    told = run("restore", "in/a.png", "-o", "b.png", "-v").stderr
+def test_the_card_of_the_weights_that_come_with_the_package_is_named(folder: Path):
+    told = run("restore", "in/a.png", "-o", "b.png").stdout
     card = told.partition("limits and harm: ")[2].splitlines()[0]
     assert "PolyU" in Path(card).read_text()
 

@@ -295,7 +295,7 @@ def test_the_stage_uploads_what_either_engine_makes(
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cea.extras.find_spec", lambda name: None)
     with (
-        pytest.raises(ConfigError, match=r"shard\.engine: ray needs ray, .* run: pip install 'cea\[ray\]'"),
+        pytest.raises(ConfigError, match=r"shard\.engine: ray needs ray, .* in cea's clone: pip install '.\[ray\]'"),
         cluster.connected(cluster.RayConfig(), what="shard.engine: ray", workers=1),
     ):
         pass

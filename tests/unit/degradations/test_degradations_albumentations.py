@@ -132,7 +132,7 @@ def test_ours_takes_a_shipped_recipe_by_its_name():
 def test_without_albumentations_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "cea.degradations.tools.albumentations", raising=False)
     monkeypatch.setattr("cea.extras.find_spec", lambda _name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'cea\[albumentations\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[albumentations\]'"):
         degrade({"haze": {}})
 
 

@@ -166,7 +166,7 @@ def test_newer_and_incompatible_records_are_refused() -> None:
     record = _draw(_recipe())
     major, minor = map(int, ENGINE_VERSION.split("."))
     for version in (f"{major}.{minor + 1}", f"{major + 1}.0"):
-        with pytest.raises(RecordError, match="upgrade the package"):
+        with pytest.raises(RecordError, match="update cea's clone"):
             render(record.model_copy(update={"engine_version": version}), _photo())
     with pytest.raises(RecordError, match="draw the records again"):
         render(record.model_copy(update={"engine_version": f"{major - 1}.9"}), _photo())

@@ -263,7 +263,7 @@ def test_a_missing_library_names_its_extra(
     monkeypatch.setitem(sys.modules, library, None)
     done = run("export", name, "-o", tmp_path / "out")
     assert done.exit_code == 2
-    assert done.stderr.endswith(f"expected the extra '{extra}'; run: pip install 'cea[{extra}]'\n")
+    assert done.stderr.endswith(f"expected the extra '{extra}'; run in cea's clone: pip install '.[{extra}]'\n")
     assert list(tmp_path.iterdir()) == []
 
 

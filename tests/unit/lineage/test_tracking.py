@@ -62,6 +62,14 @@ def open_and_log(root: str, queue) -> None:
         queue.put(run_id)
 
 
+def test_a_folder_whose_name_would_cut_the_address_short_is_refused(tmp_path: Path, monkeypatch):
+    """SQLite's address ends at a question mark: the database would lie outside the project."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "what?"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError, match=r"the path holds a '\?'; expected a path that SQLite's address can hold"):
+        Tracker(TrackingConfig())
+
+
 def test_store_lies_in_the_project_also_from_another_folder(project: Path, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"

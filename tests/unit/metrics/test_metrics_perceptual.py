@@ -70,7 +70,7 @@ def test_without_the_library_it_is_said_how_to_get_it(monkeypatch):
     monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
     found = load_lpips()
     assert isinstance(found, Absent)
-    assert "pip install 'cea[perceptual]'" in found.reason
+    assert "pip install '.[perceptual]'" in found.reason
 
 
 def test_without_weights_it_is_said_where_they_belong_and_nothing_is_fetched(library: Path):

@@ -191,7 +191,7 @@ def test_a_device_that_is_none_is_refused():
 
 def test_mlflow_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("cea.extras.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"models:/x needs mlflow.*pip install 'cea\[pipeline\]'"):
+    with pytest.raises(ConfigError, match=r"models:/x needs mlflow.*pip install '\.\[pipeline\]'"):
         Restorer.load("models:/x")
 
 
