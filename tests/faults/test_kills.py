@@ -99,8 +99,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(toy: Reference, number: int,
     # Known: MLflow logs a traceback of its own in front of that line, where SQLite cannot make its file.
     assert "Traceback" not in answer["said"] or "sqlalchemy" in answer["said"]
     assert digests(toy.folder, STAGES[number]) == {}
-    # Known: a record that could not be begun stops later runs (an expected failure in test_tracking.py).
-    shutil.rmtree(toy.folder / ".mlflow-spool", ignore_errors=True)
     toy.finish(number)
 
 
