@@ -118,7 +118,7 @@ READ: dict[str, list[tuple[bytes, Callable[[Photo], bool] | str]]] = {
         (bilevel_tiff(white_is_zero=True, reversed_bits=False), lambda photo: photo.grey),
         (pillow(PilImage.fromarray(FLAT).convert("CMYK"), "TIFF"), is_picture),
     ],
-    "a TIFF that says not which value is white": [(unphotometric(), "nothing says which value is white")],
+    "a TIFF that does not say which value is white": [(unphotometric(), "nothing says which value is white")],
     "EXIF orientation": [
         (
             pillow(np.ascontiguousarray(np.rot90(FLAT, 1)), "PNG", exif=exif(6)),
