@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -29,6 +31,7 @@ from cea.data.shards import read_index
 from cea.data.verification import verify
 from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig, read_recipes
+from cea.degradations.engine.render import render
 from cea.errors import InputError
 from cea.evaluation.config import EvaluationConfig
 from cea.evaluation.journal import Journal
@@ -48,7 +51,9 @@ from tests.toy_shards import write_toy_shards
 SECONDS = 5.0
 """A reader that takes longer hangs for whoever waits for it; a machine under load takes a multiple of what it needs."""
 
-CROP = (0, 0, 32, 32)
+CROP = (1, 2, 22, 20)
+
+CLEAN = np.random.default_rng(1).integers(0, 256, (24, 24, 3), np.uint8)
 
 ENDED = "ended the process"
 
@@ -65,6 +70,9 @@ evaluate: {protocol: cea, testsets: {}, severity_edges: [0.0, 0.5, 1.0]}
 """
 
 
+Damage: TypeAlias = Callable[[bytes, np.random.Generator], bytes]
+
+
 @dataclass(frozen=True)
 class Reader:
     """One reader: intact inputs, and what it makes of bytes.
@@ -73,18 +81,20 @@ class Reader:
         intact: inputs, damaged in turn.
         read: raises an `InputError`, or AssertionError where what came out is not what was written.
         share: of all inputs of a run.
+        damage: what becomes of an intact input.
     """
 
     intact: list[bytes]
     read: Callable[[bytes], None]
     share: float
+    damage: Damage = mutated
 
 
 def readers(folder: Path) -> dict[str, Reader]:
     """All of them by name; their files lie in ``folder``."""
     return {
         "image": Reader([json.dumps(name).encode() for name in INTACT], lambda data: None, 0.3),
-        "record": Reader(_records(), _read_record, 0.2),
+        "record": Reader(_records(), _read_record, 0.2, _misstated),
         "records table": _table(folder),
         "params": _params(folder),
         "tar": _shards(folder / "tar", "000000.tar"),
@@ -107,7 +117,7 @@ def verdict(name: str, reader: Reader, seed: int) -> str:
         said = picture_verdict(kind, mutated(INTACT[kind], rng))
         said = {"intact": "read", "as another decoder": "read"}.get(said, said)
     else:
-        said = _verdict(reader, mutated(whole, rng) if rng.random() < 0.98 else rng.bytes(int(rng.integers(400))))
+        said = _verdict(reader, reader.damage(whole, rng) if rng.random() < 0.98 else rng.bytes(int(rng.integers(400))))
     seconds = time.process_time() - start
     return said if seconds < SECONDS else f"took {seconds:.0f} s"
 
@@ -125,7 +135,16 @@ def _verdict(reader: Reader, data: bytes) -> str:
 
 
 def _records() -> list[bytes]:
-    nodes = ({"noise": {}}, {"low": {}, "haze": {}, "rain": {}}, {"motion_blur": {}, "jpeg": {}})
+    """Of every family that draws numbers, evenly and driven by fields of several kinds."""
+    driven = {"kind": "fractal", "parameter": "size_px"}
+    nodes: tuple[dict[str, Any], ...] = (
+        {"noise": {}},
+        {"low": {}, "haze": {}, "rain": {}},
+        {"motion_blur": {}, "jpeg": {}},
+        {"snow": {"field": "blobs"}, "raindrop": {}, "defocus": {"field": "half_plane"}},
+        {"varying_blur": {"field": "gradient"}, "vignetting": {}, "glare": {}, "webp": {}},
+        {"correlated_noise": {"field": driven}, "poisson_gaussian": {}, "resize": {"field": "radial"}},
+    )
     recipes = [RecipeConfig(order="listed", nodes=each) for each in nodes]
     keys = [SampleKey(5, "a" * 64, f"r{number}", 0) for number in range(len(recipes))]
     drawn = [
@@ -135,13 +154,31 @@ def _records() -> list[bytes]:
     return [record.model_dump_json().encode() for record in drawn]
 
 
+_NUMBER = re.compile(rb"(?<=[:\[,])-?\d+(\.\d+)?([eE][-+]?\d+)?(?=[,\]}])")
+_STRANGE = (0, 1, -1, 0.5, 2, -0.0, 1e-9, 1e-300, 5e-324, 100, 1e4, 1e9, -1e9, 1e300, -1e300, 2**31, 2**64, 10**30)
+_STRANGE_WORDS = (b"NaN", b"Infinity", b"-Infinity", b"null", b"true", b"[]", b'""')
+
+
+def _misstated(data: bytes, rng: np.random.Generator) -> bytes:
+    """Other numbers in a record that is whole, one to three of them; as often, damaged bytes."""
+    if rng.random() < 0.5:
+        return mutated(data, rng)
+    for _ in range(int(rng.integers(1, 4))):
+        found = list(_NUMBER.finditer(data))
+        one = found[int(rng.integers(len(found)))]
+        near = repr(float(one[0]) * 10 ** float(rng.uniform(-4, 4))).encode()
+        others = [repr(value).encode() for value in _STRANGE] + list(_STRANGE_WORDS) + 10 * [near, b"-" + one[0]]
+        data = data[: one.start()] + others[int(rng.integers(len(others)))] + data[one.end() :]
+    return data
+
+
 def _read_record(data: bytes) -> None:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):
         return  # no record at all: `read_sample` says so
     if isinstance(fields, dict):
-        to_record(fields)
+        render(to_record(fields), CLEAN)
 
 
 def _at(path: Path, read: Callable[[Path], None]) -> Callable[[bytes], None]:
@@ -162,7 +199,7 @@ def _table(folder: Path) -> Reader:
 
     def read(path: Path) -> None:
         for row in read_records(path).head(100).iter_rows(named=True):
-            to_record(row)
+            render(to_record(row), CLEAN)
 
     return Reader([(folder / "r.parquet").read_bytes()], _at(folder / "r.parquet", read), 0.08)
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import ClassVar, Generic, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
+from pydantic import ConfigDict
 
 from cea.config import Config
 from cea.degradations.contract.steps import PixelStep
@@ -26,7 +27,13 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Params(Config):
-    """The numbers drawn for one sample of one family; each field documented with its unit."""
+    """The numbers drawn for one sample of one family; each field documented with its unit.
+
+    Records come from outside: a number that is not finite is refused, and so should be one that no range can draw or
+    that costs time or memory without bounds (``Annotated[float, Within(least, most)]``).
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Scene:

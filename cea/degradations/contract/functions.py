@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
-from pydantic import Field, JsonValue
+from pydantic import JsonValue
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, uniform
+from cea.degradations.contract.ranges import Share, Unit, uniform
 from cea.errors import ConfigError
 from cea.rng import generator
 from cea.types import ImageF
@@ -48,7 +48,7 @@ class FunctionParams(Params):
 
     values: dict[str, JsonValue]
     """The numbers, as ``sample`` returned them."""
-    amount: float = Field(ge=0, le=1)
+    amount: Unit
     """Blend between the clean image (0) and the degraded one (1)."""
 
 

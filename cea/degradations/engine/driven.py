@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,4 +77,11 @@ def scaled(params: Params, parameter: str, factor: float) -> Params:
 
 def drivable(kind: type[Params]) -> list[str]:
     """Names of the numbers of a family that a field may drive."""
-    return [name for name, field in kind.model_fields.items() if field.annotation in (float, list[float])]
+    return [name for name, field in kind.model_fields.items() if _plain(field.annotation) in (float, list[float])]
+
+
+def _plain(annotation: Any) -> Any:
+    """A type without its bounds."""
+    if get_origin(annotation) is list:
+        return list[_plain(get_args(annotation)[0])]  # type: ignore[misc]
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation

@@ -7,13 +7,15 @@ transcendental, so the maps are the same bits everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field, Strict, TypeAdapter
 
 from cea.config import Config
+from cea.degradations.contract.ranges import Unit, Within
 from cea.degradations.exact.elementary import cos_sin
 from cea.degradations.exact.fractal import Shape, fractal
 from cea.degradations.exact.maps import resized
@@ -22,11 +24,16 @@ from cea.io.images import pixel_sha256, read_rgb
 from cea.levels import unit_float
 from cea.types import Map
 
+_Angle: TypeAlias = Annotated[float, Within(-3600, 3600)]
+_Place: TypeAlias = Annotated[float, Within(-100, 100)]
+_Size: TypeAlias = Annotated[float, Within(1e-6, 1000)]
+_Patch: TypeAlias = Annotated[tuple[_Place, _Place, _Size], Strict(False)]
+
 
 class _Field(Config):
-    low: float = Field(default=0.0, ge=0, le=1)
+    low: Unit = 0.0
     """Strength where the field is weakest."""
-    high: float = Field(default=1.0, ge=0, le=1)
+    high: Unit = 1.0
     """Strength where the field is strongest."""
     parameter: str | None = None
     """The one number of the family that it multiplies; None: the strength of the family as a whole."""
@@ -42,7 +49,7 @@ class Gradient(_Field):
     """Linear from ``low`` to ``high`` along a direction."""
 
     kind: Literal["gradient"] = "gradient"
-    angle_deg: float
+    angle_deg: _Angle
     """Direction of growth; 0 = to the right, 90 = downwards."""
 
 
@@ -50,11 +57,11 @@ class Radial(_Field):
     """``high`` at a centre, falling smoothly to ``low`` at a radius."""
 
     kind: Literal["radial"] = "radial"
-    row: float
+    row: _Place
     """Centre, as a share of the height."""
-    column: float
+    column: _Place
     """Centre, as a share of the width."""
-    radius: float = Field(gt=0)
+    radius: _Size
     """Where it reaches ``low``, as a share of the longer side."""
 
 
@@ -66,7 +73,7 @@ class Fractal(_Field):
     """Lumps along the longer side in the first octave."""
     octaves: int = Field(ge=1, le=8)
     """Number of octaves, each twice as fine and half as strong."""
-    stream: int
+    stream: int = Field(ge=-(1 << 63), lt=1 << 64)
     """Seed of its numbers."""
 
 
@@ -74,7 +81,7 @@ class Blobs(_Field):
     """A few soft round patches; the strongest patch counts."""
 
     kind: Literal["blobs"] = "blobs"
-    centres: list[list[float]]
+    centres: list[_Patch] = Field(min_length=1, max_length=256)
     """Per patch row, column (shares of height and width) and radius (share of the longer side)."""
 
 
@@ -82,11 +89,11 @@ class HalfPlane(_Field):
     """``low`` on one side of a line and ``high`` on the other, with a soft edge."""
 
     kind: Literal["half_plane"] = "half_plane"
-    angle_deg: float
+    angle_deg: _Angle
     """Direction from the weak to the strong side."""
-    offset: float
+    offset: _Place
     """Signed distance of the edge from the image's centre, as a share of the longer side."""
-    softness: float = Field(gt=0)
+    softness: _Size
     """Width of the edge, as a share of the longer side."""
 
 
@@ -199,7 +206,7 @@ def _shape(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], arra
         case Fractal():
             return fractal(shape, spec.stream, spec.cells, spec.octaves)
         case Blobs():
-            return np.maximum.reduce([_bump(shape, *centre) for centre in spec.centres])
+            return reduce(np.maximum, (_bump(shape, *centre) for centre in spec.centres))
         case HalfPlane():
             along = _along(shape, spec.angle_deg) - np.float32(spec.offset)
             return _smoothstep(along / np.float32(spec.softness) + np.float32(0.5))

@@ -162,9 +162,9 @@ class _Chain:
         self.strength: dict[int, Map | None] = {}
 
     def run(self, tile: ImageU8) -> ImageU8:
+        families = [_family(node) for node in self.record.nodes]
         self.canvas, self.shape = Canvas(tile), tile.shape[:2]
         self.severity = np.empty((len(self.record.nodes), *self.shape), np.float32)
-        families = [_family(node) for node in self.record.nodes]
         parts = [parts_of(self.record.order, *family) for family in families]
         seen = set()
         for node, part in steps(self.record.order, parts):

@@ -37,9 +37,9 @@ class SceneParams(Config):
     """Inverse depth of the nearest thing that stands on the ground plane; the farthest has half of it."""
     cells: int = Field(ge=1, le=64)
     """Lumps of the relief along the longer side."""
-    light_radius_px: int = Field(ge=1)
+    light_radius_px: int = Field(ge=1, le=256)
     """Radius of the guided filter that makes the light map."""
-    stream: int
+    stream: int = Field(ge=-(1 << 63), lt=1 << 64)
     """Seed of the relief."""
     depth_given: bool = False
     """Whether the sample was drawn for a depth map of its image; the numbers above then make the light map only."""

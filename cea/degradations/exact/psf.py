@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 UNIT = 2**20
 """What the integer weights of a kernel sum to."""
 
+_POINT = 1e-100
+"""A standard deviation in px that is a point to the last bit; 1 / 0 and what overflows when squared is none."""
+
 Kernel = NDArray[np.float64]
 """(k, k), k odd, non-negative integers that sum to ``UNIT``."""
 
@@ -33,6 +36,7 @@ def disc(radius: float) -> Kernel:
 
 def gaussian(sigma_long: float, sigma_short: float, angle: float) -> Kernel:
     """A Gaussian with standard deviations in px along and across ``angle`` (radians from the x axis)."""
+    sigma_long, sigma_short = max(sigma_long, _POINT), max(sigma_short, _POINT)
     half = max(1, math.ceil(3 * max(sigma_long, sigma_short)))
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
     along = (x * math.cos(angle) + y * math.sin(angle)) / sigma_long

@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, uniform
-from cea.errors import ConfigError
+from cea.degradations.contract.ranges import Share, Unit, uniform
+from cea.errors import ConfigError, RecordError
 from cea.levels import from_codes, to_uint8
 from cea.types import ImageF, ImageU8
 
@@ -46,7 +46,7 @@ class AlbumentationsParams(Params):
     """Name of a class of albumentations."""
     arguments: dict[str, Any]
     """Its arguments."""
-    amount: float = Field(ge=0, le=1)
+    amount: Unit
     """Blend between the clean image (0) and the transformed one (1)."""
 
 
@@ -68,6 +68,7 @@ class Albumentations(Degradation[AlbumentationsRanges, AlbumentationsParams]):
         """Transform and blend; severity is the amount.
 
         Raises:
+            RecordError: no such transform, or it does not take its arguments.
             ConfigError: the transform does not return 8-bit pixels of the same size.
         """
         severity = strength.severity_map(image, params.amount, context.strength)
@@ -107,7 +108,12 @@ def build(transform: str, arguments: dict[str, Any]) -> Any:
 
 
 def _transformed(image: ImageU8, params: AlbumentationsParams, stream: int) -> ImageU8:
-    transform = build(params.transform, params.arguments)
+    try:
+        transform = build(params.transform, params.arguments)
+    except ValueError as error:
+        raise RecordError(
+            str(error), expected="a transform of the installed albumentations", remedy="draw the records again"
+        ) from None
     transform.set_random_seed(stream)
     result = transform(image=image, force_apply=True)["image"]
     if result.shape != image.shape or result.dtype != np.uint8:

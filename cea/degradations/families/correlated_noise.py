@@ -13,12 +13,11 @@ from typing import Annotated, ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import elementary
 from cea.degradations.exact.normal import standard_normal
 from cea.types import ImageF
@@ -29,13 +28,18 @@ STRONGEST_255 = 30.0
 UNIT = 2**14
 """Noise and weights are integers in steps of 1 / ``UNIT``: their sums are exact in any order."""
 
+_POINT = 1e-100
+"""Below any size, squared, that is not a point to the last bit, and no division by 0."""
+
+_SIGMA_255, _SIZE_PX = Within(0, 255), Within(0.3, 8)
+
 
 class CorrelatedNoiseRanges(Config):
     """What to draw correlated noise from."""
 
-    sigma_255: Annotated[tuple[float, float], Within(0, 255)] = (5.0, 25.0)
+    sigma_255: Annotated[tuple[float, float], _SIGMA_255] = (5.0, 25.0)
     """Standard deviation in 8-bit grey levels."""
-    size_px: Annotated[tuple[float, float], Within(0.3, 8)] = (0.6, 2.0)
+    size_px: Annotated[tuple[float, float], _SIZE_PX] = (0.6, 2.0)
     """Standard deviation of the Gaussian that smears it, px."""
     common: Share = (0.0, 0.6)
     """Share of the variance that all channels have in common: 0 = coloured grain, 1 = grey grain."""
@@ -44,11 +48,11 @@ class CorrelatedNoiseRanges(Config):
 class CorrelatedNoiseParams(Params):
     """Strength and shape of the noise."""
 
-    sigma_255: float = Field(ge=0)
+    sigma_255: Annotated[float, _SIGMA_255]
     """Standard deviation in 8-bit grey levels."""
-    size_px: float = Field(gt=0)
+    size_px: Annotated[float, _SIZE_PX]
     """Standard deviation of the smearing Gaussian, px."""
-    common: float = Field(ge=0, le=1)
+    common: Unit
     """Share of the variance common to the channels."""
 
 
@@ -98,7 +102,8 @@ def _weights(size_px: float) -> NDArray[np.float64]:
     """A Gaussian as odd number of integers whose sum is near ``UNIT``."""
     half = max(1, math.ceil(3 * size_px))
     x = np.arange(-half, half + 1, dtype=np.float64)
-    bell = elementary.exp(-0.5 * x * x / (size_px * size_px))
+    # A field may drive the size down to 0; e^-1e6 is 0 as well, and `elementary.exp` takes no infinity.
+    bell = elementary.exp(np.maximum(-0.5 * x * x / max(size_px * size_px, _POINT), -1e6))
     return np.rint(bell * (UNIT / bell.sum()))
 
 

@@ -13,12 +13,11 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import convolution, psf, transfer
 from cea.degradations.exact.channels import per_channel
 from cea.types import ImageF, Map
@@ -35,11 +34,13 @@ HALVING = 2.5
 SHARES = (0.25, 0.5, 1.0)
 """Radii of the levels between which wide blur is interpolated, as shares of the largest."""
 
+_RADIUS_PX = Within(0, 40)
+
 
 class DefocusRanges(Config):
     """What to draw defocus from."""
 
-    radius_px: Annotated[tuple[float, float], Within(0, 40)] = (2.0, 8.0)
+    radius_px: Annotated[tuple[float, float], _RADIUS_PX] = (2.0, 8.0)
     """Radius of the circle of confusion at the far end of the depth range, px."""
     focus: Share = (0.0, 1.0)
     """Inverse depth in focus: 1 = near, 0 = far."""
@@ -48,9 +49,9 @@ class DefocusRanges(Config):
 class DefocusParams(Params):
     """Aperture and focus."""
 
-    radius_px: float = Field(ge=0)
+    radius_px: Annotated[float, _RADIUS_PX]
     """Radius of the circle of confusion where the depth is farthest from the focus, px."""
-    focus: float = Field(ge=0, le=1)
+    focus: Unit
     """Inverse depth in focus."""
 
 

@@ -12,12 +12,11 @@ from typing import Annotated, ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import transfer
 from cea.degradations.exact.channels import per_channel
 from cea.types import ImageF, Map
@@ -31,26 +30,28 @@ CELL = 8
 BRIGHT = 0.8
 """Linear light from which on a highlight counts as clipped."""
 
+_SPREAD, _HIGHLIGHTS = Within(0.01, 0.5), Within(0, 20)
+
 
 class GlareRanges(Config):
     """What to draw glare from."""
 
     scatter: Share = (0.05, 0.3)
     """Share of the light that is scattered."""
-    spread: Annotated[tuple[float, float], Within(0.01, 0.5)] = (0.05, 0.2)
+    spread: Annotated[tuple[float, float], _SPREAD] = (0.05, 0.2)
     """Radius of the spread as a share of the image's longer side."""
-    highlights: Annotated[tuple[float, float], Within(0, 20)] = (0.0, 6.0)
+    highlights: Annotated[tuple[float, float], _HIGHLIGHTS] = (0.0, 6.0)
     """How many times brighter than white a clipped highlight was, less one."""
 
 
 class GlareParams(Params):
     """What the lens scatters and how far."""
 
-    scatter: float = Field(ge=0, le=1)
+    scatter: Unit
     """Share of the light that is scattered."""
-    spread: float = Field(gt=0, le=0.5)
+    spread: Annotated[float, _SPREAD]
     """Radius as a share of the longer side."""
-    highlights: float = Field(ge=0)
+    highlights: Annotated[float, _HIGHLIGHTS]
     """Expansion of clipped highlights."""
 
 

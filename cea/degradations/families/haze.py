@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.contract.steps import PixelStep, Table, Veil
 from cea.degradations.exact import elementary
 from cea.degradations.exact.fractal import fractal
@@ -42,16 +43,19 @@ def veil(image: Image, transmission: Map, airlight: np.ndarray | float) -> Image
     return hazy
 
 
+_BETA = Within(0, 10)
+
+
 class HazeRanges(Config):
     """Ranges of haze."""
 
-    beta: Annotated[tuple[float, float], Within(0, 10)] = (1.0, 2.0)
+    beta: Annotated[tuple[float, float], _BETA] = (1.0, 2.0)
     """Scattering coefficient per unit of distance (1 = farthest)."""
     airlight: Share = (0.6, 0.9)
     """Brightness of infinitely thick haze."""
     airlight_jitter: Annotated[tuple[float, float], Within(0, 0.3)] = (0.0, 0.0)
     """How far each channel's airlight may lie from the common one (+-); gives haze a tint."""
-    unevenness: Annotated[tuple[float, float], Within(0, 1)] = (0.0, 0.0)
+    unevenness: Share = (0.0, 0.0)
     """Amplitude a of drifting banks: beta (1 + a f(x)) with smooth f in [-1, 1]."""
     cap: Share = (CAP, CAP)
     """Distance at which haze stops thickening."""
@@ -60,13 +64,13 @@ class HazeRanges(Config):
 class HazeParams(Params):
     """Numbers of haze."""
 
-    beta: float
+    beta: Annotated[float, _BETA]
     """Scattering coefficient per unit of distance."""
-    airlight_rgb: list[float]
+    airlight_rgb: Annotated[list[Unit], Field(min_length=3, max_length=3)]
     """Airlight per channel."""
-    unevenness: float = 0.0
+    unevenness: Unit = 0.0
     """Amplitude of the banks."""
-    cap: float = CAP
+    cap: Unit = CAP
     """Distance at which haze stops thickening."""
 
 

@@ -7,10 +7,11 @@ from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.contract.steps import Noise, PixelStep, Relight, Table
 from cea.degradations.exact import elementary
 from cea.degradations.exact.maps import box_mean, strips
@@ -55,12 +56,15 @@ def relight(image: Image, gain: Map) -> Image:
     return image * gain[..., None]
 
 
+_GAMMA, _SIGMA = Within(1, 6), Within(0, 0.5)
+
+
 class LowLightRanges(Config):
     """Ranges of low light."""
 
-    gamma: Annotated[tuple[float, float], Within(1, 6)] = (2.0, 3.0)
+    gamma: Annotated[tuple[float, float], _GAMMA] = (2.0, 3.0)
     """Exponent of the illumination; 1 leaves it."""
-    sigma: Annotated[tuple[float, float], Within(0, 0.5)] = (0.03, 0.08)
+    sigma: Annotated[tuple[float, float], _SIGMA] = (0.03, 0.08)
     """Standard deviation of the sensor noise after darkening, in units of [0, 1]."""
     exposure: Share = (1.0, 1.0)
     """Overall factor on the light."""
@@ -71,11 +75,11 @@ class LowLightRanges(Config):
 class LowLightParams(Params):
     """Numbers of low light."""
 
-    gamma: float
+    gamma: Annotated[float, _GAMMA]
     """Exponent of the illumination."""
-    sigma: float
+    sigma: Annotated[float, _SIGMA]
     """Standard deviation of the noise, in units of [0, 1]."""
-    exposure_rgb: list[float]
+    exposure_rgb: Annotated[list[Unit], Field(min_length=3, max_length=3)]
     """Factor on the light per channel."""
 
 

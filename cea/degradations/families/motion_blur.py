@@ -15,12 +15,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import psf, transfer
 from cea.degradations.exact.convolution import Tile, convolve_codes, tiles
 from cea.rng import generator
@@ -38,11 +37,13 @@ LEVELS = 3
 JOLTS = 2.0
 """Expected jolts per exposure at shake 1."""
 
+_LENGTH_PX = Within(0, 200)
+
 
 class MotionBlurRanges(Config):
     """What to draw motion blur from."""
 
-    length_px: Annotated[tuple[float, float], Within(0, 200)] = (10.0, 40.0)
+    length_px: Annotated[tuple[float, float], _LENGTH_PX] = (10.0, 40.0)
     """Length of the path that a point draws on the sensor, px."""
     shake: Share = (0.0, 0.6)
     """0 = a straight pan, 1 = a trembling hand."""
@@ -51,9 +52,9 @@ class MotionBlurRanges(Config):
 class MotionBlurParams(Params):
     """One exposure; the shape of its path follows from the node's stream."""
 
-    length_px: float = Field(ge=0)
+    length_px: Annotated[float, _LENGTH_PX]
     """Length of the path, px."""
-    shake: float = Field(ge=0, le=1)
+    shake: Unit
     """Tremor and jolts, 0 to 1."""
 
 

@@ -18,18 +18,20 @@ from cea.types import ImageF
 _PER_SIGMA = 255 / 75
 """Severity per sigma."""
 
+_SIGMA_255 = Within(0, 255)
+
 
 class NoiseRanges(Config):
     """Ranges of Gaussian noise."""
 
-    sigma_255: Annotated[tuple[float, float], Within(0, 255)] = (5.0, 50.0)
+    sigma_255: Annotated[tuple[float, float], _SIGMA_255] = (5.0, 50.0)
     """Standard deviation in 8-bit grey levels."""
 
 
 class NoiseParams(Params):
     """Numbers of Gaussian noise."""
 
-    sigma_255: float
+    sigma_255: Annotated[float, _SIGMA_255]
     """Standard deviation in 8-bit grey levels."""
 
 

@@ -11,12 +11,11 @@ import math
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Within, log_uniform
+from cea.degradations.contract.ranges import Unit, Within, log_uniform
 from cea.degradations.exact import elementary, transfer
 from cea.degradations.exact.normal import noise_planes
 from cea.types import ImageF
@@ -35,10 +34,10 @@ class PoissonGaussianRanges(Config):
 class PoissonGaussianParams(Params):
     """The sensor's gain and electronics."""
 
-    shot: float = Field(ge=0)
+    shot: Unit
     """Variance per unit of linear light."""
-    read: float = Field(ge=0)
-    """Variance in the dark, linear light."""
+    read: Annotated[float, Within(0, 1000)]
+    """Variance in the dark, linear light; follows ``shot`` with a spread; the bound is 22 standard deviations away."""
 
 
 class PoissonGaussian(Degradation[PoissonGaussianRanges, PoissonGaussianParams]):

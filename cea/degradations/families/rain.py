@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.contract.steps import Add, PixelStep
 from cea.degradations.exact.maps import resized
 from cea.degradations.exact.particles import add_streaks, smear, specks, tapered
@@ -25,6 +25,9 @@ def add_rain(image: Image, layer: Map) -> Image:
     return image + (layer[..., None] if layer.ndim == 2 else layer)
 
 
+_ANGLE_DEG, _DEVIATION_DEG = Within(-60, 60), 3.0
+
+
 class RainRanges(Config):
     """Ranges of rain."""
 
@@ -34,7 +37,7 @@ class RainRanges(Config):
     """Brightness of a fresh streak of the nearest layer."""
     length_px: Annotated[tuple[float, float], Within(1, 250)] = (24.0, 64.0)
     """Length of the nearest streaks."""
-    angle_deg: Annotated[tuple[float, float], Within(-60, 60)] = (-20.0, 20.0)
+    angle_deg: Annotated[tuple[float, float], _ANGLE_DEG] = (-20.0, 20.0)
     """Direction of fall; 0 = straight down, positive = to the right."""
     veil: Share = (0.0, 0.0)
     """Share of light replaced by the grey of rain too fine to see."""
@@ -43,13 +46,13 @@ class RainRanges(Config):
 class Streaks(Config):
     """One depth of rain."""
 
-    density: float = Field(ge=0, le=1)
+    density: Unit
     """Share of pixels in which a streak starts."""
     length_px: int = Field(ge=1, le=256)
     """Length of its streaks."""
-    angle_deg: float
+    angle_deg: Annotated[float, Within(_ANGLE_DEG.least - _DEVIATION_DEG, _ANGLE_DEG.most + _DEVIATION_DEG)]
     """Direction of fall."""
-    intensity: float = Field(ge=0)
+    intensity: Unit
     """Brightness of a streak at its brightest."""
     scale: int = Field(ge=1, le=8)
     """Streaks are this many pixels wide: near ones are out of focus."""
@@ -58,9 +61,9 @@ class Streaks(Config):
 class RainParams(Params):
     """Numbers of rain."""
 
-    layers: list[Streaks]
+    layers: list[Streaks] = Field(max_length=16)
     """From far to near."""
-    veil: float
+    veil: Unit
     """Share of light replaced by grey."""
 
 
@@ -75,7 +78,7 @@ class Rain(Degradation[RainRanges, RainParams]):
         ranges = self.ranges
         amount, intensity = uniform(rng, ranges.amount), uniform(rng, ranges.intensity)
         length, angle = uniform(rng, ranges.length_px), uniform(rng, ranges.angle_deg)
-        angles = [angle + uniform(rng, (-3.0, 3.0)) for _ in _DEPTHS]
+        angles = [angle + uniform(rng, (-_DEVIATION_DEG, _DEVIATION_DEG)) for _ in _DEPTHS]
         return RainParams(layers=_layers(amount, intensity, length, angles), veil=uniform(rng, ranges.veil))
 
     def at(self, severity: float) -> RainParams:

@@ -19,7 +19,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import convolution, psf, transfer
 from cea.degradations.exact.channels import per_channel
 from cea.rng import generator
@@ -50,18 +50,18 @@ class RaindropRanges(Config):
     """Share of the glass that is wet, counting overlaps twice."""
     radius: Annotated[tuple[float, float], Within(0.002, 0.3)] = (0.02, 0.06)
     """Radius of the largest drops over the image's shorter side."""
-    defocus: Annotated[tuple[float, float], Within(0, 1)] = (0.1, 0.4)
+    defocus: Share = (0.1, 0.4)
     """Radius of the blur over the radius of the largest drops."""
 
 
 class RaindropParams(Params):
     """How wet the glass is; where the drops are follows from the node's stream."""
 
-    coverage: float = Field(ge=0, le=1)
+    coverage: Unit
     """Share of the glass that is wet."""
     radius: float = Field(gt=0, le=0.5)
     """Radius of the largest drops over the shorter side."""
-    defocus: float = Field(ge=0, le=1)
+    defocus: Unit
     """Radius of the blur over that of the largest drops."""
 
 

@@ -19,10 +19,14 @@ from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
 from cea.degradations.contract.ranges import Within, log_uniform
 from cea.degradations.exact.channels import per_channel
+from cea.errors import RecordError
 from cea.types import ImageF, Map
 
 LARGEST = 8.0
 """Reduction at severity 1."""
+
+MOST_PX = 2**30
+"""Pixels that a factor below 1, which only a field makes, may enlarge an image to; 4 GiB per channel."""
 
 Down = Literal["area", "bilinear", "bicubic"]
 Up = Literal["bilinear", "bicubic", "nearest"]
@@ -33,11 +37,13 @@ _KERNELS = {
     "nearest": cv2.INTER_NEAREST,
 }
 
+_FACTOR = Within(1, 32)
+
 
 class ResizeRanges(Config):
     """What to draw resizing from."""
 
-    factor: Annotated[tuple[float, float], Within(1, 32)] = (1.5, 4.0)
+    factor: Annotated[tuple[float, float], _FACTOR] = (1.5, 4.0)
     """How many times smaller each side becomes; drawn log-uniformly."""
     down: Annotated[tuple[Down, ...], Strict(False), Field(min_length=1)] = ("area", "bilinear", "bicubic")
     """Kernels to choose from on the way down."""
@@ -48,7 +54,7 @@ class ResizeRanges(Config):
 class ResizeParams(Params):
     """One way down and up."""
 
-    factor: float = Field(ge=1)
+    factor: Annotated[float, _FACTOR]
     """How many times smaller each side becomes."""
     down: Down
     """Kernel on the way down."""
@@ -75,7 +81,17 @@ class Resize(Degradation[ResizeRanges, ResizeParams]):
         return ResizeParams(factor=LARGEST**severity, down="area", up="bicubic")
 
     def apply(self, image: ImageF, params: ResizeParams, context: Context) -> Applied:
-        """Resize twice; severity is log(factor) over log(``LARGEST``)."""
+        """Resize twice; severity is log(factor) over log(``LARGEST``).
+
+        Raises:
+            RecordError: a field drives the factor so far below 1 that the image would grow beyond ``MOST_PX``.
+        """
+        if image.shape[0] * image.shape[1] > MOST_PX * params.factor**2:
+            raise RecordError(
+                f"a field drives the factor of resize down to {params.factor:g}",
+                expected=f"at most {MOST_PX} pixels in between",
+                remedy="raise the field's low",
+            )
         severity = strength.severity_map(image, math.log(params.factor) / math.log(LARGEST), context.strength)
         share = strength.constant(context.strength)
         if context.strength is None or share is not None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact.maps import box_mean, resized
 from cea.degradations.exact.particles import Specks, smear, specks
 from cea.rng import stream
@@ -26,14 +26,18 @@ def cover(image: Image, mask: Map) -> Image:
     return white
 
 
+_AMOUNT, _ANGLE_DEG, _DEVIATION_DEG = Within(0, 4), Within(-80, 80), 10.0
+_MOST_PER_MEGAPIXEL = 40000.0
+
+
 class SnowRanges(Config):
     """Ranges of snow."""
 
-    amount: Annotated[tuple[float, float], Within(0, 4)] = (0.2, 1.5)
+    amount: Annotated[tuple[float, float], _AMOUNT] = (0.2, 1.5)
     """How much snow falls; 1 = a steady fall. Scales the number of flakes."""
     opacity: Share = (0.4, 0.9)
     """Opacity of a flake in focus."""
-    angle_deg: Annotated[tuple[float, float], Within(-80, 80)] = (-45.0, 45.0)
+    angle_deg: Annotated[tuple[float, float], _ANGLE_DEG] = (-45.0, 45.0)
     """Direction of fall; 0 = straight down, positive = to the right."""
     speed: Annotated[tuple[float, float], Within(0, 4)] = (0.5, 1.5)
     """Length of the motion blur in flake sizes."""
@@ -44,24 +48,24 @@ class SnowRanges(Config):
 class Flakes(Config):
     """One depth of snow."""
 
-    per_megapixel: float = Field(ge=0)
+    per_megapixel: Annotated[float, Within(0, _AMOUNT.most * _MOST_PER_MEGAPIXEL)]
     """How many flakes there are."""
     size_px: int = Field(ge=1, le=128)
     """Diameter of a flake."""
     length_px: int = Field(ge=1, le=256)
     """How far a flake moves during the exposure."""
-    angle_deg: float
+    angle_deg: Annotated[float, Within(_ANGLE_DEG.least - _DEVIATION_DEG, _ANGLE_DEG.most + _DEVIATION_DEG)]
     """Direction of fall."""
-    opacity: float = Field(ge=0, le=1)
+    opacity: Unit
     """Opacity of a flake at its densest."""
 
 
 class SnowParams(Params):
     """Numbers of snow."""
 
-    layers: list[Flakes]
+    layers: list[Flakes] = Field(max_length=16)
     """From far to near."""
-    veil: float
+    veil: Unit
     """Opacity of the flakes too far to be told apart."""
 
 
@@ -76,7 +80,7 @@ class Snow(Degradation[SnowRanges, SnowParams]):
         ranges = self.ranges
         amount, opacity = uniform(rng, ranges.amount), uniform(rng, ranges.opacity)
         angle, speed = uniform(rng, ranges.angle_deg), uniform(rng, ranges.speed)
-        angles = [angle + uniform(rng, (-10.0, 10.0)) for _ in _DEPTHS]
+        angles = [angle + uniform(rng, (-_DEVIATION_DEG, _DEVIATION_DEG)) for _ in _DEPTHS]
         return SnowParams(layers=_layers(amount, opacity, speed, angles), veil=uniform(rng, ranges.veil))
 
     def at(self, severity: float) -> SnowParams:
@@ -94,7 +98,7 @@ class Snow(Degradation[SnowRanges, SnowParams]):
         return Applied(cover(image, mask), severity, {"mask": mask})
 
 
-_DEPTHS = ((40000.0, 2, 0.2), (2000.0, 3, 0.8), (600.0, 5, 1.0), (150.0, 12, 0.9), (15.0, 30, 0.6))
+_DEPTHS = ((_MOST_PER_MEGAPIXEL, 2, 0.2), (2000.0, 3, 0.8), (600.0, 5, 1.0), (150.0, 12, 0.9), (15.0, 30, 0.6))
 """Far to near: flakes per megapixel at amount 1, size in pixels, opacity (share of the clearest layer's)."""
 
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.contract import strength
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
-from cea.degradations.contract.ranges import Share, Within, uniform
+from cea.degradations.contract.ranges import Share, Unit, Within, uniform
 from cea.degradations.exact import psf, transfer
 from cea.degradations.exact.convolution import tiles
 from cea.rng import generator
@@ -30,11 +30,13 @@ WIDEST_PX = 6.0
 SHARPEST = 0.2
 """Standard deviations are drawn between this share of the widest and the widest."""
 
+_SIGMA_PX = Within(0, 20)
+
 
 class VaryingBlurRanges(Config):
     """What to draw spatially varying blur from."""
 
-    sigma_px: Annotated[tuple[float, float], Within(0, 20)] = (1.5, 5.0)
+    sigma_px: Annotated[tuple[float, float], _SIGMA_PX] = (1.5, 5.0)
     """Standard deviation along the widest kernel, px."""
     roundness: Share = (0.25, 1.0)
     """Standard deviation across a kernel over the one along it."""
@@ -45,9 +47,9 @@ class VaryingBlurRanges(Config):
 class VaryingBlurParams(Params):
     """How blurred at most; widths, angles and regions follow from the node's stream."""
 
-    sigma_px: float = Field(ge=0)
+    sigma_px: Annotated[float, _SIGMA_PX]
     """Standard deviation along the widest kernel, px."""
-    roundness: float = Field(ge=0, le=1)
+    roundness: Unit
     """Standard deviation across over along."""
     kernels: int = Field(ge=2, le=6)
     """Number of kernels."""

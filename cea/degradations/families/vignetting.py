@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from cea.config import Config
 from cea.degradations.contract.base import Applied, Context, Degradation, Params, Stage
@@ -21,18 +20,20 @@ from cea.types import ImageF, Map
 LARGEST = 0.9
 """Light lost in the corners at severity 1."""
 
+_FALLOFF = Within(0, 0.98)
+
 
 class VignettingRanges(Config):
     """What to draw vignetting from."""
 
-    falloff: Annotated[tuple[float, float], Within(0, 0.98)] = (0.2, 0.8)
+    falloff: Annotated[tuple[float, float], _FALLOFF] = (0.2, 0.8)
     """Share of the light that is lost in the corners."""
 
 
 class VignettingParams(Params):
     """How dark the corners are."""
 
-    falloff: float = Field(ge=0, le=0.98)
+    falloff: Annotated[float, _FALLOFF]
     """Share of the light that is lost in the corners."""
 
 
