@@ -19,11 +19,11 @@ import polars as pl
 
 from cea.data.clean import SCHEMA, TABLE, read_clean
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
-from cea.data.packing import ShardConfig, select, write_shards
-from cea.data.records import SynthesizeConfig, Variants, draw_table, read_records
+from cea.data.packing import ShardConfig, select_from, write_shards
+from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_rows
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.io.images import pixel_sha256, write_image
-from cea.io.tables import write_table
+from cea.io.tables import write_rows, write_table
 
 SIDE, TILE, VARIANTS = 64, 16, 1000
 RECIPE = RecipeConfig(order="physical", nodes={"noise": {"sigma_255": [0, 0.1]}})
@@ -43,13 +43,13 @@ def draw(folder: Path, samples: int) -> None:
     clean = pl.DataFrame(rows, schema=SCHEMA)
     write_table(folder / TABLE, clean)
     config = SynthesizeConfig(train=Variants(photograph=min(samples, VARIANTS)), tile=TILE)
-    write_table(folder / "records.parquet", draw_table(clean, "noise", RECIPE, config, 0))
+    write_rows(folder / "records.parquet", draw_rows(clean, "noise", RECIPE, config, 0), COLUMNS)
 
 
 def shard(folder: Path) -> float:
     """Render all records as stage shard does; MiB."""
     cv2.setNumThreads(1)
-    records = select(read_records(folder / "records.parquet"), read_clean(folder), "train")
+    records = select_from(folder / "records.parquet", read_clean(folder), "train")
     write_shards(folder / "train/noise", records, folder, ShardConfig(samples_per_tar=1000))
     return peak()
 

@@ -7,14 +7,12 @@ from argparse import Namespace
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import polars as pl
-
 from cea.config import load, read_params
 from cea.data.clean import read_clean
 from cea.data.cluster import connected
-from cea.data.packing import ShardConfig, select, write_empty, write_shards
+from cea.data.packing import Selection, ShardConfig, select_from, write_empty, write_shards
 from cea.data.publishing import publish, store_of
-from cea.data.records import read_records
+from cea.data.records import record_parts
 from cea.types import SPLITS
 from pipeline import stage
 
@@ -22,17 +20,16 @@ from pipeline import stage
 def main(paths: Namespace) -> None:
     """Render every split of one recipe; one that is only tested on leaves empty training shards."""
     config = load(ShardConfig, read_params(), "shard")
-    records = read_records(paths.records)
     clean = read_clean(paths.clean)
-    only_tested = set(records["split"]) == {"test"}
+    only_tested = {split for part in record_parts(paths.records, ["split"]) for split in part["split"]} == {"test"}
     with cluster(config):
         for split in SPLITS:
             folder: Path = getattr(paths, split)
             if only_tested and split != "test":
                 write_empty(folder)
             else:
-                index = write(folder, select(records, clean, split), paths.clean, config)
-                logging.info("%s: %d samples", folder, len(index))
+                samples = write(folder, select_from(paths.records, clean, split), paths.clean, config)
+                logging.info("%s: %d samples", folder, samples)
             store = store_of(config.upload, folder)
             if store is not None:
                 publish(folder, store)
@@ -45,8 +42,8 @@ def cluster(config: ShardConfig) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def write(folder: Path, records: pl.DataFrame, clean: Path, config: ShardConfig) -> pl.DataFrame:
-    """One folder of shards by the engine of params.yaml; returns its index."""
+def write(folder: Path, records: Selection, clean: Path, config: ShardConfig) -> int:
+    """One folder of shards by the engine of params.yaml; how many samples it has."""
     if config.engine == "ray":
         from cea.data.on_ray import write_shards_on_ray
 

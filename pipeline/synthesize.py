@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from collections.abc import Iterator
+from typing import Any
 
 from cea.config import load, read_params, section
 from cea.data.clean import load_clean, read_clean
-from cea.data.records import SynthesizeConfig, draw_table
+from cea.data.records import COLUMNS, SynthesizeConfig, draw_rows
 from cea.degradations.engine.recipes import RecipeConfig
-from cea.io.tables import write_table
+from cea.io.tables import write_rows
 from pipeline import stage
 
 
 def main(paths: Namespace) -> None:
     """Read the clean table and the recipe; write its records."""
     params, recipe = read_params(), paths.recipe
-    table = draw_table(
+    drawn = draw_rows(
         read_clean(paths.clean),
         recipe,
         load(RecipeConfig, params, f"recipes.{recipe}"),
@@ -24,8 +26,16 @@ def main(paths: Namespace) -> None:
         section(params, "seed"),
         lambda row: load_clean(paths.clean, row["file"], None, row["sha256"]).rgb,
     )
-    write_table(paths.records, table)
-    logging.info("%s: %d samples, %.0f %% uneven", recipe, len(table), 100 * (1 - table["uniform"].to_numpy().mean()))
+    uneven = 0
+
+    def counted() -> Iterator[dict[str, Any]]:
+        nonlocal uneven
+        for row in drawn:
+            uneven += not row["uniform"]
+            yield row
+
+    samples = write_rows(paths.records, counted(), COLUMNS)
+    logging.info("%s: %d samples, %.0f %% uneven", recipe, samples, 100 * uneven / samples)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 from pydantic import ValidationError
 
 from cea.config import Config
-from cea.data.shards import Part, is_rendered, read_index, read_part
-from cea.data.summary import LOCAL, ROWS, Place
+from cea.data.shards import Part, index_parts, is_rendered, read_part
+from cea.data.summary import LOCAL, Place
 from cea.errors import DataError
 from cea.io.images import write_bytes
 
@@ -60,10 +61,9 @@ def list_split(parent: Path, recipes: Mapping[str, bool], *, labels: bool = Fals
 
 
 def _list(folder: Path, seen: bool, labels: bool, place: Place = LOCAL) -> RecipeShards:
-    index = read_index(folder, place)
     return RecipeShards(
-        samples=len(index),
-        sha256=pixel_digest(index),
+        samples=sum(map(len, index_parts(folder, place))),
+        sha256=pixel_digest(index_parts(folder, place)),
         labels=label_digest(folder, place) if labels else None,
         seen=seen,
     )
@@ -91,16 +91,20 @@ def check_split(parent: Path, split: SplitList, place: Place = LOCAL) -> None:
 _CALLED = {"samples": "the samples", "sha256": "the pixels", "labels": "the severity maps or records"}
 
 
-def pixel_digest(index: pl.DataFrame) -> str:
+def pixel_digest(index: Iterable[pl.DataFrame]) -> str:
     """64 hex digits of the samples of a shard folder, their pixels and their order; nothing of their labels.
+
+    ``index`` comes in parts (see `cea.data.shards.index_parts`).
 
     The index has offsets and sizes of all members as well, which change with the length of a label's PNG or JSON.
     """
-    pixels = index.select("sample_id", "clean_id", "recipe", "height", "width", "clean_sha256", "degraded_sha256")
-    digest = hashlib.sha256(pixels.clear().write_csv().encode())
-    for some in pixels.iter_slices(ROWS):
-        digest.update(some.write_csv(include_header=False).encode())
+    digest = hashlib.sha256((",".join(_OF_PIXELS) + "\n").encode())
+    for part in index:
+        digest.update(part.select(_OF_PIXELS).write_csv(include_header=False).encode())
     return digest.hexdigest()
+
+
+_OF_PIXELS = ("sample_id", "clean_id", "recipe", "height", "width", "clean_sha256", "degraded_sha256")
 
 
 def label_digest(folder: Path, place: Place = LOCAL) -> str:
@@ -112,7 +116,7 @@ def label_digest(folder: Path, place: Place = LOCAL) -> str:
         DataError: shards that are missing or damaged.
     """
     digest = hashlib.sha256()
-    for row in read_index(folder, place).iter_rows(named=True):
+    for row in chain.from_iterable(part.iter_rows(named=True) for part in index_parts(folder, place)):
         digest.update(json.dumps([row["sample_id"], row["uniform"], row["components"]]).encode())
         if is_rendered(row):
             stated = (row["severity_png_sha256"], row["record_sha256"])

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset, Sampler
 
 from cea.data.labels import label_maps
 from cea.data.reading import read_labelled, read_pair, read_severity
-from cea.data.shards import Rows, is_rendered, read_index
+from cea.data.shards import Rows, index_parts, is_rendered
 from cea.data.summary import LOCAL, DamagedError, Place
 from cea.data.tiles import tiles_folder
 from cea.errors import DataError
@@ -79,7 +79,7 @@ class ShardPairs:
         if not folders:
             raise DataError("no shard folders", expected="at least one", remedy="name the recipes to train on")
         self.folders = list(folders)
-        self.rows = [Rows(read_index(folder, place)) for folder in folders]
+        self.rows = [Rows(index_parts(folder, place)) for folder in folders]
         for folder, rows in zip(self.folders, self.rows, strict=True):
             if not len(rows):
                 raise DataError(f"{folder}: holds no samples", expected="at least one", remedy="draw more variants")

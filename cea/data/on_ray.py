@@ -21,13 +21,22 @@ import polars as pl
 
 from cea.data.archive import TarWriter
 from cea.data.cluster import Died, at_home, code_digest, connected, of_store, tasks
-from cea.data.packing import ShardConfig, parts_of, render_sample, schema_of, write_sample
+from cea.data.packing import (
+    Selection,
+    ShardConfig,
+    as_selection,
+    parts_of,
+    render_sample,
+    schema_of,
+    write_sample,
+)
 from cea.data.places import PARTS, Place, Shared, facts_name
 from cea.data.publishing import LEFT_OUT, begin, fetch, store_of
-from cea.data.shards import Part, write_index
+from cea.data.shards import Part, write_index_rows
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import write_bytes
+from cea.io.tables import in_parts
 from cea.progress import Progress
 
 _HOPELESS = 8
@@ -58,8 +67,8 @@ class TarJob:
 
 
 def write_shards_on_ray(
-    folder: Path, records: pl.DataFrame, clean_folder: Path, config: ShardConfig, *, workers: int = 1
-) -> pl.DataFrame:
+    folder: Path, records: pl.DataFrame | Selection, clean_folder: Path, config: ShardConfig, *, workers: int = 1
+) -> int:
     """`packing.write_shards` on the cluster of ``config.ray``: the same arguments, the same bytes, the same index.
 
     What is finished when this process is killed, or when a sample is refused, is kept beside ``folder`` (or in the
@@ -77,8 +86,7 @@ def write_shards_on_ray(
         DataError: as `packing.write_shards`; a sample that ends its worker every time, by name; a node with other code.
         ConfigError: Ray is not installed, or no cluster answers.
     """
-    if records.is_empty():
-        raise DataError(f"{folder}: no samples to render", expected="at least one record", remedy="check synthesize")
+    selection = as_selection(records, folder)
     with (
         connected(config.ray, what="shard.engine: ray", workers=workers),
         of_store(),
@@ -89,14 +97,17 @@ def write_shards_on_ray(
         store = store_of(config.upload, folder)
         if store is not None:
             begin(store)
-        driver = _Driver(folder, config)
-        jobs = _jobs(records, clean_folder.resolve(), store or Shared(partial), config)
-        driver.run(jobs, -(-len(records) // config.samples_per_tar))
+        place = store or Shared(partial)
+        driver = _Driver(folder, config, place)
+        jobs = _jobs(selection, clean_folder.resolve(), place, config)
+        driver.run(jobs, -(-selection.count // config.samples_per_tar))
         if store is not None:
             fetch(store, partial, driver.tars)
-        index = driver.index()
-        _finish(partial, index, driver.left_out)
-    return index
+        driver.expect_tars()
+        _remove_others(partial, driver)
+        count = write_index_rows(partial, driver.rows(), schema_of(config))
+        shutil.rmtree(partial / PARTS)
+    return count
 
 
 def make_tar(job: TarJob) -> tuple[bytes, bool]:
@@ -134,23 +145,21 @@ def _still_holds(job: TarJob, key: str, told: bytes) -> bool:
     return False
 
 
-def _jobs(records: pl.DataFrame, clean_folder: Path, place: Place, config: ShardConfig) -> Iterator[TarJob]:
+def _jobs(records: Selection, clean_folder: Path, place: Place, config: ShardConfig) -> Iterator[TarJob]:
     home = Path.cwd()
     code = code_digest(home)
-    for number, rows in enumerate(records.iter_slices(config.samples_per_tar)):
-        named = tuple(rows.iter_rows(named=True))
-        yield TarJob(f"{number:06d}.tar", named, clean_folder, place, home, code, parts_of(config))
+    for number, rows in enumerate(in_parts(records.rows(), config.samples_per_tar)):
+        yield TarJob(f"{number:06d}.tar", tuple(rows), clean_folder, place, home, code, parts_of(config))
 
 
 class _Driver:
     """Has all tars of a folder made, finds out which samples end their workers, and keeps count."""
 
-    def __init__(self, folder: Path, config: ShardConfig) -> None:
+    def __init__(self, folder: Path, config: ShardConfig, place: Place) -> None:
         self.tars: dict[str, tuple[int, str]] = {}
         """Name -> size in bytes and SHA-256."""
         self.left_out: list[dict[str, str]] = []
-        self._folder, self._config = folder, config
-        self._rows: dict[str, pl.DataFrame] = {}
+        self._folder, self._config, self._place = folder, config, place
         self._kept = self._again = 0
 
     def run(self, jobs: Iterator[TarJob], total: int) -> None:
@@ -175,20 +184,23 @@ class _Driver:
         counts = len(self.tars), self._kept, self._again
         logging.info("%s on ray: %d tars, %d kept from before, %d tries again", self._folder, *counts)
 
-    def index(self) -> pl.DataFrame:
-        """The index of all tars, in the order of the records."""
-        if not self._rows:
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Those of the index of all tars, in the order of the records, out of the facts about each."""
+        for name in sorted(self.tars, key=lambda name: (len(name), name)):
+            yield from json.loads(self._place.read(facts_name(name)) or b"")["rows"]
+
+    def expect_tars(self) -> None:
+        """Refuse to go on without any."""
+        if not self.tars:
             raise DataError(
                 f"{self._folder}: every sample ends its worker",
                 expected="samples that render",
                 remedy="look at the cluster's logs and memory (ray status)",
             )
-        return pl.concat(self._rows[name] for name in sorted(self._rows, key=lambda name: (len(name), name)))
 
     def _take(self, job: TarJob, told: bytes, kept: bool) -> None:
         facts = json.loads(told)
         self.tars[job.name] = facts["size"], facts["sha256"]
-        self._rows[job.name] = pl.DataFrame(facts["rows"], schema=schema_of(self._config))
         self._kept += kept
 
     def _tell(self, cause: str) -> None:
@@ -196,7 +208,7 @@ class _Driver:
         logging.debug("%s: tried again: %s", self._folder, cause)
 
     def _check_hope(self, suspects: Sequence[tuple[TarJob, Died]]) -> None:
-        if len(suspects) >= _HOPELESS and not self._rows:
+        if len(suspects) >= _HOPELESS and not self.tars:
             died = suspects[-1][1]
             raise DataError(
                 f"{self._folder}: no task of {len(suspects)} came back in {died.tries} tries each ({died.cause})",
@@ -247,13 +259,10 @@ def _tidy(partial: Path) -> None:
             path.unlink()
 
 
-def _finish(partial: Path, index: pl.DataFrame, left_out: list[dict[str, str]]) -> None:
-    """Only the tars of the index, and the index."""
-    shutil.rmtree(partial / PARTS)
-    tars = set(index["tar"])
+def _remove_others(partial: Path, driver: _Driver) -> None:
+    """Leave only the tars of the index, the facts about them, and the list of what is in none."""
     for path in partial.iterdir():
-        if path.name not in tars:
+        if path.name not in {*driver.tars, PARTS}:
             path.unlink()
-    if left_out:
-        write_bytes(partial / LEFT_OUT, (json.dumps(left_out, indent=1) + "\n").encode())
-    write_index(partial, index)
+    if driver.left_out:
+        write_bytes(partial / LEFT_OUT, (json.dumps(driver.left_out, indent=1) + "\n").encode())

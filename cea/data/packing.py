@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,15 +20,15 @@ from cea.data import png
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
 from cea.data.cluster import RayConfig
-from cea.data.records import to_record
-from cea.data.shards import INDEX, PARTS, RECORDS, Part, write_index
+from cea.data.records import record_parts, to_record
+from cea.data.shards import INDEX, PARTS, RECORDS, Part, write_index, write_index_rows
 from cea.data.tiles import tile_name
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256
-from cea.io.tables import as_table, in_parts
+from cea.io.tables import in_parts
 from cea.levels import to_codes
 
 
@@ -79,21 +79,54 @@ class Packed:
     members: dict[Part, bytes]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The records of one split, each with the files of its clean image, read as they are asked for.
+
+    Attributes:
+        parts: gives them from the first one on, as `select` does, in tables of any length.
+        count: how many there are.
+        tiled: whether all of them are tiles, and no whole images.
+    """
+
+    parts: Callable[[], Iterable[pl.DataFrame]]
+    count: int
+    tiled: bool
+
+    @classmethod
+    def of(cls, parts: Callable[[], Iterable[pl.DataFrame]]) -> Selection:
+        """Look through all ``parts``.
+
+        Raises:
+            DataError: as `select`.
+        """
+        count, tiled = 0, True
+        for part in parts():
+            count, tiled = count + len(part), tiled and not part["crop"].has_nulls()
+        return cls(parts, count, tiled)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """All rows in their order."""
+        return chain.from_iterable(part.iter_rows(named=True) for part in self.parts())
+
+
 def write_shards(
-    folder: Path, records: pl.DataFrame, clean_folder: Path, config: ShardConfig, *, workers: int = 1
-) -> pl.DataFrame:
-    """Render ``records`` into ``folder``, which is replaced as a whole; returns the index.
+    folder: Path, records: pl.DataFrame | Selection, clean_folder: Path, config: ShardConfig, *, workers: int = 1
+) -> int:
+    """Render ``records`` into ``folder``, which is replaced as a whole; how many there were.
 
     Where records are stored, samples are rendered all the same, for the digests that they have to have later on.
 
     The bytes depend neither on ``workers`` nor on earlier runs. Workers render and encode, a few samples per job of
     ``joblib.Parallel`` (so another joblib backend, dask or ray, can take over); this process only writes. Memory is
-    that of the samples on their way, however many there are in all and however slow the disk is: a worker gets no
+    that of the samples on their way, however many there are in all and however slow the disk is: records are read and
+    the index is written a few thousand rows at a time, and a worker gets no
     more than `_AHEAD` jobs before their samples are written.
 
     Args:
         folder: e.g. ``data/shards/train/haze``.
-        records: rows of a records table joined with ``file`` and ``depth_file`` of the clean table (see `select`).
+        records: rows of a records table joined with ``file`` and ``depth_file`` of the clean table (see `select` and
+            `select_from`).
         clean_folder: the folder that these two are relative to.
         config: packing.
         workers: processes that render.
@@ -101,19 +134,26 @@ def write_shards(
     Raises:
         DataError: no records, a clean image missing or changed, or the disk is full.
     """
-    if records.is_empty():
-        raise DataError(f"{folder}: no samples to render", expected="at least one record", remedy="check synthesize")
+    selection = as_selection(records, folder)
     with atomic_folder(folder) as partial:
-        step = 1 if records["crop"].is_null().any() else _TILES_PER_JOB
+        step = _TILES_PER_JOB if selection.tiled else 1
         parts = parts_of(config)
-        jobs = (
-            _RenderJob(clean_folder, tuple(rows.iter_rows(named=True)), parts) for rows in records.iter_slices(step)
-        )
-        packed = _rendered(jobs, min(workers, -(-len(records) // step)))
+        jobs = (_RenderJob(clean_folder, tuple(rows), parts) for rows in in_parts(selection.rows(), step))
+        packed = _rendered(jobs, min(workers, -(-selection.count // step)))
         rows = _write_tars(partial, packed, config.samples_per_tar)
-        index = as_table(rows, schema_of(config))
-        write_index(partial, index)
-    return index
+        return write_index_rows(partial, rows, schema_of(config))
+
+
+def as_selection(records: pl.DataFrame | Selection, folder: Path) -> Selection:
+    """``records`` that are to be rendered into ``folder``.
+
+    Raises:
+        DataError: there are none.
+    """
+    selection = records if isinstance(records, Selection) else Selection.of(lambda: [records])
+    if not selection.count:
+        raise DataError(f"{folder}: no samples to render", expected="at least one record", remedy="check synthesize")
+    return selection
 
 
 def parts_of(config: ShardConfig) -> tuple[Part, ...]:
@@ -151,6 +191,15 @@ def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFra
             remedy="run synthesize again",
         )
     return chosen
+
+
+def select_from(path: Path, clean: pl.DataFrame, split: str) -> Selection:
+    """The same from the table of records at ``path``, which is read a few thousand rows at a time.
+
+    Raises:
+        DataError: as `select` and `cea.data.records.read_records`.
+    """
+    return Selection.of(lambda: (select(part, clean, split) for part in record_parts(path)))
 
 
 def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[Packed]:

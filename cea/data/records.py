@@ -17,7 +17,7 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.errors import DataError, RecordError, brief
-from cea.io.tables import as_table, read_table
+from cea.io.tables import as_table, read_parts, read_table
 from cea.rng import SampleKey
 from cea.types import SPLITS, ImageU8, Split
 
@@ -107,16 +107,26 @@ def draw_table(
         ConfigError: the recipe bounds the input PSNR, and ``load`` is missing or no draw was within.
         DataError: the clean table or the counts leave no sample.
     """
-    rows = (
-        _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
-        for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",))
-    )
-    table = as_table(rows, COLUMNS)  # a row takes 4 kB as Python objects, and a seventh of that there
-    if table.is_empty():
+    return as_table(draw_rows(clean, recipe_name, recipe, config, root_seed, load), COLUMNS)
+
+
+def draw_rows(
+    clean: pl.DataFrame,
+    recipe_name: str,
+    recipe: RecipeConfig,
+    config: SynthesizeConfig,
+    root_seed: int,
+    load: Load | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The rows of `draw_table`, one after the other; each takes 4 kB, a seventh of that in a table."""
+    found = False
+    for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",)):
+        found = True
+        yield _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
+    if not found:
         raise DataError(
             f"recipe {recipe_name!r}: no samples", expected="at least one", remedy="raise the counts under synthesize"
         )
-    return table
 
 
 def read_records(path: Path) -> pl.DataFrame:
@@ -126,6 +136,15 @@ def read_records(path: Path) -> pl.DataFrame:
         DataError: missing, damaged, or another table.
     """
     return read_table(path, COLUMNS, remedy=_REMEDY)
+
+
+def record_parts(path: Path, columns: Iterable[str] = tuple(COLUMNS)) -> Iterator[pl.DataFrame]:
+    """The same, or some columns of it, some thousand rows at a time.
+
+    Raises:
+        DataError: as `read_records`, when it comes to the damage.
+    """
+    return read_parts(path, {name: COLUMNS[name] for name in columns}, remedy=_REMEDY)
 
 
 def to_record(row: Mapping[str, Any]) -> Record:

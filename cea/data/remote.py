@@ -29,7 +29,7 @@ from pydantic import Field
 
 from cea.config import Config
 from cea.data.dataset import SplitList
-from cea.data.shards import Rows, read_index
+from cea.data.shards import Rows, index_parts
 from cea.data.summary import LOCAL, DamagedError, Place, kind_of, read_summary
 from cea.data.tar_cache import locked, make_room, part_of, shared, stripe
 from cea.data.tiles import tiles_folder
@@ -183,8 +183,8 @@ def open_remote(url: str, config: RemoteConfig, splits: Mapping[str, Sequence[st
             rendered = [name for name in folders if kind_of(read_summary(incomplete / name, remote)) == "records"]
             tiles = {tiles_folder(incomplete / name).relative_to(incomplete).as_posix() for name in rendered}
             _fetch_indexes(remote, sorted(tiles))
-            indexes = {name: read_index(incomplete / name, remote) for name in folders}
-            rows = {name: Rows(index) for name, index in indexes.items() if name not in rendered}
+            rows = {name: Rows(index_parts(incomplete / name, remote)) for name in folders}
+            rows = {name: one for name, one in rows.items() if name not in rendered}
             root = cache / _digest(incomplete)
             if not root.is_dir():
                 with suppress(OSError):  # another process was faster

@@ -11,11 +11,14 @@ are read their digest in the index. Pictures are decoded only where their header
 
 from __future__ import annotations
 
+import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryFile
+from typing import IO, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -24,19 +27,17 @@ from numpy.typing import NDArray
 from cea.data.summary import (
     LOCAL,
     REMEDY,
-    Kind,
     Place,
     check_listed,
-    digest_of,
     kind_of,
     read_summary,
     sane,
     write_summary,
 )
-from cea.data.tiles import tiles_folder, with_tiles
+from cea.data.tiles import read_tile_index, tiles_folder, with_tiles
 from cea.errors import DataError, ImageError
 from cea.io.images import decode_png, pixel_sha256
-from cea.io.tables import read_table, write_table
+from cea.io.tables import expect_columns, read_parts, write_rows, write_table
 
 Part = Literal["clean", "degraded", "severity", "record"]
 PARTS: dict[Part, str] = {"clean": "png", "degraded": "png", "severity": "png", "record": "json"}
@@ -77,79 +78,117 @@ def read_index(folder: Path, place: Place = LOCAL) -> pl.DataFrame:
         DataError: the folder, its index or a tar is missing, cut short or not ours; an index of other shards than
             the summary and the tars beside it.
     """
-    index = read_table(folder / "index.parquet", INDEX, remedy=REMEDY)
+    parts = list(index_parts(folder, place))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=INDEX)
+
+
+def index_parts(folder: Path, place: Place = LOCAL) -> Iterator[pl.DataFrame]:
+    """The same as `read_index`, after the same checks, some thousand rows at a time.
+
+    Raises:
+        DataError: as `read_index`.
+    """
+    expect_columns(folder / "index.parquet", INDEX, remedy=REMEDY)
     summary = read_summary(folder, place)
-    _check_index(folder, index, summary)
-    if kind_of(summary) == "pixels" or index.is_empty():
-        return index
-    read_table(folder / "index.parquet", RECORDS, remedy=REMEDY)
-    return with_tiles(folder, index, place)
+    kind = kind_of(summary)
+    schema = INDEX if kind == "pixels" or not summary["samples"] else INDEX | RECORDS
+    _check_index(folder, schema, summary)
+    parts = read_parts(folder / "index.parquet", schema, remedy=REMEDY)
+    if schema is INDEX:
+        return parts
+    tiles = read_tile_index(tiles_folder(folder), place)
+    return (with_tiles(folder, part, tiles) for part in parts)
 
 
 def write_index(folder: Path, index: pl.DataFrame) -> None:
     """Write the index of the tars in ``folder``, and its summary."""
     write_table(folder / "index.parquet", index)
-    kind: Kind = "records" if "tile" in index.columns else "pixels"
-    write_summary(folder, index["tar"], pixels_digest(index), kind)
+    write_summary(folder, _DIGESTS, "records" if "tile" in index.columns else "pixels")
 
 
-def pixels_digest(index: pl.DataFrame) -> str:
-    """One SHA-256 over the digests of all pictures, in the order of the index: what ``index.json`` states."""
-    return digest_of(index["clean_sha256"], index["degraded_sha256"])
+def write_index_rows(folder: Path, rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> int:
+    """The same, of ``rows`` with the columns of ``schema``, few of which are in memory at a time; how many."""
+    count = write_rows(folder / "index.parquet", rows, schema)
+    write_summary(folder, _DIGESTS, "records" if "tile" in schema else "pixels")
+    return count
+
+
+_DIGESTS = ("clean_sha256", "degraded_sha256")
+"""Columns with digests of all pictures; one SHA-256 over them stands in ``index.json``."""
+
+
+_TARS = {"tar", "tile_tar"}
 
 
 class Rows:
-    """The rows of an index as dicts, held in arrays, which take less memory than Python objects.
+    """The rows of an index as dicts, kept in a file without a name: twenty bytes of each are in memory.
 
-    NumPy alone: a process that was forked may read it, which other libraries' threads do not outlive.
+    Without other libraries' threads, which a process that was forked does not have. It may be pickled.
 
     Args:
-        index: from `read_index`.
+        parts: of the index, from `index_parts`.
     """
 
-    def __init__(self, index: pl.DataFrame) -> None:
-        self._count = len(index)
-        self._numbers: dict[str, NDArray[Any]] = {}
-        self._texts: dict[str, NDArray[np.bytes_]] = {}
-        self._lists: dict[str, tuple[list[list[str]], NDArray[np.int32]]] = {}
-        for column in index:
-            if column.dtype == pl.String:
-                self._texts[column.name] = np.array([text.encode() for text in column], "S")
-            elif column.dtype == pl.List(pl.String):
-                self._lists[column.name] = _numbered(column)
-            else:
-                self._numbers[column.name] = column.to_numpy()
+    def __init__(self, parts: Iterable[pl.DataFrame]) -> None:
+        ends: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        self._tars: dict[str, dict[str, int]] = {}
+        tars: dict[str, list[NDArray[np.int32]]] = {}
+        components: dict[tuple[str, ...], None] = {}
+        with TemporaryFile() as file:
+            for part in parts:
+                rows = [json.dumps(row).encode() for row in part.iter_rows(named=True)]
+                file.write(b"".join(rows))
+                ends.append(ends[-1][-1] + np.cumsum(list(map(len, rows)), dtype=np.int64))
+                components |= dict.fromkeys(map(tuple, part["components"]))
+                for column in _TARS & set(part.columns):
+                    known = self._tars.setdefault(column, {})
+                    numbers = [known.setdefault(name, len(known)) for name in part[column]]
+                    tars.setdefault(column, []).append(np.array(numbers, np.int32))
+            self._hold(file)
+        self._ends = np.concatenate(ends)
+        self._of_tar = {column: np.concatenate(numbers) for column, numbers in tars.items()}
+        self._components = list(map(list, components))
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._ends) - 1
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """Row ``number`` with the columns of the index."""
-        return (
-            {name: values[number].item() for name, values in self._numbers.items()}
-            | {name: values[number].decode() for name, values in self._texts.items()}
-            | {name: list(values[places[number]]) for name, (values, places) in self._lists.items()}
-        )
+        number = range(len(self))[number]
+        begin, end = map(int, self._ends[number : number + 2])
+        row: dict[str, Any] = json.loads(os.pread(self._file, end - begin, begin))
+        return row
+
+    def _hold(self, file: IO[bytes]) -> None:
+        """Keep a temporary file, which nobody else sees, as long as the rows are there."""
+        file.flush()
+        self._file = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With the bytes of the file, which is this process's."""
+        return vars(self) | {"_file": os.pread(self._file, int(self._ends[-1]), 0)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Write them into a file of one's own."""
+        vars(self).update(state)
+        with TemporaryFile() as file:
+            file.write(state["_file"])
+            self._hold(file)
 
     def of_tar(self, tar: str) -> Iterator[dict[str, Any]]:
         """The rows of one tar."""
         return (self[int(number)] for number in np.flatnonzero(self.equal("tar", tar)))
 
-    def distinct(self, column: str) -> list[list[str]]:
-        """The different values of a column of lists."""
-        return self._lists[column][0]
+    def components(self) -> list[list[str]]:
+        """The different lists of components."""
+        return self._components
 
-    def equal(self, column: str, text: str) -> NDArray[np.bool_]:
-        """(rows,): whether a column of texts, if there is one, says ``text``."""
-        values = self._texts.get(column)
-        return np.zeros(len(self), bool) if values is None else values == text.encode()
-
-
-def _numbered(column: pl.Series) -> tuple[list[list[str]], NDArray[np.int32]]:
-    """The different values of a column of lists, and which of them each row has."""
-    rows = [tuple(value) for value in column]
-    known = {value: number for number, value in enumerate(dict.fromkeys(rows))}
-    return list(map(list, known)), np.array([known[value] for value in rows], np.int32)
+    def equal(self, column: str, name: str) -> NDArray[np.bool_]:
+        """(rows,): whether ``tar`` or ``tile_tar``, if there is such a column, names this tar."""
+        if column not in self._of_tar:
+            return np.zeros(len(self), bool)
+        return self._of_tar[column] == self._tars[column].get(name, -1)
 
 
 def is_rendered(row: Mapping[str, Any]) -> bool:
@@ -207,17 +246,10 @@ def _tar(folder: Path, row: Mapping[str, Any], part: str) -> Path:
     return tiles_folder(folder) / row["tile_tar"] if of_tile else folder / row["tar"]
 
 
-def _check_index(folder: Path, index: pl.DataFrame, summary: Mapping[str, Any]) -> None:
+def _check_index(folder: Path, schema: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
     components = pl.col("n_components")
     whole = sane(PARTS, summary["tars"], components.clip(lower_bound=1)) & components.is_between(0, _MOST_BANDS)
-    check_listed(
-        folder / "index.parquet",
-        index,
-        summary,
-        key="sample_id",
-        sound=whole,
-        digest=pixels_digest,
-    )
+    check_listed(folder, schema, summary, key="sample_id", sound=whole, digests=_DIGESTS)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -19,6 +20,7 @@ import polars as pl
 from cea.errors import DataError, brief
 from cea.io.images import file_sha256, write_bytes
 from cea.io.limits import largest_pixels
+from cea.io.tables import read_parts
 
 Kind = Literal["pixels", "records", "tiles"]
 """What the tars of a folder hold: rendered samples, the records that render them, or the clean tiles for these."""
@@ -27,8 +29,6 @@ FORMAT = 1
 """Of tars with pixels. The other two, which came later and state the digest of each tar as well, are 2."""
 
 REMEDY = "make the shards again (dvc repro), or pass the folder of one recipe and split"
-ROWS = 4096
-"""Rows of a table that are Python objects at a time."""
 
 _TAR = re.compile(r"[^/\\\0]+\.tar")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -83,16 +83,24 @@ def kind_of(summary: Mapping[str, Any]) -> Kind:
     return kind
 
 
-def write_summary(folder: Path, tars: pl.Series, pixels_sha256: str, kind: Kind = "pixels") -> None:
-    """Write ``index.json`` of the tars in ``folder``; ``tars`` has the tar of each entry of the index, in its order."""
-    counts = tars.to_frame("tar").group_by("tar", maintain_order=True).len()
-    facts = {name: {"samples": count, **_file_facts(folder / name, kind)} for name, count in counts.iter_rows()}
+def write_summary(folder: Path, digests: Sequence[str], kind: Kind = "pixels") -> None:
+    """Write ``index.json`` of the tars in ``folder``, by the index that lies there.
+
+    Args:
+        folder: with tars and ``index.parquet``.
+        digests: columns of the index with digests of pixels.
+        kind: what the tars hold.
+    """
+    counts = Counter[str]()
+    for part in _column(folder, "tar"):
+        counts.update(part)
+    facts = {name: {"samples": count, **_file_facts(folder / name, kind)} for name, count in counts.items()}
     summary = {
         "format": FORMAT if kind == "pixels" else FORMAT + 1,
         **({} if kind == "pixels" else {"holds": kind}),
-        "samples": len(tars),
+        "samples": counts.total(),
         "bytes": sum(each["bytes"] for each in facts.values()),
-        "pixels_sha256": pixels_sha256,
+        "pixels_sha256": _digest_of(folder, digests),
         "tars": facts,
     }
     write_bytes(folder / "index.json", (json.dumps(summary, indent=1) + "\n").encode())
@@ -140,45 +148,63 @@ def sane(parts: Iterable[str], tars: Mapping[str, Mapping[str, int]], bands: pl.
 
 
 def check_listed(
-    path: Path,
-    index: pl.DataFrame,
+    folder: Path,
+    schema: Mapping[str, Any],
     summary: Mapping[str, Any],
     *,
     key: str,
     sound: pl.Expr,
-    digest: Callable[[pl.DataFrame], str],
+    digests: Sequence[str],
 ) -> None:
     """Refuse an index that is not of these tars, or that would have bytes read or memory taken that no entry needs.
 
     Args:
-        path: of the index, for messages.
-        index: as it was read.
+        folder: of the index.
+        schema: its columns.
         summary: of the same folder.
         key: the column that names an entry.
         sound: `sane`.
-        digest: of its pixels.
+        digests: columns with digests of pixels.
     """
     listed = {name: facts["samples"] for name, facts in summary["tars"].items() if facts["samples"]}
-    if not index.select(sound.all()).item():
+    counts, are_sound, names = Counter[str](), True, []
+    for part in read_parts(folder / "index.parquet", schema, remedy=REMEDY):
+        are_sound = are_sound and part.select(sound.all()).item()
+        counts.update(part["tar"])
+        names.append(part[key].hash())
+    if not are_sound:
         fault = "places outside the tars, or sizes that no picture has"
-    elif index[key].n_unique() != len(index):
+    elif _stands_twice(folder, key, names):
         fault = f"one {key.removesuffix('_id')} twice"
-    elif dict(index.group_by("tar").len().iter_rows()) != listed:
+    elif counts != listed:
         fault = "other tars than the summary"
-    elif digest(index) != summary["pixels_sha256"]:
+    elif _digest_of(folder, digests) != summary["pixels_sha256"]:
         fault = "other pixels than the summary"
     else:
         return
-    raise DataError(f"{path}: {fault}", expected="the index that index.json sums up", remedy=REMEDY)
+    raise DataError(f"{folder / 'index.parquet'}: {fault}", expected="the index that index.json sums up", remedy=REMEDY)
 
 
-def digest_of(*columns: pl.Series) -> str:
+def _stands_twice(folder: Path, key: str, hashes: Sequence[pl.Series]) -> bool:
+    """Whether a name stands twice; by 8 bytes of each, and by the names themselves where two of these are the same."""
+    if not hashes or pl.concat(hashes).n_unique() == sum(map(len, hashes)):
+        return False
+    names = pl.concat(_column(folder, key))
+    return names.n_unique() != len(names)
+
+
+def _digest_of(folder: Path, columns: Sequence[str]) -> str:
     """One SHA-256 over columns of hex digests, one column after the other."""
     digest = hashlib.sha256()
-    for column in columns:
-        for start in range(0, len(column), ROWS):
-            digest.update("".join(column.slice(start, ROWS)).encode())
+    for name in columns:
+        for part in _column(folder, name):
+            digest.update("".join(part).encode())
     return digest.hexdigest()
+
+
+def _column(folder: Path, name: str) -> Iterator[pl.Series]:
+    """A column of texts of the index, in parts."""
+    return (part[name] for part in read_parts(folder / "index.parquet", {name: pl.String}, remedy=REMEDY))
 
 
 def _file_facts(path: Path, kind: Kind) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from cea.data.summary import LOCAL, REMEDY, Place, check_listed, digest_of, read_summary, sane, write_summary
+from cea.data.summary import LOCAL, REMEDY, Place, check_listed, read_summary, sane, write_summary
 from cea.errors import DataError
 from cea.io.tables import read_table, write_table
 
@@ -29,6 +29,8 @@ TILES: dict[str, Any] = {
 }
 """Columns: a tile's name, its tar, its size and that of the clean image, offsets and sizes of its members in bytes (a
 ``depth_size`` of 0: no depth map), digests of the decoded pixels (an empty one without a map)."""
+
+_DIGESTS = ("clean_sha256", "depth_sha256")
 
 Crop = tuple[int, int, int, int]
 """[top, left, height, width] in pixels of the clean image."""
@@ -47,11 +49,7 @@ def tiles_folder(folder: Path) -> Path:
 def write_tile_index(folder: Path, index: pl.DataFrame) -> None:
     """Write the index of the tars in ``folder``, and its summary."""
     write_table(folder / "index.parquet", index)
-    write_summary(folder, index["tar"], _pixels_digest(index), "tiles")
-
-
-def _pixels_digest(index: pl.DataFrame) -> str:
-    return digest_of(index["clean_sha256"], index["depth_sha256"])
+    write_summary(folder, _DIGESTS, "tiles")
 
 
 def read_tile_index(folder: Path, place: Place = LOCAL) -> pl.DataFrame:
@@ -62,24 +60,18 @@ def read_tile_index(folder: Path, place: Place = LOCAL) -> pl.DataFrame:
     """
     index = read_table(folder / "index.parquet", TILES, remedy=REMEDY)
     summary = read_summary(folder, place)
-    check_listed(
-        folder / "index.parquet",
-        index,
-        summary,
-        key="tile",
-        sound=sane(("clean", "depth"), summary["tars"], pl.lit(1)),
-        digest=_pixels_digest,
-    )
+    sound = sane(("clean", "depth"), summary["tars"], pl.lit(1))
+    check_listed(folder, TILES, summary, key="tile", sound=sound, digests=_DIGESTS)
     return index
 
 
-def with_tiles(folder: Path, index: pl.DataFrame, place: Place = LOCAL) -> pl.DataFrame:
-    """The index of the records in ``folder`` with the places of their tiles, ``tile_tar`` among them.
+def with_tiles(folder: Path, index: pl.DataFrame, tiles: pl.DataFrame) -> pl.DataFrame:
+    """A part of the index of the records in ``folder`` with the places of their ``tiles``, ``tile_tar`` among them.
 
     Raises:
-        DataError: tiles that are missing or damaged, or others than the records were rendered from.
+        DataError: others than the records were rendered from.
     """
-    tiles = read_tile_index(tiles_folder(folder), place).rename({"tar": "tile_tar"})
+    tiles = tiles.rename({"tar": "tile_tar"})
     own = index.drop("clean_offset", "clean_size")
     joined = own.join(tiles, on="tile", how="left", maintain_order="left", suffix="_of_tile")
     same = [pl.col(name) == pl.col(f"{name}_of_tile") for name in ("clean_sha256", "height", "width")]

@@ -164,7 +164,7 @@ class RestorationData(LightningDataModule):
         self.validation = ValidationImages(val, config, place)
         skip = config.remote.damaged == "skip"
         self.pairs = ShardPairs(train, cache_bytes=config.cache_mb * _MB, place=place, skip=skip)
-        recorded = (names for rows in self.pairs.rows for names in rows.distinct("components"))
+        recorded = (names for rows in self.pairs.rows for names in rows.components())
         check_recorded(severity, chain.from_iterable(recorded))
         sizes = tuple(len(rows) for rows in self.pairs.rows)
         self.sequence = PatchSequence(

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from cea.data.dataset import label_digest, pixel_digest
-from cea.data.shards import read_index
+from cea.data.shards import index_parts
 from cea.data.summary import LOCAL, Place
 from cea.errors import ConfigError, DataError
 from cea.io.images import write_bytes
@@ -236,7 +236,7 @@ def fingerprint(job: TrainingJob, config: TrainConfig, model: ModelConfig) -> st
         "init": init_sha256(config),
         "seed": job.seed,
         "data": [
-            [pixel_digest(read_index(folder, job.place)) for folder in folders] for folders in (job.train, job.val)
+            [pixel_digest(index_parts(folder, job.place)) for folder in folders] for folders in (job.train, job.val)
         ],
         "torch": torch.__version__,
     }

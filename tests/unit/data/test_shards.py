@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
+import pickle
 import signal
 import struct
 import subprocess
@@ -24,16 +26,17 @@ import webdataset
 from cea.data import packing, shards
 from cea.data.archive import TarWriter, read_members
 from cea.data.clean import read_clean
-from cea.data.packing import ShardConfig, select, write_empty, write_shards
+from cea.data.packing import ShardConfig, select, select_from, write_empty, write_shards
 from cea.data.reading import read_pair, read_sample
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
-from cea.data.shards import INDEX, read_index, read_part, write_index
+from cea.data.shards import INDEX, Rows, read_index, read_part, write_index
 from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render
 from cea.errors import DataError
 from cea.io import tables
 from cea.io.images import encode_png, pixel_sha256
+from cea.io.tables import write_table
 
 CONFIG = ShardConfig(samples_per_tar=3)
 
@@ -335,6 +338,39 @@ def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monke
     write_shards(tmp_path / "out", many, clean_folder, CONFIG, workers=2)
     assert len(waiting) == len(many) > 20
     assert max(waiting) <= 2 * 2
+
+
+def test_rows_are_those_of_the_index_also_in_another_process(made):
+    index = read_index(made)
+    rows = Rows(index.iter_slices(3))
+    again = pickle.loads(pickle.dumps(rows))
+    del rows
+    for one in (again, Rows([index])):
+        assert [one[number] for number in range(len(one))] == index.to_dicts()
+        assert one[-1] == index.row(-1, named=True)
+        with pytest.raises(IndexError):
+            one[len(index)]
+        assert [row["sample_id"] for row in one.of_tar("000001.tar")] == index.filter(tar="000001.tar")[
+            "sample_id"
+        ].to_list()
+        assert list(one.of_tar("none.tar")) == []
+        assert not one.equal("tile_tar", "000001.tar").any()
+        assert one.components() == index["components"].unique(maintain_order=True).to_list()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(again.__getitem__, (2,)) == index.row(2, named=True)
+    assert len(Rows([])) == 0
+
+
+def test_records_are_read_in_parts_as_they_are_at_once(table, train, clean_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_ROWS", 3)
+    write_table(tmp_path / "records.parquet", table)
+    clean = read_clean(clean_folder)
+    found = select_from(tmp_path / "records.parquet", clean, "train")
+    assert list(found.rows()) == list(found.rows()) == train.to_dicts()
+    assert (found.count, found.tiled) == (len(train), True)
+    assert not select_from(tmp_path / "records.parquet", clean, "test").tiled
+    with pytest.raises(DataError, match="is not in the clean table; expected records drawn from this clean table"):
+        select_from(tmp_path / "records.parquet", clean.head(1), "train")
 
 
 def test_the_index_does_not_show_in_how_many_parts_it_was_made(made, train, clean_folder, tmp_path, monkeypatch):
