@@ -105,7 +105,7 @@ def test_an_error_on_the_way_leaves_what_was_there(tmp_path: Path):
         yield from rows(20_000)
         raise DataError("no more", expected="more", remedy="wait")
 
-    with pytest.raises(DataError, match="^no more; expected more; wait$"):
+    with pytest.raises(DataError, match=r"^no more; expected more; wait$"):
         write_rows(path, failing(), SCHEMA)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["t.parquet"]
