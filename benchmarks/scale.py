@@ -31,12 +31,12 @@ from cea.data.duplicates import groups
 from cea.data.ingest import IngestConfig, ingest
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
 from cea.data.packing import ShardConfig, select, write_shards
-from cea.data.records import SynthesizeConfig, Variants, draw_table
-from cea.data.shards import INDEX, PARTS, read_index, write_index
+from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_rows, draw_table
+from cea.data.shards import INDEX, PARTS, index_parts, read_index, write_index
 from cea.data.splits import SplitConfig, assign
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.io.images import write_image
-from cea.io.tables import write_table
+from cea.io.tables import write_rows
 
 PHOTOGRAPHS, TILES = 1_000_000, 8
 """Of the estimate; tiles drawn from each photograph and recipe."""
@@ -128,11 +128,15 @@ def stage(what: str, count: int, folder: Path) -> float:
         writer = get_context("spawn").Process(target=written_index, args=(folder, count))
         writer.start()
         writer.join()
+        if writer.exitcode:
+            sys.exit(f"the process that writes the index ended with {writer.exitcode}")
     run: dict[str, Callable[[], object]] = {
         "near duplicates": lambda: groups(made),
         "split": lambda: assign(made, SplitConfig()),
-        "records": lambda: write_table(folder / "r.parquet", draw_table(made, "low_haze_rain", recipe, counts, 0)),
-        "index": lambda: read_index(folder),
+        "records": lambda: write_rows(
+            folder / "r.parquet", draw_rows(made, "low_haze_rain", recipe, counts, 0), COLUMNS
+        ),
+        "index": lambda: sum(map(len, index_parts(folder))),
         "sampler": lambda: sampled(folder, 500),
         "images": lambda: ingest_small(folder),
     }

@@ -89,11 +89,12 @@ def _budget(contest: Contest) -> str:
     seeds = sorted({run["seed"] for run in contest.runs})
     commits = sorted({run["lineage"]["git"]["commit"][:8] for run in contest.runs})
     hardware = lineage["hardware"]
-    side = f"{train.patch} (growing)" if train.patches else train.patch
+    batch = f"{train.batch} patches of {train.patch} px"
+    batch = f"batches with the pixels of {batch}, growing," if train.patches else batch
     return (
         f"{len(contest.runs)} runs: {len(contest.costs)} variants, seeds {_listed(seeds)}, "
-        f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {train.batch} patches of "
-        f"{side} px by {train.optimizer} ({_rates(contest)}); network {model.size}, {model.block}; "
+        f"{_listed({run['training']['steps'] for run in contest.runs})} steps of {batch} "
+        f"by {train.optimizer} ({_rates(contest)}); network {model.size}, {model.block}; "
         f"CEA: {_options(model)}; data of seed {contest.settings['seed']}; commit {_listed(commits)}; "
         f"{hardware.get('accelerator', hardware.get('cpu', 'unknown'))}, PyTorch {lineage['versions'].get('torch')}; "
         f"{minutes:.1f} minutes of training per run."

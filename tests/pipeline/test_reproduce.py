@@ -111,14 +111,17 @@ def test_the_logged_model_restores_without_our_training_code(project: Project):
 
 def test_ended_by_a_signal_it_leaves_no_worktree_and_no_stage_behind(project: Project, tmp_path: Path):
     again = project.start(sys.executable, "-m", "cea.cli", "reproduce", project.run_id, "--data", TMPDIR=str(tmp_path))
-    deadline = time.monotonic() + 600
-    while not list(tmp_path.glob("cea-reproduce-*/tree/data/code")):  # its first stage has ended
-        assert again.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert worktrees(project) == 2
-    again.terminate()
-    assert again.wait(600) == 128 + signal.SIGTERM
+    try:
+        deadline = time.monotonic() + 600
+        while not list(tmp_path.glob("cea-reproduce-*/tree/data/code")):  # its first stage has ended
+            assert again.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert worktrees(project) == 2
+    finally:
+        again.terminate()
+        status = again.wait(600)
+    assert status == 128 + signal.SIGTERM
     assert worktrees(project) == 1
     assert not list(tmp_path.glob("cea-reproduce-*"))
     assert not at_work_in(tmp_path)

@@ -141,8 +141,9 @@ def _agrees(family: Degradation[Any, Any], params: Params, context: Context, ste
     kinds = tuple((type(step), getattr(step, "halved", False)) for step in steps)
     key = (type(family), used, kinds, context.strength is not None)
     if key not in _KNOWN:
-        _KNOWN[key] = _does_agree(family, params, context)
-        if not _KNOWN[key]:
+        agrees = _does_agree(family, params, context)
+        _KNOWN[key] = bool(agrees)
+        if agrees is False:
             warnings.warn(
                 f"{family.name}: its pixel_steps do not give what its apply gives; apply is used, which takes longer",
                 RuntimeWarning,
@@ -151,14 +152,15 @@ def _agrees(family: Degradation[Any, Any], params: Params, context: Context, ste
     return _KNOWN[key]
 
 
-def _does_agree(family: Degradation[Any, Any], params: Params, context: Context) -> bool:
+def _does_agree(family: Degradation[Any, Any], params: Params, context: Context) -> bool | None:
+    """None: it has no steps on a small picture, so nothing is known."""
     rng, shape = generator(0), (_SIDE, _SIDE)
     pixels = rng.integers(0, 256, (*shape, 3), np.uint8)
     near, light, strength = (rng.random(shape, np.float32) for _ in range(3))
     small = Context(Scene(near, 1 - light), context.stream, None if context.strength is None else strength)
     steps = [_noted(step, small) for step in family.pixel_steps(shape, params, small) or ()]
     if not steps:
-        return False
+        return None
     severity = np.empty(shape, np.float32)
     steps[0] |= {"severity": severity, "again": False}
     canvas = Canvas(pixels, None, steps)
