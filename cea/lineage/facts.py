@@ -55,6 +55,9 @@ def uncommitted_changes(folder: Path | None = None) -> bytes | None:
 def untracked_inputs(folder: Path | None = None) -> list[str] | None:
     """Files that stages read and git does not hold, ignored ones included: code and plug-ins; None without git.
 
+    Without what was made from files that git holds: compiled Python, and libraries of the package, which say by a
+    digest what source they were built from (`cea.compiled`).
+
     Paths are relative to ``folder``, which is the project.
     """
     root = folder or Path()
@@ -64,7 +67,13 @@ def untracked_inputs(folder: Path | None = None) -> list[str] | None:
     if untracked is None:
         return None
     paths = map(os.fsdecode, filter(None, untracked.split(b"\0")))
-    return sorted({path for path in paths if "__pycache__" not in Path(path).parts})
+    return sorted({path for path in paths if "__pycache__" not in Path(path).parts and not _is_built(root, path)})
+
+
+def _is_built(root: Path, path: str) -> bool:
+    library = root / path
+    source = library.with_name(library.name.partition(".")[0] + ".c")
+    return Path(path).parts[0] == "cea" and library.suffix in (".so", ".pyd") and source.is_file()
 
 
 def git_state(folder: Path | None = None) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cea.errors import DataError
@@ -86,6 +87,24 @@ def test_an_untracked_plugin_alone_is_a_difference_also_where_git_ignores_it(tmp
     (root / "plugins/fog.py").write_text("X = 1\n")
     assert source_now(root).dirty == "true"
     assert "plugins/fog.py" in source_now(root).untracked
+
+
+def test_what_the_installation_built_is_no_difference_and_leaves_room_on_the_page(tmp_path: Path):
+    """A library of half a megabyte made every run differ from its commit, and its record too long for the report."""
+    root = repository(tmp_path / "project")
+    (root / "cea/loops.c").write_text("int one(void) { return 1; }\n")
+    git(root, "add", "cea/loops.c")
+    git(root, "commit", "-q", "-m", "loops")
+    noise = np.random.default_rng(0).bytes(500_000)
+    (root / "cea/loops.cpython-311-x86_64-linux-gnu.so").write_bytes(noise)
+    record = recorded(root)
+    assert (record.source.dirty, dict(record.source.untracked)) == ("false", {})
+    assert from_text(f"<dd>{to_line(record)}</dd>", "page").source == record.source
+    for path in ("cea/other.so", "plugins/fast.so"):
+        (root / path).write_bytes(noise)
+    assert set(source_now(root).untracked) == {"cea/other.so", "plugins/fast.so"}
+    with pytest.raises(DataError, match="too long for the page"):
+        from_text(f"<dd>{to_line(recorded(root))}</dd>", "page")
 
 
 def test_what_git_does_not_say_is_unknown_and_is_not_reproduced(tmp_path: Path, monkeypatch):
