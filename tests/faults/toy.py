@@ -73,11 +73,11 @@ def _locked() -> dict[str, Any]:
 
 
 def make(folder: Path) -> None:
-    """The project: its code by links, parameters of seconds, no DVC and no git."""
+    """The project: its code and stages by links, parameters of seconds, no DVC and no git."""
     (folder / "data/raw").mkdir(parents=True)
     (folder / "data/testsets").mkdir()
     (folder / "metrics").mkdir()
-    for name in ("cea", "pipeline", "plugins"):
+    for name in ("cea", "pipeline", "plugins", "dvc.yaml"):
         (folder / name).symlink_to(ROOT / name)
     yaml = YAML()
     params = yaml.load((ROOT / "params.yaml").read_text())
