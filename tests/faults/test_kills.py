@@ -48,8 +48,9 @@ class Reference:
 
 
 def leftovers(folder: Path, stage: Stage) -> list[str]:
-    """Partial files beside a stage's outputs."""
-    return [str(path) for out in stage.outs for path in (folder / out).parent.glob(".*.partial")]
+    """Partial files beside a stage's outputs, and below them."""
+    places = [folder / out for out in stage.outs]
+    return [str(path) for place in places for path in (*place.parent.glob(".*.partial"), *place.rglob(".*.partial"))]
 
 
 @pytest.fixture(scope="module")

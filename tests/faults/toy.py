@@ -141,6 +141,7 @@ def digests(folder: Path, stage: Stage) -> dict[str, str]:
         place = folder / out
         for path in place.rglob("*") if place.is_dir() else [place]:
             name = str(path.relative_to(folder))
-            if path.is_file() and not path.name.startswith("."):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # one of its folders may be
+            if path.is_file() and not hidden:
                 found[name] = "" if name in stage.timed else hashlib.sha256(path.read_bytes()).hexdigest()
     return found
