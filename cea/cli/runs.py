@@ -69,11 +69,12 @@ def _cut(text: str, width: int) -> str:
 
 
 def _delete(wanted: str, yes: bool) -> None:
+    from cea.lineage.cache import folder_size
     from cea.lineage.runs import artifact_folder, cache_of, delete_run, find_run
 
     client, run = find_run(wanted)
     cache, artifacts = cache_of(client, run), artifact_folder(run)
-    size = sum(path.stat().st_size for path in artifacts.rglob("*") if path.is_file()) if artifacts else 0
+    size = folder_size(artifacts) if artifacts else 0
     began = datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M")
     typer.echo(
         f"{run.info.run_name} ({run.info.run_id}, {began}): artifacts {size / 2**20:.1f} MB, "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,16 @@ class CacheEntries:
 def cache_folder(root: Path) -> Path:
     """The project's cache where nothing else is configured, which is also the only one that is tidied."""
     return root / ".dvc" / "cache"
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below ``folder``; what goes while they are counted is not."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 def of_weights(root: Path, weights: Path) -> CacheEntries:

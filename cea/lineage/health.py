@@ -18,7 +18,7 @@ from cea.config import read_params
 from cea.errors import InputError
 from cea.extras import installing
 from cea.io.images import write_bytes
-from cea.lineage.cache import cache_folder
+from cea.lineage.cache import cache_folder, folder_size
 from cea.lineage.facts import git
 from cea.lineage.project import open_project
 from cea.lineage.record import locked
@@ -239,7 +239,7 @@ def disk(root: Path) -> Iterator[Finding]:
     )
     for path, remedy in growing:
         if path.is_dir():
-            yield Finding("disk", f"{path.relative_to(root)}: {_size(path) / 1e9:.2f} GB", False, remedy)
+            yield Finding("disk", f"{path.relative_to(root)}: {folder_size(path) / 1e9:.2f} GB", False, remedy)
 
 
 def shared_memory(root: Path, place: Path = Path("/dev/shm")) -> Iterator[Finding]:
@@ -304,10 +304,6 @@ def _hidden(entry: str) -> str:
     """An address may hold a password."""
     name, _, value = entry.partition("=")
     return f"{name}=..." if "@" in value else entry
-
-
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _few(names: list[str]) -> str:

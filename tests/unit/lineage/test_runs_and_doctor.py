@@ -19,7 +19,7 @@ from cea.cli.main import app
 from cea.degradations.exact import compiled
 from cea.io.images import file_sha256
 from cea.lineage import health
-from cea.lineage.cache import of_weights
+from cea.lineage.cache import folder_size, of_weights
 from cea.lineage.health import lock_files, repository
 from cea.lineage.liveness import PROCESS_TAG
 from cea.lineage.spool import WEIGHTS_TAG
@@ -115,6 +115,23 @@ def test_cache_entries_go_with_their_run_but_not_what_a_lock_names(tmp_path: Pat
     found.remove()
     assert other.is_file()
     assert not train.exists()
+
+
+def test_a_folder_is_measured_while_files_come_and_go(tmp_path: Path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for name in ("one", "deep/two"):
+        (tmp_path / name).write_bytes(bytes(100))
+    assert folder_size(tmp_path) == 200
+    seen = Path.lstat
+
+    def gone(path: Path):
+        if path.name == "two":
+            path.unlink()
+        return seen(path)
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    assert folder_size(tmp_path) == 100
+    assert folder_size(tmp_path / "nothing") == 0
 
 
 def test_a_run_is_deleted_for_good_after_asking(store: Path):
