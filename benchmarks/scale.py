@@ -103,6 +103,25 @@ def written_index(folder: Path, count: int) -> None:
     write_index(folder, index_table(count))
 
 
+def write_small(folder: Path, count: int) -> None:
+    """Different pictures of 32 x 32 pixels: of a million, both copies fit into 10 GB."""
+    for number, small in enumerate(thumbnails(count)):
+        write_image(folder / f"raw/{number // 1000:04d}/{number:07d}.png", np.dstack([small] * 3), durable=False)
+
+
+BEFOREHAND = {"index": written_index, "sampler": written_index, "images": write_small}
+"""What a stage reads."""
+
+
+def apart_from(write: Callable[[Path, int], None], folder: Path, count: int) -> None:
+    """Write in a process of its own, whose memory does not count."""
+    writer = get_context("spawn").Process(target=write, args=(folder, count))
+    writer.start()
+    writer.join()
+    if writer.exitcode:
+        sys.exit(f"the process that writes what is read ended with {writer.exitcode}")
+
+
 def sampled(folder: Path, steps: int) -> None:
     """So many batches of eight orders, with the rows they speak of."""
     pairs = ShardPairs([folder])
@@ -124,12 +143,8 @@ def stage(what: str, count: int, folder: Path) -> float:
         made = names(count)
     elif what == "records":
         made = clean_table(count)
-    elif what in ("index", "sampler"):
-        writer = get_context("spawn").Process(target=written_index, args=(folder, count))
-        writer.start()
-        writer.join()
-        if writer.exitcode:
-            sys.exit(f"the process that writes the index ended with {writer.exitcode}")
+    elif what in BEFOREHAND:
+        apart_from(BEFOREHAND[what], folder, count)
     run: dict[str, Callable[[], object]] = {
         "near duplicates": lambda: groups(made),
         "split": lambda: assign(made, SplitConfig()),
@@ -140,24 +155,16 @@ def stage(what: str, count: int, folder: Path) -> float:
         "sampler": lambda: sampled(folder, 500),
         "images": lambda: ingest_small(folder),
     }
-    if what == "images":
-        write_small(folder / "raw", count)
     start = used()
     run[what]()
     return used() - start
 
 
-def write_small(folder: Path, count: int) -> None:
-    """Different pictures of 64 x 64 pixels."""
-    for number, small in enumerate(thumbnails(count)):
-        large = cv2.resize(small, (64, 64), interpolation=cv2.INTER_CUBIC)
-        write_image(folder / f"{number // 1000:04d}/{number:07d}.png", np.dstack([large] * 3), durable=False)
-
-
 def ingest_small(folder: Path) -> None:
     """Ingest them alone, without generated images."""
     sources = {"folder": {"path": str(folder / "raw")}}
-    ingest(folder / "clean", IngestConfig(source="folder", sources=sources, leaves=LeavesConfig(count=0, val_count=0)))
+    nothing = LeavesConfig(count=0, val_count=0)
+    ingest(folder / "clean", IngestConfig(source="folder", sources=sources, leaves=nothing, min_side=32))
 
 
 def apart(what: str, count: int) -> tuple[float, float]:
