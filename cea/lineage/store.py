@@ -20,6 +20,9 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # "View run ..." amid what is made for programs
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # it configures its own logger on import
 
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+"""It logs a traceback of each failure that it raises as well; `one_line` tells it."""
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
