@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -44,6 +44,7 @@ _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # train.workers is the user's choice
     ".*GPU available but not used.*",  # so is train.device
     ".*Total length of .* is zero.*",  # resumed after its last step
+    ".*`srun` command is available.*",  # one process is a choice, too
     ".*LeafSpec.*is deprecated.*",  # Lightning 2.6 on PyTorch 2.13
 )
 
@@ -253,16 +254,14 @@ def _others(
 
 
 def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback], processes: Processes) -> Trainer:
-    together: dict[str, Any] = {}
-    if processes.size > 1:
-        together = {"strategy": "ddp", "plugins": [processes]}
     return Trainer(
         accelerator="gpu" if uses_gpu(config) else "cpu",
         devices=processes.here,
         num_nodes=processes.machines,
         use_distributed_sampler=False,  # ours knows its share
         precision=_precision(config),
-        **together,
+        strategy="ddp" if processes.size > 1 else "auto",
+        plugins=[processes],  # of one process, too: else Lightning looks for a launcher of its own, and may refuse it
         max_steps=config.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=config.accumulate,
