@@ -1,4 +1,4 @@
-"""Real servers for tests, on the loopback interface alone: S3, PostgreSQL, MLflow. Each is ended with its block."""
+"""Real servers for tests, on the loopback interface alone: S3, PostgreSQL, MLflow, Slurm. Each ends with its block."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -131,6 +131,83 @@ def postgresql() -> Iterator[str]:
             yield f"postgresql://cea:{password}@{HOST}:{port}/cea"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_SLURM = """
+ClusterName=toy
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+StateSaveLocation={folder}/state
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmdSpoolDir={folder}/%n
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SlurmdParameters=config_overrides
+KillWait=5
+PartitionName=all Nodes=ALL Default=YES State=UP
+"""
+
+
+@contextmanager
+def slurm(nodes: Sequence[str]) -> Iterator[dict[str, str]]:
+    """A Slurm of its own: ``nodes`` of two processors each, all on this machine; yields its commands' environment.
+
+    The first node's name should resolve to this machine. Skips the test where Slurm or munge is not installed.
+    """
+    paths = os.pathsep.join((os.environ["PATH"], "/usr/sbin"))
+    found = {name: shutil.which(name, path=paths) for name in ("munged", "slurmctld", "slurmd", "sbatch", "srun")}
+    missing = ", ".join(name for name, place in found.items() if place is None)
+    if missing:
+        pytest.skip(f"no {missing} (Debian: apt-get install slurmctld slurmd slurm-client munge)")
+    programs = {name: str(place) for name, place in found.items()}
+    folder = Path(mkdtemp(prefix="cea-slurm-"))
+    folder.chmod(0o755)  # munge demands that everybody may reach its socket
+    host = socket.gethostname().split(".")[0]
+    lines = [_SLURM.format(host=host, port=free_port(), user=getpass.getuser(), folder=folder)]
+    lines += [f"NodeName={name} NodeAddr={HOST} Port={free_port()} CPUs=2\n" for name in nodes]
+    (folder / "slurm.conf").write_text("".join(lines))
+    (folder / "state").mkdir()
+    (folder / "munge.key").write_bytes(secrets.token_bytes(128))
+    (folder / "munge.key").chmod(0o600)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
+    environment = {**kept, "SLURM_CONF": str(folder / "slurm.conf")}
+
+    def answers(*command: str) -> str:
+        made = subprocess.run(command, env=environment, timeout=60, check=True, capture_output=True, text=True)
+        return made.stdout
+
+    def idle(name: str) -> None:
+        assert "idle" in answers("sinfo", "-h", "-n", name, "-o", "%T"), f"{name} is not there"
+
+    files = {name: str(folder / f"munge.{name}") for name in ("key", "socket", "pid", "log", "seed")}
+    munged = [programs["munged"], "--foreground", "--key-file", files["key"], "--socket", files["socket"]]
+    munged += ["--pid-file", files["pid"], "--log-file", files["log"], "--seed-file", files["seed"]]
+    try:
+        with ExitStack() as stack:
+            for name, command, ready in (
+                ("munged", munged, lambda: answers("munge", "-n", "-S", files["socket"])),
+                ("slurmctld", [programs["slurmctld"], "-D"], lambda: answers("scontrol", "ping")),
+                *((each, [programs["slurmd"], "-D", "-N", each], lambda each=each: idle(each)) for each in nodes),
+            ):
+                stack.enter_context(running(command, folder / f"{name}.out", ready, env=environment))
+            yield environment
+    finally:
+        _end_all_with(f"SLURM_CONF={folder}/slurm.conf")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_all_with(variable: str) -> None:
+    """Kill every process that has ``variable`` in its environment: Slurm's steps leave the groups of its daemons."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if variable.encode() in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _answers(address: str) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from cea.data.loaders import PatchSpec
 from cea.errors import ConfigError
@@ -22,7 +21,7 @@ from cea.training.callbacks import TIMINGS
 from cea.training.data import REPEATED, RestorationData
 from cea.training.fit import fingerprint, fit
 from cea.training.processes import ALONE, Processes
-from tests.together import MODEL, TRAIN
+from tests.together import MODEL, TRAIN, assert_same_weights
 from tests.toy_training import make_job
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "71234"}
@@ -165,20 +164,6 @@ def two(root: Path, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def assert_same_weights(left: Path, right: Path) -> None:
-    """Of both files, and in double precision of the last checkpoint: weights and their average."""
-    for name in ("best", "last"):
-        a, b = (load_file(folder / f"out/{name}.safetensors") for folder in (left, right))
-        assert a.keys() == b.keys()
-        assert max(float((a[key] - b[key]).abs().max()) for key in a) < 1e-6
-    a, b = (
-        torch.load(sorted((folder / "state").glob("resume-*.ckpt"))[-1], weights_only=True) for folder in (left, right)
-    )
-    for part in ("state_dict", "current_model_state"):
-        assert next(iter(a[part].values())).dtype == torch.float64
-        assert max(float((a[part][key] - b[part][key]).abs().max()) for key in a[part]) < 1e-6
-
-
 @pytest.mark.slow
 class TestAsOne:
     def test_the_same_gradients(self, one, two):
@@ -207,7 +192,7 @@ class TestAsOne:
         assert_same_weights(one, tmp_path)
 
     def test_a_run_of_one_goes_on_as_two_under_slurm(self, root, shards, one, tmp_path):
-        """The variables that srun sets; there is no Slurm here."""
+        """The variables that srun sets; `tests/faults/test_slurm.py` has a real one."""
         train(root, shards, tmp_path, {"end_at": 7})
         for status, said in under_slurm(root, shards, tmp_path, {}):
             assert status == 0, said
