@@ -199,6 +199,17 @@ class TestAsOne:
         assert_same_weights(one, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [{}, {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}])
+def test_what_srun_did_not_start_is_one_process_without_a_word(root, shards, one, tmp_path, batch):
+    """On a machine that has srun, outside of Slurm and in a script of sbatch; Lightning has opinions about both."""
+    (tmp_path / "srun").touch(0o755)
+    arguments = ["-m", "tests.together", str(shards), str(tmp_path / "run"), "{}"]
+    process = start(root, arguments, {"PATH": f"{tmp_path}:{os.environ['PATH']}"} | batch)
+    assert words_of(process) == ""
+    assert_same_weights(one, tmp_path / "run")
+
+
 RAY_TRAIN = """
 import sys
 from pathlib import Path
