@@ -1,4 +1,5 @@
-"""Shards made on a cluster of two nodes (two raylets on this machine) that loses workers, a node, and its driver.
+"""Shards made on a cluster of two nodes (two raylets on this machine) that loses workers, a node, and its driver,
+and on one that grows and shrinks.
 
 Whatever happens, the bytes are those of one local process, or a sample is named. Rendering goes through a plug-in that
 writes down what it renders, and obeys orders to be slow or to die.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -33,7 +37,7 @@ from cea.data.shards import read_index
 from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.errors import DataError
-from tests.servers import S3_KEYS, s3
+from tests.servers import S3_KEYS, free_port, running, s3
 from tests.toy_clean import write_clean
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -188,6 +192,62 @@ def two_nodes() -> Any:
     raise AssertionError
 
 
+@contextmanager
+def growing(processors: int) -> Iterator[str]:
+    """A head without processors, whose autoscaler adds up to two nodes of so many and ends idle ones; its address.
+
+    `ray.cluster_utils.AutoscalingCluster` would end every other cluster of this machine, and lacks a file in 2.60.
+    """
+    import ray
+
+    folder, head, port = Path(mkdtemp(prefix="cea-ray-")), "f" * 51 + "00000", free_port()
+    address = f"{ray.util.get_node_ip_address()}:{port}"
+    worker = {"CPU": processors, "object_store_memory": 100 << 20}
+    scaling: dict[str, Any] = {
+        "cluster_name": "toy",
+        "auth": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "max_workers": 2,
+        "idle_timeout_minutes": 0.05,
+        "provider": {
+            "type": "external",
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "gcs_address": address,
+            "head_node_id": head,
+            "launch_multiple": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": worker, "node_config": {}, "min_workers": 0, "max_workers": 2},
+        },
+    }
+    commands = ("setup", "head_setup", "worker_setup", "initialization", "head_start_ray", "worker_start_ray")
+    scaling |= {f"{name}_commands": [] for name in commands}
+    (folder / "scaling.json").write_text(json.dumps(scaling))
+    ports = {"port": port, "min-worker-port": 0, "max-worker-port": 0} | {
+        f"{name}-port": free_port() for name in ("dashboard", "dashboard-agent-listen")
+    }
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=0"]
+    command += [*(f"--{name}={number}" for name, number in ports.items()), f"--object-store-memory={100 << 20}"]
+    command += ["--include-dashboard=false", f"--temp-dir={folder}/ray", f"--autoscaling-config={folder}/scaling.json"]
+    fake = {"RAY_FAKE_CLUSTER": "1", "RAY_CLOUD_INSTANCE_ID": head, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": head}
+    more = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, **fake, **more, "RAY_AUTH_MODE": "disabled"}
+
+    def started() -> None:
+        assert "Ray runtime started" in (folder / "out").read_text()
+
+    try:
+        with running(command, folder / "out", started, env=environment):
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
 def config(nodes: Any) -> ShardConfig:
     return CONFIG.model_copy(update={"ray": CONFIG.ray.model_copy(update={"address": nodes.address})})
@@ -319,6 +379,40 @@ def test_records_are_those_of_one_local_process(project: Project, config: ShardC
     write_shards_on_ray(tmp_path / "ray/obeyed", project.records, project.clean, records)
     assert digests(tmp_path / "ray/obeyed") == digests(tmp_path / "local/obeyed")
     assert Counter(token for _, token in project.rendered()).most_common(1)[0][1] == 2  # once by each
+
+
+def test_nodes_come_for_tasks_that_wait_and_go_when_there_are_none(
+    project: Project, reference: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twice from a cluster that has no processor; tasks of the second time wait for nodes as those of the first."""
+    import ray
+
+    def processors() -> list[float]:
+        return sorted(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+
+    project.order(seconds=0.3)
+    with growing(2) as address, ray.init(address=address, log_to_driver=False, logging_level="ERROR"):
+        for turn in ("first", "second"):
+            assert processors() == [0]
+            caplog.clear()
+            seen = []
+            done = threading.Event()
+
+            def watch(seen: list[list[float]] = seen, done: threading.Event = done) -> None:
+                while not done.wait(0.2):
+                    seen.append(processors())
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            try:
+                write_shards_on_ray(tmp_path / turn / "obeyed", project.records, project.clean, CONFIG)
+            finally:
+                done.set()
+                watcher.join()
+            assert "no node has the 1 processors that a task takes (shard.ray.num_cpus); waiting for one" in caplog.text
+            assert max(seen) == [0, 2, 2]
+            assert digests(tmp_path / turn / "obeyed") == reference
+            wait_for(lambda: processors() == [0])
 
 
 def test_ingest_names_an_image_that_ends_its_worker(project: Project, config: ShardConfig, tmp_path: Path) -> None:
