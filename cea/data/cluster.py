@@ -150,7 +150,7 @@ def tasks(
                 flying[remote.remote(attempt.job)] = attempt
             if not flying:
                 return
-            for reference in ray.wait(list(flying), num_returns=1)[0]:
+            for reference in ray.wait(list(flying), num_returns=1, timeout=_SECONDS_BETWEEN_COUNTS)[0]:
                 attempt = flying.pop(reference)
                 result, fault = _outcome(reference)
                 if fault is None:
