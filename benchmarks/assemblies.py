@@ -180,3 +180,28 @@ class NeighbourhoodAffinities(ContinuousExpertAssembly):
         seen = as_tokens(self.around(x))
         coefficients = self.coefficients(seen, experts)
         return x + as_map(coefficients @ self._scaled(experts.directions), x.shape)
+
+
+class _Anchored(HyperAdapter):
+    """The mean of the features as they are joins every rank token: level and contrast, whatever attention picks out."""
+
+    def reset_parameters(self) -> None:
+        """As the parent; the mean counts for nothing at first."""
+        super().reset_parameters()
+        if not hasattr(self, "to_level"):  # called first by the parent's constructor
+            self.to_level = nn.Linear(self.norm_features.normalized_shape[0], self.queries.shape[1], bias=False)
+        nn.init.zeros_(self.to_level.weight)
+
+    def measure(self, *maps: Tensor) -> Tensor:
+        """attn(q, X) plus a projection of the mean, (B, r, d)."""
+        (x,) = maps
+        return super().measure(x) + self.to_level(x.mean(dim=(2, 3)))[:, None]
+
+
+class AnchoredScaled(ScaledAssembly):
+    """(c) as `ScaledAssembly`, and rank tokens that know the mean of the features."""
+
+    def __init__(self, channels: int, config: ModelConfig) -> None:
+        super().__init__(channels, config)
+        cells = self.hyper.cells
+        self.hyper = _Anchored(channels, rank=config.rank, width=config.hyper_width, cells=cells)
