@@ -12,6 +12,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,12 +25,15 @@ from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Tile, render, render_tile
 from cea.degradations.exact import compiled
+from cea.degradations.exact.maps import box_mean
+from cea.degradations.exact.particles import specks
+from cea.degradations.exact.planes import quantise
 from cea.degradations.families import lowlight
 from cea.degradations.families.haze import Haze, HazeParams
 from cea.errors import ConfigError, ImageError
 from cea.io.images import pixel_sha256
 from cea.rng import SampleKey, generator
-from cea.types import ImageF, ImageU8
+from cea.types import ImageF, ImageU8, Map
 
 pytestmark = [
     pytest.mark.skipif(compiled.LIBRARY is None, reason="the package was installed without a C compiler"),
@@ -126,6 +130,66 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_known")
 @pytest.mark.filterwarnings("default::RuntimeWarning")
+@pytest.mark.parametrize("shape", [(23, 23), (40, 511), (64, 513), (30, 530), (25, 1030), (300, 24)])
+def test_box_means_are_those_of_opencv(shape: tuple[int, int]):
+    values = generator(5).random(shape, np.float32) ** 3
+    values[values < 1e-3] = 0
+    for side in range(1, 23):
+        assert np.array_equal(compiled.box_mean(values, side), blurred(values, side)), side
+
+
+@pytest.mark.parametrize("odd", [1e-7, 1.5, -0.5, np.inf, np.nan])
+def test_box_means_whose_bits_depend_on_the_order_are_left_to_opencv(odd: float):
+    values = generator(5).random((200, 600), np.float32)
+    for place in [(0, 0), (199, 599), (100, 511), (100, 512)]:
+        changed = values.copy()
+        changed[place] = odd
+        assert compiled.box_mean(changed, 22) is None
+        assert np.array_equal(box_mean(changed, 22), blurred(changed, 22), equal_nan=True)
+    assert compiled.box_mean(values, 23) is None
+    assert compiled.box_mean(values[:22], 22) is None
+    assert compiled.box_mean(values.astype(np.float64), 22) is None  # type: ignore[arg-type]
+    assert compiled.box_mean(values[:, ::2], 22) is None
+
+
+def blurred(values: Map, side: int) -> Map:
+    return cv2.blur(np.ascontiguousarray(values), (side, side), borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("density", [0.0, 1e-5, 0.004, 0.06, 0.45, 0.999, 1.0])
+@pytest.mark.parametrize("shape", [(1, 3), (7, 9), (33, 1000), (3, 2051)])
+def test_specks(density: float, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+    fast = specks(shape, 11, density)
+    monkeypatch.setattr(compiled, "LIBRARY", None)
+    assert np.array_equal(fast, specks(shape, 11, density))
+
+
+def test_levels_of_anything(monkeypatch: pytest.MonkeyPatch):
+    odd = [
+        -np.inf,
+        -1e30,
+        -1,
+        -0.0,
+        0,
+        1e-30,
+        0.5 / 255,
+        1.5 / 255,
+        254.5 / 255,
+        1,
+        2,
+        8.4e6,
+        8.5e6,
+        1e30,
+        np.inf,
+        np.nan,
+    ]
+    planes = compiled.planar((4, 5 * len(odd)))
+    planes[:] = np.resize(np.array(odd, np.float32), planes.shape)
+    fast = quantise(planes)
+    monkeypatch.setattr(compiled, "LIBRARY", None)
+    assert np.array_equal(fast, quantise(planes))
+
+
 @pytest.mark.parametrize("what", ["image", "severity"])
 def test_what_apply_gives_counts(what: str, monkeypatch: pytest.MonkeyPatch):
     """Somebody changes a family's formula, and not its steps."""

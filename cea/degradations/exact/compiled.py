@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "pass": (c_void_p,),
     "light": (c_void_p, c_float, c_void_p, c_size_t, c_size_t, c_size_t, c_size_t, c_void_p),
     "ground": (c_void_p, c_void_p, c_double, c_void_p, c_float, c_float, c_size_t, c_size_t, c_void_p),
+    "box_mean": (c_void_p, c_size_t, c_size_t, c_size_t, c_void_p, c_void_p),
     "self_guided": (c_void_p, c_void_p, c_float, c_size_t),
     "quartered": (c_void_p, c_float, c_size_t, c_size_t, c_void_p),
     "specks": (c_uint64, c_uint64, c_uint32, c_size_t, c_void_p),
@@ -106,6 +107,15 @@ def _is_plain(values: NDArray[Any]) -> bool:
 def call(name: str, *arguments: Any) -> None:
     """Call a function of ``kernels.c``; arrays are handed over by address, None as NULL."""
     getattr(LIBRARY, name)(*map(_passed, arguments))
+
+
+def box_mean(values: NDArray[Any], side: int) -> NDArray[np.float32] | None:
+    """OpenCV's box mean, (H, W) float32, borders mirrored (101); None where the order of its sums counts."""
+    if values.ndim != 2 or not takes(values):
+        return None
+    mean, done = np.empty_like(values), c_int32()
+    call("box_mean", values, side, *values.shape, mean, ctypes.byref(done))
+    return mean if done.value else None
 
 
 def run_pass(steps: Sequence[Mapping[str, Any]], **fields: Any) -> None:

@@ -33,9 +33,32 @@ EXPORT const char *source_sha256(void) { return SOURCE_SHA256; }
 #endif
 
 enum { CHUNK = 2048 }; /* pixels whose random numbers lie in the first-level cache */
+/* Columns of a tile: what a row of it needs stays in the first-level cache. Two boxes reach HALO columns over. */
+enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO, LANES = 16, PADDED = WIDE + LANES };
 
 INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
 INLINE float clipped(float x, float low, float high) { x = x > low ? x : low; return x < high ? x : high; }
+
+/* A number that the compiler does not know: of bounds that it knows it makes four comparisons, not a maximum and a minimum. */
+INLINE float unknown(float x) { volatile float hidden = x; return hidden; }
+
+#if defined(__GNUC__)
+#define SCALAR __asm__ volatile("");
+#else
+#define SCALAR
+#endif
+
+/* Have `bytes` from there in the cache, before they are needed. */
+INLINE void soon(const void *from, size_t bytes) {
+#if defined(__GNUC__)
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)from + i, 0, 3);
+#endif
+}
+INLINE void soon_written(void *from, size_t bytes) {
+#if defined(__GNUC__)
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((char *)from + i, 1, 3);
+#endif
+}
 
 /* x in [0, 2^22) to the nearest integer, half to even: the sum has no room for a fraction. */
 INLINE uint32_t rounded(float x) {
@@ -79,9 +102,42 @@ KERNEL void normal_numbers(uint64_t stream, size_t count, const float *table, fl
     }
 }
 
+INLINE void gathered_16(const float *restrict table, const uint16_t *restrict at, size_t count, float *restrict out) {
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        SCALAR
+        out[i] = table[at[i]];
+        out[i + 1] = table[at[i + 1]];
+        out[i + 2] = table[at[i + 2]];
+        out[i + 3] = table[at[i + 3]];
+        out[i + 4] = table[at[i + 4]];
+        out[i + 5] = table[at[i + 5]];
+        out[i + 6] = table[at[i + 6]];
+        out[i + 7] = table[at[i + 7]];
+    }
+    for (; i < count; i++) { SCALAR out[i] = table[at[i]]; }
+}
+
+INLINE void gathered_32(const float *restrict table, const uint32_t *restrict at, size_t count, float *restrict out) {
+    size_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        SCALAR
+        out[i] = table[at[i]];
+        out[i + 1] = table[at[i + 1]];
+        out[i + 2] = table[at[i + 2]];
+        out[i + 3] = table[at[i + 3]];
+        out[i + 4] = table[at[i + 4]];
+        out[i + 5] = table[at[i + 5]];
+        out[i + 6] = table[at[i + 6]];
+        out[i + 7] = table[at[i + 7]];
+    }
+    for (; i < count; i++) { SCALAR out[i] = table[at[i]]; }
+}
+
 /* Add sigma n to `count` pixels whose random numbers start at `begin`; sigma is times `map` unless that is NULL. */
 INLINE void noisy(const float *image, const float *map, float sigma, int clip, uint64_t stream, size_t begin,
                   size_t count, const float *table, float *out) {
+    const float zero = unknown(0), one = unknown(1);
     Random room;
     float noise[CHUNK];
     for (size_t done = 0; done < count; done += CHUNK) {
@@ -89,10 +145,10 @@ INLINE void noisy(const float *image, const float *map, float sigma, int clip, u
         const uint16_t *bits = random_chunk(stream, begin + done, n, &room);
         const float *x = image + done;
         float *y = out + done;
-        for (size_t i = 0; i < n; i++) noise[i] = table[bits[i]];
+        gathered_16(table, bits, n, noise);
         if (map) for (size_t i = 0; i < n; i++) y[i] = x[i] + noise[i] * (map[done + i] * sigma);
         else for (size_t i = 0; i < n; i++) y[i] = x[i] + noise[i] * sigma;
-        if (clip) for (size_t i = 0; i < n; i++) y[i] = clipped(y[i], 0, 1);
+        if (clip) for (size_t i = 0; i < n; i++) y[i] = clipped(y[i], zero, one);
     }
 }
 
@@ -123,9 +179,12 @@ INLINE void brightest_of(const uint8_t *restrict rgb, size_t pixels, float level
 }
 
 /* Beyond the integers OpenCV gives 0. */
-INLINE uint8_t level_of(float x) {
-    const float y = clipped(x, 0, 3e38f) * 255.0f;
-    return (uint8_t)rounded(y < 2147483648.0f ? (y < 255.0f ? y : 255.0f) : 0.0f);
+INLINE void levels_of(const float *restrict x, size_t count, uint8_t *restrict levels) {
+    const float zero = unknown(0), most = unknown(255), beyond = unknown(2147483648.0f);
+    for (size_t i = 0; i < count; i++) {
+        const float y = (x[i] > zero ? x[i] : zero) * 255.0f, z = y < most ? y : most;
+        levels[i] = (uint8_t)rounded(y < beyond ? z : 0);
+    }
 }
 
 KERNEL void quantise(const float *restrict planes, size_t pixels, uint8_t *restrict rgb) {
@@ -133,9 +192,9 @@ KERNEL void quantise(const float *restrict planes, size_t pixels, uint8_t *restr
     uint8_t levels[3][CHUNK];
     for (size_t done = 0; done < pixels; done += CHUNK) {
         const size_t n = least(CHUNK, pixels - done);
-        for (size_t i = 0; i < n; i++) levels[0][i] = level_of(red[done + i]);
-        for (size_t i = 0; i < n; i++) levels[1][i] = level_of(green[done + i]);
-        for (size_t i = 0; i < n; i++) levels[2][i] = level_of(blue[done + i]);
+        levels_of(red + done, n, levels[0]);
+        levels_of(green + done, n, levels[1]);
+        levels_of(blue + done, n, levels[2]);
         uint8_t *to = rgb + 3 * done;
         for (size_t i = 0; i < n; i++) {
             to[3 * i] = levels[0][i];
@@ -147,13 +206,17 @@ KERNEL void quantise(const float *restrict planes, size_t pixels, uint8_t *restr
 
 /* ---- tables ---- */
 
-INLINE float looked_up(const float *entries, float last, float position) {
-    return entries[rounded(clipped(position, 0, last))];
+/* Entries at the positions values times scale, to the nearest, in at most TILE pieces; out may be values. */
+INLINE void looked_up(const float *entries, float last, float scale, const float *values, size_t count, float *out) {
+    const float zero = unknown(0);
+    uint32_t place[TILE];
+    for (size_t i = 0; i < count; i++) place[i] = rounded(clipped(values[i] * scale, zero, last));
+    gathered_32(entries, place, count, out);
 }
 
 KERNEL void lookup(const float *entries, size_t count, const float *values, float scale, size_t pixels, float *out) {
-    const float last = (float)(count - 1);
-    for (size_t i = 0; i < pixels; i++) out[i] = looked_up(entries, last, values[i] * scale);
+    for (size_t done = 0; done < pixels; done += TILE)
+        looked_up(entries, (float)(count - 1), scale, values + done, least(TILE, pixels - done), out + done);
 }
 
 /* e^x: range reduction, then the Taylor polynomial of degree 13. */
@@ -209,9 +272,6 @@ typedef struct {
     float level;
 } Pass;
 
-/* Columns of a tile: what a row of it needs stays in the first-level cache. Two boxes reach HALO columns over. */
-enum { TILE = 512, HALO = 2, WIDE = TILE + 2 * HALO, LANES = 16, PADDED = WIDE + LANES };
-
 typedef struct { float rgb[3][TILE]; } Segment;
 
 INLINE void read_segment(const Pass *p, size_t at, size_t count, Segment *to) {
@@ -231,8 +291,7 @@ INLINE void read_segment(const Pass *p, size_t at, size_t count, Segment *to) {
 INLINE void write_segment(const Pass *p, size_t at, size_t count, const Segment *from) {
     if (p->levels) {
         uint8_t levels[3][TILE], *restrict rgb = p->levels + 3 * at;
-        for (size_t c = 0; c < 3; c++)
-            for (size_t i = 0; i < count; i++) levels[c][i] = level_of(from->rgb[c][i]);
+        for (size_t c = 0; c < 3; c++) levels_of(from->rgb[c], count, levels[c]);
         for (size_t i = 0; i < count; i++) {
             rgb[3 * i] = levels[0][i];
             rgb[3 * i + 1] = levels[1][i];
@@ -264,7 +323,7 @@ INLINE void relight(const Step *s, size_t at, size_t count, float *restrict gain
     const float *restrict strength = s->strength ? s->strength + at : NULL;
     const float loss = s->amount;
     float kept[TILE];
-    for (size_t i = 0; i < count; i++) gain[i] = looked_up(s->table, s->last, gain[i] * s->scale);
+    looked_up(s->table, s->last, s->scale, gain, count, gain);
     if (strength) for (size_t i = 0; i < count; i++) gain[i] = 1 - strength[i] * (1 - gain[i]);
     if (loss == 0) for (size_t i = 0; i < count; i++) kept[i] = gain[i];
     else if (strength) for (size_t i = 0; i < count; i++) kept[i] = gain[i] * (1 - strength[i] * loss);
@@ -309,7 +368,7 @@ INLINE void veil(const Step *s, size_t at, size_t count, Segment *x) {
     }
     if (s->factor) for (size_t i = 0; i < count; i++) t[i] *= factor[i];
     if (s->strength) for (size_t i = 0; i < count; i++) t[i] *= strength[i];
-    for (size_t i = 0; i < count; i++) t[i] = looked_up(s->table, s->last, t[i] * s->scale);
+    looked_up(s->table, s->last, s->scale, t, count, t);
     for (size_t i = 0; i < count; i++) lost[i] = 1 - t[i];
     keep_severity(s, at, count, lost);
     for (size_t c = 0; c < 3; c++) {
@@ -329,7 +388,8 @@ INLINE void add_noise_to(const Step *s, const Pass *p, size_t at, size_t count, 
     float found[TILE];
     for (size_t i = 0; i < count; i++) found[i] = s->amount;
     if (strength) for (size_t i = 0; i < count; i++) found[i] *= strength[i];
-    for (size_t i = 0; i < count; i++) found[i] = clipped(found[i] * s->scale, 0, 1);
+    const float zero = unknown(0), one = unknown(1);
+    for (size_t i = 0; i < count; i++) found[i] = clipped(found[i] * s->scale, zero, one);
     keep_severity(s, at, count, found);
 }
 
@@ -337,6 +397,19 @@ INLINE void add_noise_to(const Step *s, const Pass *p, size_t at, size_t count, 
 INLINE void through(const Pass *p, size_t row, size_t left, size_t count, float *restrict gain) {
     const size_t at = row * p->width + left;
     Segment x;
+    if (row + 1 < p->height) {
+        const size_t next = at + p->width;
+        for (const Step *s = p->steps; s < p->steps + p->count; s++) {
+            if (s->map && s->kind != RELIGHT) {
+                if (!s->halved) soon(s->map + next, 4 * count);
+                else soon(s->map + least((row + 2) / 2, (p->height + 1) / 2 - 1) * p->width + left, 4 * count);
+            }
+            if (s->strength) soon(s->strength + next, 4 * count);
+            if (s->factor) soon(s->factor + next, 4 * count);
+            if (s->severity) soon_written(s->severity + next, 4 * count);
+        }
+        if (p->levels) soon_written(p->levels + 3 * next, 3 * count);
+    }
     read_segment(p, at, count, &x);
     for (const Step *s = p->steps; s < p->steps + p->count; s++) {
         switch (s->kind) {
@@ -399,6 +472,10 @@ typedef struct {
 INLINE void guided_read(Guided *f, const Pass *p, size_t next, size_t row, size_t left, size_t width) {
     const size_t at = row * p->width + left, pixels = p->height * p->width;
     const float *restrict light = p->steps->map + at;
+    if (row + 1 < p->height) {
+        soon(light + p->width, 4 * width);
+        if (p->pixels) soon(p->pixels + 3 * (at + p->width), 3 * width);
+    }
     float *restrict guide = f->guide[next % 3].all + 1, *restrict luma = f->luma.all + 1;
     float *restrict product = f->product.all + 1, *restrict square = f->square.all + 1;
     const float reds = (float)(3735 * 255.0 / 32768), greens = (float)(19235 * 255.0 / 32768);
@@ -476,6 +553,7 @@ INLINE void guided_fit(Guided *f, size_t r, size_t height, size_t width, int fre
 
 /* The illumination of row r of the tile, in the same way. */
 INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, float *out, int fresh) {
+    const float zero = unknown(0), most = unknown(3e38f);
     const float *light = f->guide[r % 3].all + 1, *slope_row = f->slope.all, *offset_row = f->offset.all;
     const size_t below = mirrored((ptrdiff_t)r + 1, height) % 3, above = mirrored((ptrdiff_t)r - 1, height) % 3;
     double *slopes_below = f->slopes.rows[below], *offsets_below = f->offsets.rows[below];
@@ -488,7 +566,7 @@ INLINE void guided_mean(Guided *f, size_t r, size_t height, size_t width, float 
         const float offset = box_next(f->offsets.sum + i, offsets, offsets_above[i]);
         slopes_below[i] = slopes;
         offsets_below[i] = offsets;
-        out[i] = clipped(slope * light[i] + offset, 0, 3e38f) + 1e-7f;
+        out[i] = clipped(slope * light[i] + offset, zero, most) + 1e-7f;
     }
 }
 
@@ -572,6 +650,7 @@ INLINE void enlarge_columns(const Columns *c, size_t count, const float *row, fl
  * other, low x narrow. */
 KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, size_t low, size_t narrow, size_t height,
                   size_t width, float *restrict out) {
+    const float least_light = unknown(1e-3f), one = unknown(1);
     Columns columns;
     float slope[2][TILE], offset[2][TILE];
     for (size_t left = 0; left < width; left += TILE) {
@@ -591,12 +670,16 @@ KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, 
             const float *high_slope = slope[at & 1], *low_slope = slope[(at + 1) & 1];
             const float *high_offset = offset[at & 1], *low_offset = offset[(at + 1) & 1];
             float bright[TILE], *restrict to = out + y * width + left;
+            if (y + 1 < height) {
+                soon(rgb + 3 * ((y + 1) * width + left), 3 * n);
+                soon_written(to + width, sizeof *to * n);
+            }
             brightest_of(rgb + 3 * (y * width + left), n, level, bright);
             APART
             for (size_t i = 0; i < n; i++) {
                 const float steep = high_slope[i] * (1 - share) + low_slope[i] * share;
                 const float above = high_offset[i] * (1 - share) + low_offset[i] * share;
-                to[i] = clipped(steep * bright[i] + above, 1e-3f, 1);
+                to[i] = clipped(steep * bright[i] + above, least_light, one);
             }
         }
     }
@@ -610,6 +693,7 @@ KERNEL void quartered(const uint8_t *restrict rgb, float level, size_t height, s
             float bright[TILE], sums[TILE / 4];
             for (size_t i = 0; i < n / 4; i++) sums[i] = 0;
             for (size_t k = 0; k < 4; k++) {
+                if (y + 4 < height) soon(rgb + 3 * ((y + 4 + k) * width + left), 3 * n);
                 brightest_of(rgb + 3 * ((y + k) * width + left), n, level, bright);
                 for (size_t i = 0; i < n / 4; i++)
                     sums[i] += bright[4 * i] + bright[4 * i + 1] + bright[4 * i + 2] + bright[4 * i + 3];
@@ -623,18 +707,81 @@ KERNEL void quartered(const uint8_t *restrict rgb, float level, size_t height, s
  * how far a row and a column lie below the horizon, `things` becomes the result. */
 KERNEL void ground(const double *rows, const double *restrict slant, double horizon, const float *brightness, float relief,
                    float rise, size_t height, size_t width, float *things) {
+    const float zero = unknown(0), one = unknown(1);
     for (size_t y = 0; y < height; y++) {
         const float *restrict level = brightness + y * width;
         float *restrict thing = things + y * width;
         for (size_t x = 0; x < width; x++) {
             const float below = (float)(rows[y] - slant[x] - horizon);
-            const float bright = clipped((level[x] - 0.45f) * 2.5f, 0, 1);
-            const float above = clipped((0.15f - below) * (float)(1 / 0.3), 0, 1);
+            const float bright = clipped((level[x] - 0.45f) * 2.5f, zero, one);
+            const float above = clipped((0.15f - below) * (float)(1 / 0.3), zero, one);
             const float sky = bright * bright * (3 - 2 * bright) * above;
             const float standing = (thing[x] * relief + relief) * (1 - sky), lying = below * rise;
-            thing[x] = clipped(lying > standing ? lying : standing, 0, 1);
+            thing[x] = clipped(lying > standing ? lying : standing, zero, one);
         }
     }
+}
+
+/* Sums of four values that lie `apart`. */
+INLINE void sums_of_four(const double *restrict values, size_t apart, size_t count, double *restrict out) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = (values[i] + values[i + apart]) + (values[i + 2 * apart] + values[i + 3 * apart]);
+}
+
+/* Mean over a box of `side` x `side`, at most 22, mirrored borders (101), even boxes anchored at side / 2, as OpenCV's float
+ * one; *done says whether it is there. OpenCV adds in double and slides, so that its bits depend on the order wherever a sum
+ * is rounded. None is where all values are 0 or in [2^-21, 1]: multiples of 2^-44, and less than 2^9 in all. Then any
+ * order will do; else nothing is done. */
+KERNEL void box_mean(const float *values, size_t side, size_t height, size_t width, float *out, int32_t *done) {
+    enum { MOST = 22, ROOM = TILE + MOST };
+    const size_t before = side / 2;
+    const double scale = 1.0 / (double)(side * side);
+    double sums[ROOM], four[ROOM], sixteen[ROOM];
+    const double zeros[TILE] = {0}, *term[8]; /* their sums are those of `side` values in a row */
+    size_t terms = 0;
+    *done = 0;
+    if (side > MOST || side >= height || side >= width) return;
+    for (size_t many = 16, at = 0; many > 0; many /= 4)
+        for (size_t k = 0; k < side / many % 4; k++, at += many)
+            term[terms++] = (many == 16 ? sixteen : many == 4 ? four : sums) + at;
+    for (size_t k = terms; k < 8; k++) term[k] = zeros;
+    for (size_t from = 0; from < width; from += TILE) {
+        const size_t n = least(TILE, width - from), wide = n + side - 1;
+        const size_t first = from < before ? before - from : 0; /* columns of `sums` that lie in the image */
+        const size_t last = least(wide, width - from + before);
+        const float *column = values + from + first - before;
+        for (size_t i = 0; i < wide; i++) sums[i] = 0;
+        for (ptrdiff_t y = 1 - (ptrdiff_t)side; y < (ptrdiff_t)height; y++) {
+            const float *restrict below = column + mirrored(y + (ptrdiff_t)(side - 1 - before), height) * width;
+            double *restrict inside = sums + first;
+            int small = 0;
+            soon(below + width, sizeof(float) * (last - first));
+            for (size_t i = 0; i < last - first; i++)
+                small |= (below[i] != 0) & !((below[i] >= 0x1p-21f) & (below[i] <= 1));
+            if (small) return;
+            if (y > 0) {
+                const float *restrict above = column + mirrored(y - 1 - (ptrdiff_t)before, height) * width;
+                for (size_t i = 0; i < last - first; i++) inside[i] += (double)below[i] - (double)above[i];
+            } else {
+                for (size_t i = 0; i < last - first; i++) inside[i] += (double)below[i];
+            }
+            if (y < 0) continue;
+            for (size_t i = 0; i < first; i++) sums[i] = sums[2 * first - i];
+            for (size_t i = last; i < wide; i++) sums[i] = sums[2 * (last - 1) - i];
+            if (side >= 4) sums_of_four(sums, 1, wide - 3, four);
+            if (side >= 16) sums_of_four(four, 4, wide - 15, sixteen);
+            float *restrict to = out + (size_t)y * width + from;
+            soon_written(to + width, sizeof *to * n);
+            if (terms <= 4)
+                for (size_t i = 0; i < n; i++)
+                    to[i] = (float)(((term[0][i] + term[1][i]) + (term[2][i] + term[3][i])) * scale);
+            else
+                for (size_t i = 0; i < n; i++)
+                    to[i] = (float)(((term[0][i] + term[1][i]) + (term[2][i] + term[3][i]) +
+                                     (term[4][i] + term[5][i]) + (term[6][i] + term[7][i])) * scale);
+        }
+    }
+    *done = 1;
 }
 
 /* Slope and offset of a filter guided by itself, from the means of the guide and of its square; they may be put there. */
@@ -653,31 +800,85 @@ KERNEL void self_guided(float *means, float *squares, float eps, size_t count) {
 /* Specks of a canvas, in order: one of brightness 1 .. 255 wherever a random number is below `threshold`. */
 typedef struct { uint64_t where, brightness; uint32_t threshold; size_t done, before; } Specks;
 
-/* The next `count` of them, at most CHUNK. */
-#define NEXT_SPECKS(NAME, NUMBER)                                                                                     \
-    INLINE void NAME(Specks *s, size_t count, NUMBER *restrict out) {                                                 \
-        Random room, more;                                                                                            \
-        NUMBER bright[CHUNK + 1];                                                                                     \
-        const uint16_t *bits = random_chunk(s->where, s->done, count, &room);                                         \
-        size_t found = 0;                                                                                             \
-        for (size_t i = 0; i < count; i++) found += bits[i] < s->threshold;                                           \
-        const uint16_t *numbers = random_chunk(s->brightness, s->before, found, &more);                               \
-        for (size_t i = 0; i < found; i++) bright[i] = (NUMBER)(numbers[i] % 255 + 1);                                \
-        bright[found] = 0;                                                                                            \
-        for (size_t i = 0, k = 0; i < count; i++) {                                                                   \
-            const int hit = bits[i] < s->threshold;                                                                   \
-            out[i] = (NUMBER)(bright[k] & (NUMBER)-hit);                                                              \
-            k += (size_t)hit;                                                                                         \
-        }                                                                                                             \
-        s->done += count;                                                                                             \
-        s->before += found;                                                                                           \
+#if defined(__GNUC__)
+typedef uint16_t Eight __attribute__((vector_size(16), aligned(2), may_alias));
+
+/* For each choice of eight places the numbers that go there, one after the other. */
+typedef struct { Eight from[256]; uint8_t count[256]; } Spread;
+
+INLINE void spread_table(Spread *spread) {
+    for (unsigned chosen = 0; chosen < 256; chosen++) {
+        unsigned next = 0;
+        for (unsigned i = 0; i < 8; i++) {
+            spread->from[chosen][i] = (uint16_t)next;
+            next += chosen >> i & 1;
+        }
+        spread->count[chosen] = (uint8_t)next;
     }
-NEXT_SPECKS(next_specks_16, uint16_t)
-NEXT_SPECKS(next_specks_32, uint32_t)
+}
+
+/* Eight at a time; returns how many were done. */
+INLINE size_t spread_out(const Spread *spread, const uint16_t *bits, uint32_t threshold, const uint16_t *bright,
+                         size_t count, size_t *used, uint16_t *out) {
+    uint8_t hit[CHUNK];
+    const uint16_t limit = (uint16_t)threshold;
+    if (threshold > 65535) return 0;
+    for (size_t i = 0; i < count; i++) hit[i] = bits[i] < limit;
+    size_t i = 0, k = 0;
+    for (; i + 8 <= count; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, hit + i, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        eight = __builtin_bswap64(eight);
+#endif
+        const size_t chosen = (eight * 0x0102040810204080u) >> 56;
+        const Eight numbers = *(const Eight *)(bright + k), where = *(const Eight *)(bits + i);
+        *(Eight *)(out + i) = __builtin_shuffle(numbers, spread->from[chosen]) & (Eight)(where < limit);
+        k += spread->count[chosen];
+    }
+    *used = k;
+    return i;
+}
+#else
+typedef int Spread;
+INLINE void spread_table(Spread *spread) { (void)spread; }
+INLINE size_t spread_out(const Spread *spread, const uint16_t *bits, uint32_t threshold, const uint16_t *bright,
+                         size_t count, size_t *used, uint16_t *out) {
+    (void)spread, (void)bits, (void)threshold, (void)bright, (void)count, (void)used, (void)out;
+    return 0;
+}
+#endif
+
+/* The next `count` of them, at most CHUNK. */
+INLINE void next_specks_16(Specks *s, const Spread *spread, size_t count, uint16_t *restrict out) {
+    Random room, more;
+    uint16_t bright[CHUNK + 8];
+    const uint16_t *bits = random_chunk(s->where, s->done, count, &room);
+    size_t found = 0, k = 0;
+    for (size_t i = 0; i < count; i++) found += bits[i] < s->threshold;
+    const uint16_t *numbers = random_chunk(s->brightness, s->before, found, &more);
+    for (size_t i = 0; i < found; i++) bright[i] = (uint16_t)(numbers[i] % 255 + 1);
+    memset(bright + found, 0, 8 * sizeof *bright);
+    for (size_t i = spread_out(spread, bits, s->threshold, bright, count, &k, out); i < count; i++) {
+        const int hit = bits[i] < s->threshold;
+        out[i] = (uint16_t)(bright[k] & (uint16_t)-hit);
+        k += (size_t)hit;
+    }
+    s->done += count;
+    s->before += found;
+}
+
+INLINE void next_specks_32(Specks *s, const Spread *spread, size_t count, uint32_t *restrict out) {
+    uint16_t narrow[CHUNK];
+    next_specks_16(s, spread, count, narrow);
+    for (size_t i = 0; i < count; i++) out[i] = narrow[i];
+}
 
 KERNEL void specks(uint64_t where, uint64_t brightness, uint32_t threshold, size_t count, uint16_t *out) {
     Specks all = {where, brightness, threshold, 0, 0};
-    for (size_t done = 0; done < count; done += CHUNK) next_specks_16(&all, least(CHUNK, count - done), out + done);
+    Spread spread;
+    spread_table(&spread);
+    for (size_t done = 0; done < count; done += CHUNK) next_specks_16(&all, &spread, least(CHUNK, count - done), out + done);
 }
 
 /* One level of a smear: level `base` plus level `moving` moved by (down, right) within the frame. Level 0 is the specks. */
@@ -700,21 +901,25 @@ typedef struct {
     INLINE NUMBER *NAME##_row(const Streaks *s, size_t level, size_t row) {                                           \
         return (NUMBER *)s->room + (level * s->ring + row % s->ring) * s->width;                                      \
     }                                                                                                                 \
-    INLINE const NUMBER *NAME(const Streaks *s, Specks *specks, size_t row) {                                         \
+    INLINE const NUMBER *NAME(const Streaks *s, Specks *specks, const Spread *spread, size_t row) {                   \
         const ptrdiff_t width = (ptrdiff_t)s->width;                                                                  \
         for (size_t done = 0; done < s->width; done += CHUNK)                                                         \
-            NEXT(specks, least(CHUNK, s->width - done), NAME##_row(s, 0, row) + done);                                \
+            NEXT(specks, spread, least(CHUNK, s->width - done), NAME##_row(s, 0, row) + done);                        \
         for (size_t level = 1; level <= s->count; level++) {                                                          \
             const Move *move = s->moves + level - 1;                                                                  \
             const NUMBER *base = NAME##_row(s, (size_t)move->base, row);                                              \
             NUMBER *restrict to = NAME##_row(s, level, row);                                                          \
-            memcpy(to, base, s->width * sizeof *to);                                                                  \
-            if (row < (size_t)move->down) continue;                                                                   \
+            if (row < (size_t)move->down) {                                                                           \
+                memcpy(to, base, s->width * sizeof *to);                                                              \
+                continue;                                                                                             \
+            }                                                                                                         \
             const ptrdiff_t right = move->right;                                                                      \
             const NUMBER *from = NAME##_row(s, (size_t)move->moving, row - (size_t)move->down) - right;               \
             const ptrdiff_t begin = right > 0 ? right : 0, end = right > 0 ? width : width + right;                   \
+            for (ptrdiff_t x = 0; x < begin && x < width; x++) to[x] = base[x];                                       \
             APART                                                                                                     \
-            for (ptrdiff_t x = begin; x < end; x++) to[x] = (NUMBER)(to[x] + from[x]);                                \
+            for (ptrdiff_t x = begin; x < end; x++) to[x] = (NUMBER)(base[x] + from[x]);                              \
+            for (ptrdiff_t x = end > begin ? end : begin; x < width; x++) to[x] = base[x];                            \
         }                                                                                                             \
         return NAME##_row(s, s->count, row) + s->margin;                                                              \
     }
@@ -723,8 +928,10 @@ STREAKS(streaks_32, uint32_t, next_specks_32)
 
 KERNEL void narrow_streaks(const Streaks *s) {
     Specks specks = {s->where, s->brightness, s->threshold, 0, 0};
+    Spread spread;
+    spread_table(&spread);
     for (size_t row = 0; row < s->height; row++) {
-        const uint16_t *restrict lines = streaks_16(s, &specks, row);
+        const uint16_t *restrict lines = streaks_16(s, &specks, &spread, row);
         if (row < s->skip || row - s->skip >= s->rows) continue;
         float *restrict to = s->total + (row - s->skip) * s->columns;
         for (size_t x = 0; x < s->columns; x++) to[x] += (float)lines[x] * s->bright;
@@ -734,10 +941,12 @@ KERNEL void narrow_streaks(const Streaks *s) {
 /* Cells are twice as wide as high, and their brightness changes linearly from one to the next, in double as NumPy has it. */
 KERNEL void wide_streaks(const Streaks *s) {
     Specks specks = {s->where, s->brightness, s->threshold, 0, 0};
+    Spread spread;
+    spread_table(&spread);
     const size_t cells = (s->columns + 1) / 2;
     double bright[TILE + 2];
     for (size_t row = 0; row < s->height; row++) {
-        const uint32_t *lines = streaks_32(s, &specks, row);
+        const uint32_t *lines = streaks_32(s, &specks, &spread, row);
         if (row < s->skip || row - s->skip >= s->rows) continue;
         float *restrict to = s->total + (row - s->skip) * s->columns;
         for (size_t from = 0; from < cells; from += TILE) {
