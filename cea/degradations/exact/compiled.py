@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import c_double, c_float, c_int, c_int32, c_size_t, c_ssize_t, c_uint32, c_uint64, c_void_p
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,6 @@ class Step(ctypes.Structure):
         *((name, c_float) for name in ("amount", "scale", "last")),
         ("rgb", c_float * 3),
     )
-
-
-class Move(ctypes.Structure):
-    """One level of a smear; the same fields as in ``kernels.c``."""
-
-    _fields_ = tuple((name, c_int32) for name in ("base", "moving", "down", "right"))
 
 
 class Streaks(ctypes.Structure):
@@ -125,8 +120,11 @@ def run_pass(steps: Sequence[Mapping[str, Any]], **fields: Any) -> None:
 
 
 def add_streaks(name: str, moves: Sequence[tuple[int, int, int, int]], **fields: Any) -> None:
-    """Call ``narrow_streaks`` or ``wide_streaks`` of ``kernels.c`` with the fields of their struct."""
-    all_moves = (Move * len(moves))(*(Move(*move) for move in moves))
+    """Call ``narrow_streaks`` or ``wide_streaks`` of ``kernels.c`` with the fields of their struct.
+
+    Moves are base, moving, down, right, as in the struct of that name.
+    """
+    all_moves = (c_int32 * (4 * len(moves)))(*chain.from_iterable(moves))
     streaks = Streaks(moves=ctypes.addressof(all_moves), count=len(moves), **_addresses(fields))
     call(name, ctypes.byref(streaks))
 
@@ -136,7 +134,7 @@ def _addresses(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _passed(argument: Any) -> Any:
-    return argument.ctypes.data if isinstance(argument, np.ndarray) else argument
+    return argument.__array_interface__["data"][0] if isinstance(argument, np.ndarray) else argument
 
 
 def planar(shape: tuple[int, ...]) -> NDArray[np.float32]:
