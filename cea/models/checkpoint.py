@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def load_weights(path: Path, *, trust_code: bool = False) -> tuple[RestorationNe
 
     Raises:
         DataError: no such file, not safetensors, not written by ``save_weights``, weights that do not fit the
-            configuration inside, or code that is not trusted.
+            configuration inside, code that is not trusted, or contents that are not those of the digest inside (files
+            of older versions have none).
     """
     header, tensors = _read(path)
     if header.get("format") != FORMAT:
@@ -137,18 +139,42 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _canonical(data: bytes) -> bytes:
-    """The same file with its metadata in order: safetensors writes them in another order each time."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    """The same file with its metadata in order, which safetensors writes in another order each time, and its digest."""
+    header, tensors = _split(data)
+    header["__metadata__"]["sha256"] = _digest(header, tensors)
+    text = _spelled(header)
     text += b" " * (-len(text) % 8)  # the tensors stay aligned
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and tensors of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _spelled(header: dict[str, Any]) -> bytes:
+    metadata = dict(sorted(header["__metadata__"].items()))
+    return json.dumps(header | {"__metadata__": metadata}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _digest(header: dict[str, Any], tensors: bytes) -> str:
+    """Of all that a file says but the digest itself."""
+    said = {name: value for name, value in header["__metadata__"].items() if name != "sha256"}
+    return sha256(_spelled(header | {"__metadata__": said}) + tensors).hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     with _opened(path) as opened:
-        return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        header = opened.metadata() or {}
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    if "sha256" in header and header["sha256"] != _digest(*_split(path.read_bytes())):
+        raise DataError(
+            f"{path}: damaged, its contents are not those of its digest",
+            expected="the file that `train` wrote",
+            remedy="copy or download it again; in a project of DVC's: dvc checkout --force",
+        )
+    return header, tensors
 
 
 def _read_header(path: Path) -> dict[str, str]:

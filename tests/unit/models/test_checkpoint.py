@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -163,3 +164,19 @@ def test_metadata_that_are_no_mapping_are_refused(written: Path, text: str) -> N
         for read in (load_weights, read_metadata):
             with pytest.raises(DataError, match=r"w\.safetensors"):
                 read(written)
+
+
+def test_a_flipped_bit_anywhere_is_refused(written: Path) -> None:
+    data = written.read_bytes()
+    places = np.random.default_rng(0).integers(8 * len(data), size=150)
+    for bit in [*places, 8 * len(data) - 1, 8 * (len(data) - 3)]:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        written.write_bytes(flipped)
+        with pytest.raises(DataError, match=r"w\.safetensors"):
+            load_weights(written)
+
+
+def test_files_without_a_digest_are_read(written: Path) -> None:
+    save_file(load_file(written), written, metadata=header_of())
+    load_weights(written)
