@@ -22,9 +22,11 @@
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #define APART _Pragma("GCC ivdep") /* the arrays of the loop that follows do not overlap */
+#define BARRIER __asm__ volatile(""); /* the loop around it is not vectorised */
 #else
 #define INLINE static inline
 #define APART
+#define BARRIER
 #endif
 
 /* What the library was built from: setup.py sets it, compiled.py asks for it. */
@@ -41,12 +43,6 @@ INLINE float clipped(float x, float low, float high) { x = x > low ? x : low; re
 
 /* A number that the compiler does not know: of bounds that it knows it makes four comparisons, not a maximum and a minimum. */
 INLINE float unknown(float x) { volatile float hidden = x; return hidden; }
-
-#if defined(__GNUC__)
-#define SCALAR __asm__ volatile("");
-#else
-#define SCALAR
-#endif
 
 /* Have `bytes` from there in the cache, before they are needed. */
 INLINE void soon(const void *from, size_t bytes) {
@@ -102,37 +98,24 @@ KERNEL void normal_numbers(uint64_t stream, size_t count, const float *table, fl
     }
 }
 
-INLINE void gathered_16(const float *restrict table, const uint16_t *restrict at, size_t count, float *restrict out) {
-    size_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        SCALAR
-        out[i] = table[at[i]];
-        out[i + 1] = table[at[i + 1]];
-        out[i + 2] = table[at[i + 2]];
-        out[i + 3] = table[at[i + 3]];
-        out[i + 4] = table[at[i + 4]];
-        out[i + 5] = table[at[i + 5]];
-        out[i + 6] = table[at[i + 6]];
-        out[i + 7] = table[at[i + 7]];
+/* Entries of a table, eight by eight: a loop over one each is made into slower code. */
+#define GATHERED(NAME, NUMBER)                                                                                        \
+    INLINE void NAME(const float *restrict table, const NUMBER *restrict at, size_t count, float *restrict out) {     \
+        size_t i = 0;                                                                                                 \
+        for (; i + 8 <= count; i += 8) {                                                                              \
+            BARRIER                                                                                                   \
+            out[i] = table[at[i]], out[i + 1] = table[at[i + 1]];                                                     \
+            out[i + 2] = table[at[i + 2]], out[i + 3] = table[at[i + 3]];                                             \
+            out[i + 4] = table[at[i + 4]], out[i + 5] = table[at[i + 5]];                                             \
+            out[i + 6] = table[at[i + 6]], out[i + 7] = table[at[i + 7]];                                             \
+        }                                                                                                             \
+        for (; i < count; i++) {                                                                                      \
+            BARRIER                                                                                                   \
+            out[i] = table[at[i]];                                                                                    \
+        }                                                                                                             \
     }
-    for (; i < count; i++) { SCALAR out[i] = table[at[i]]; }
-}
-
-INLINE void gathered_32(const float *restrict table, const uint32_t *restrict at, size_t count, float *restrict out) {
-    size_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        SCALAR
-        out[i] = table[at[i]];
-        out[i + 1] = table[at[i + 1]];
-        out[i + 2] = table[at[i + 2]];
-        out[i + 3] = table[at[i + 3]];
-        out[i + 4] = table[at[i + 4]];
-        out[i + 5] = table[at[i + 5]];
-        out[i + 6] = table[at[i + 6]];
-        out[i + 7] = table[at[i + 7]];
-    }
-    for (; i < count; i++) { SCALAR out[i] = table[at[i]]; }
-}
+GATHERED(gathered_16, uint16_t)
+GATHERED(gathered_32, uint32_t)
 
 /* Add sigma n to `count` pixels whose random numbers start at `begin`; sigma is times `map` unless that is NULL. */
 INLINE void noisy(const float *image, const float *map, float sigma, int clip, uint64_t stream, size_t begin,
@@ -755,7 +738,7 @@ KERNEL void box_mean(const float *values, size_t side, size_t height, size_t wid
             const float *restrict below = column + mirrored(y + (ptrdiff_t)(side - 1 - before), height) * width;
             double *restrict inside = sums + first;
             int small = 0;
-            soon(below + width, sizeof(float) * (last - first));
+            if (below + width < values + height * width) soon(below + width, sizeof *below * (last - first));
             for (size_t i = 0; i < last - first; i++)
                 small |= (below[i] != 0) & !((below[i] >= 0x1p-21f) & (below[i] <= 1));
             if (small) return;
@@ -771,7 +754,7 @@ KERNEL void box_mean(const float *values, size_t side, size_t height, size_t wid
             if (side >= 4) sums_of_four(sums, 1, wide - 3, four);
             if (side >= 16) sums_of_four(four, 4, wide - 15, sixteen);
             float *restrict to = out + (size_t)y * width + from;
-            soon_written(to + width, sizeof *to * n);
+            if ((size_t)y + 1 < height) soon_written(to + width, sizeof *to * n);
             if (terms <= 4)
                 for (size_t i = 0; i < n; i++)
                     to[i] = (float)(((term[0][i] + term[1][i]) + (term[2][i] + term[3][i])) * scale);
@@ -800,7 +783,7 @@ KERNEL void self_guided(float *means, float *squares, float eps, size_t count) {
 /* Specks of a canvas, in order: one of brightness 1 .. 255 wherever a random number is below `threshold`. */
 typedef struct { uint64_t where, brightness; uint32_t threshold; size_t done, before; } Specks;
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__clang__)
 typedef uint16_t Eight __attribute__((vector_size(16), aligned(2), may_alias));
 
 /* For each choice of eight places the numbers that go there, one after the other. */
