@@ -20,9 +20,8 @@ M = TypeVar("M", bound=NDArray[Any])
 
 def box_mean(values: M, side: int) -> M:
     """Mean over a ``side`` x ``side`` box, borders reflected (101), even boxes anchored at side / 2; dtype kept."""
-    quick = (
-        compiled.box_mean(values, side) if side > 4 and values.size > 10000 else None
-    )  # OpenCV has small ones sooner
+    # OpenCV has small ones sooner.
+    quick = compiled.box_mean(values, side) if side > 4 and values.size > 10000 else None
     if quick is not None:
         return quick  # type: ignore[return-value]
     mean = cv2.blur(np.ascontiguousarray(values), (side, side), borderType=cv2.BORDER_REFLECT_101)
