@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.bundled import CATALOGUE as BUNDLED
 from cea.data.sources.bundled import Bundled, BundledConfig
 from cea.errors import ConfigError, DataError
-from cea.io.images import read_rgb
+from cea.io.images import read_rgb, reduced
+from cea.rng import generator, stream
 from cea.types import Split
 
 
@@ -56,6 +57,36 @@ class Wallpaper(Item):
         return Loaded(read_rgb(self.path, self.name))
 
 
+@dataclass(frozen=True)
+class DistantView(Wallpaper):
+    """The whole photograph, small: a training patch then shows much of a scene, as in small photographs."""
+
+    side: int
+
+    def load(self) -> Loaded:
+        """Read the file and reduce it to ``side`` pixels on its longer side."""
+        return Loaded(reduced(read_rgb(self.path, self.name), self.side))
+
+
+@dataclass(frozen=True)
+class CloseUp(Wallpaper):
+    """A square of the photograph near its native resolution: smooth and evenly lit, as a camera sees what is near."""
+
+    number: int
+
+    def load(self) -> Loaded:
+        """Read the file and cut a square of at most 640 pixels out of it, at a place that name and number decide."""
+        rgb = reduced(read_rgb(self.path, self.name), _CLOSE_UP_OF)
+        places = generator(stream("close-up", self.path.name, self.number))
+        top, left = (int(places.random() * max(side - _CLOSE_UP + 1, 1)) for side in rgb.shape[:2])
+        return Loaded(rgb[top : top + _CLOSE_UP, left : left + _CLOSE_UP])
+
+
+_CLOSE_UP = 640
+_CLOSE_UP_OF = 2600
+"""Pixels on the longer side, to which photographs are reduced before close-ups are cut: less noise, no JPEG blocks."""
+
+
 class PackagesConfig(Config):
     """Which photographs, and where the package has put them."""
 
@@ -68,6 +99,12 @@ class PackagesConfig(Config):
     folder: str = Field(default="/usr/share/backgrounds", min_length=1)
     """Where the files of the package lie: as installed, or a folder into which it was unpacked."""
 
+    distant_side: int = Field(default=0, ge=0)
+    """Longer side in pixels of a second, small view of each wallpaper; 0 for none."""
+
+    close_ups: int = Field(default=0, ge=0, le=100)
+    """Squares of 640 pixels that are cut out of each wallpaper at higher resolution, as images of their own."""
+
 
 class Packages(Source[PackagesConfig]):
     """Photographs of installed packages, read where they are; nothing is copied into the project but what is made."""
@@ -75,16 +112,16 @@ class Packages(Source[PackagesConfig]):
     Config = PackagesConfig
 
     def items(self) -> Sequence[Item]:
-        """The bundled photographs, then the wallpapers, each in the configured order.
+        """The bundled photographs, then the wallpapers with their views, each in the configured order.
 
         Raises:
             ConfigError: a name that is in neither catalogue.
             DataError: a package or a file of it is missing.
         """
         bundled = Bundled(BundledConfig(names=self.config.bundled)).items() if self.config.bundled else []
-        return [*bundled, *(self._wallpaper(name) for name in self.config.names)]
+        return [*bundled, *(view for name in self.config.names for view in self._views(name))]
 
-    def _wallpaper(self, name: str) -> Wallpaper:
+    def _views(self, name: str) -> Iterator[Wallpaper]:
         if name not in CATALOGUE:
             raise ConfigError(
                 f"ingest.sources.packages.names: {name!r}",
@@ -99,4 +136,9 @@ class Packages(Source[PackagesConfig]):
                 expected=f"the file of the Debian package {PACKAGE}",
                 remedy=f"apt-get install {PACKAGE}, or unpack it and set ingest.sources.packages.folder",
             )
-        return Wallpaper(name, f"{PACKAGE}/{entry.file}", f"{entry.licence}, {entry.author}", path)
+        rest = f"{PACKAGE}/{entry.file}", f"{entry.licence}, {entry.author}", path
+        yield Wallpaper(name, *rest)
+        if self.config.distant_side:
+            yield DistantView(f"{name}-distant", *rest, self.config.distant_side)
+        for number in range(self.config.close_ups):
+            yield CloseUp(f"{name}-close-up-{number}", *rest, number)

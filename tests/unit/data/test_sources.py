@@ -140,6 +140,32 @@ def test_photographs_of_packages_train_and_name_their_authors(tmp_path):
         assert item.load().rgb.shape == (64, 64, 3)
 
 
+def test_views_of_a_wallpaper_are_images_of_their_own(tmp_path):
+    wallpapers(tmp_path)
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "fig.png", rng.integers(0, 256, (700, 900, 3), dtype=np.uint8))
+    (tmp_path / packages.CATALOGUE["fig"].file).write_bytes((tmp_path / "fig.png").read_bytes())
+    config = PackagesConfig(bundled=[], names=["fig"], folder=str(tmp_path), distant_side=300, close_ups=3)
+    whole, distant, *close = Packages(config).items()
+    assert [item.name for item in close] == ["fig-close-up-0", "fig-close-up-1", "fig-close-up-2"]
+    assert {item.split for item in close} == {distant.split} == {"train"}
+    assert len({item.source for item in [whole, distant, *close]}) == 1
+    assert distant.load().rgb.shape == (233, 300, 3)
+    cuts = [item.load().rgb for item in close]
+    assert len({cut.tobytes() for cut in cuts}) == 3
+    for cut, again in zip(cuts, Packages(config).items()[2:], strict=True):
+        assert cut.shape == (640, 640, 3)
+        assert np.array_equal(cut, again.load().rgb)
+        corner = np.argwhere((whole.load().rgb[:61, :261] == cut[0, 0]).all(axis=2))
+        assert any(np.array_equal(whole.load().rgb[y : y + 640, x : x + 640], cut) for y, x in corner)
+
+
+def test_a_close_up_of_a_small_photograph_is_all_of_it(tmp_path):
+    wallpapers(tmp_path)
+    config = PackagesConfig(bundled=[], names=["fig"], folder=str(tmp_path), close_ups=1)
+    assert Packages(config).items()[1].load().rgb.shape == (64, 64, 3)
+
+
 def test_only_licences_that_ask_for_attribution_at_most():
     assert {entry.licence for entry in packages.CATALOGUE.values()} == {"CC-BY-4.0", "CC0-1.0"}
 
