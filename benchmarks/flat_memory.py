@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from cea.data.clean import SCHEMA, TABLE, read_clean
+from cea.data.clean import SCHEMA, TABLE
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
 from cea.data.packing import ShardConfig, select_from, write_shards
 from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_rows
@@ -37,7 +37,7 @@ def draw(folder: Path, samples: int) -> None:
         image = np.full((SIDE, SIDE, 3), number % 256, np.uint8)
         image[0, 0] = (number >> 16 & 255, number >> 8 & 255, number & 255)  # no two alike: draws go by the pixels
         write_image(folder / f"images/{number}.png", image, durable=False)
-        facts = {"id": f"i{number}", "sha256": pixel_sha256(image), "file": f"images/{number}.png"}
+        facts = {"id": f"i{number:06d}", "sha256": pixel_sha256(image), "file": f"images/{number}.png"}
         size = {"height": SIDE, "width": SIDE, "kind": "photograph", "split": "train"}
         rows.append(dict.fromkeys(SCHEMA) | facts | size)
     clean = pl.DataFrame(rows, schema=SCHEMA)
@@ -49,7 +49,7 @@ def draw(folder: Path, samples: int) -> None:
 def shard(folder: Path) -> float:
     """Render all records as stage shard does; MiB."""
     cv2.setNumThreads(1)
-    records = select_from(folder / "records.parquet", read_clean(folder), "train")
+    records = select_from(folder / "records.parquet", folder, "train")
     write_shards(folder / "train/noise", records, folder, ShardConfig(samples_per_tar=1000))
     return peak()
 

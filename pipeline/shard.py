@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from cea.config import load, read_params
-from cea.data.clean import read_clean
 from cea.data.cluster import connected
 from cea.data.packing import Selection, ShardConfig, select_from, write_empty, write_shards
 from cea.data.publishing import publish, store_of
@@ -20,7 +19,6 @@ from pipeline import stage
 def main(paths: Namespace) -> None:
     """Render every split of one recipe; one that is only tested on leaves empty training shards."""
     config = load(ShardConfig, read_params(), "shard")
-    clean = read_clean(paths.clean)
     only_tested = {split for part in record_parts(paths.records, ["split"]) for split in part["split"]} == {"test"}
     with cluster(config):
         for split in SPLITS:
@@ -28,7 +26,7 @@ def main(paths: Namespace) -> None:
             if only_tested and split != "test":
                 write_empty(folder)
             else:
-                samples = write(folder, select_from(paths.records, clean, split), paths.clean, config)
+                samples = write(folder, select_from(paths.records, paths.clean, split), paths.clean, config)
                 logging.info("%s: %d samples", folder, samples)
             store = store_of(config.upload, folder)
             if store is not None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cea.config import load, read_params, section
-from cea.data.clean import load_clean, read_clean
-from cea.data.records import COLUMNS, SynthesizeConfig, draw_rows
+from cea.data.clean import clean_parts, load_clean
+from cea.data.records import COLUMNS, PLANNED, SynthesizeConfig, draw_rows
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.io.tables import write_rows
 from pipeline import stage
@@ -19,7 +19,7 @@ def main(paths: Namespace) -> None:
     """Read the clean table and the recipe; write its records."""
     params, recipe = read_params(), paths.recipe
     drawn = draw_rows(
-        read_clean(paths.clean),
+        lambda: clean_parts(paths.clean, PLANNED),
         recipe,
         load(RecipeConfig, params, f"recipes.{recipe}"),
         load(SynthesizeConfig, params, "synthesize"),

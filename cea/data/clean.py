@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import polars as pl
 
 from cea.errors import DataError
 from cea.io.images import decode_png, pixel_sha256
-from cea.io.tables import read_table
+from cea.io.tables import count_groups, read_parts, read_table
 from cea.types import Image, ImageU8, Map
 
 TABLE = "clean.parquet"
@@ -35,6 +38,10 @@ SCHEMA: dict[str, Any] = {
 table's folder, ``kind`` is photograph or leaves, ``phash`` the perceptual hash (16 hex digits), ``group`` the first id
 among the near-duplicates of an image (its own where it has none)."""
 
+_REMEDY = "run the ingest stage"
+_GROUPS = 4
+"""Row groups that are kept."""
+
 _INSIDE = r"^(images|depth)/[^/\\]+\.png$"
 
 
@@ -57,13 +64,74 @@ def read_clean(folder: Path) -> pl.DataFrame:
     Raises:
         DataError: no table there, or not one of clean images.
     """
-    table = read_table(folder / TABLE, SCHEMA, remedy="run the ingest stage")
-    outside = table.filter(~pl.all_horizontal(pl.col(name).str.contains(_INSIDE) for name in ("file", "depth_file")))
+    return _checked(folder, read_table(folder / TABLE, SCHEMA, remedy=_REMEDY))
+
+
+def clean_parts(folder: Path, columns: Iterable[str] = tuple(SCHEMA)) -> Iterator[pl.DataFrame]:
+    """The same, or some columns of it, some thousand rows at a time.
+
+    Raises:
+        DataError: as `read_clean`, or the rows are not ordered by id, when it comes to the damage.
+    """
+    last = ""
+    for part in read_parts(folder / TABLE, {name: SCHEMA[name] for name in columns}, remedy=_REMEDY):
+        last = _last(folder, part, last) if "id" in part.columns else last
+        yield _checked(folder, part)
+
+
+class CleanRows:
+    """Rows of the table of clean images by their ids, of which a few row groups are in memory.
+
+    Args:
+        folder: of the clean images.
+        columns: that are read, with ``id``.
+
+    Raises:
+        DataError: as `read_clean`, or the rows are not ordered by id.
+    """
+
+    def __init__(self, folder: Path, columns: Iterable[str]) -> None:
+        self._folder, self._schema = folder, {name: SCHEMA[name] for name in columns}
+        self._firsts: list[str] = []
+        last = ""
+        for number in range(count_groups(folder / TABLE, remedy=_REMEDY)):
+            firsts = [last]
+            for part in self._read(number, {"id": SCHEMA["id"]}):
+                last = _last(folder, part, last)
+                firsts += part["id"].head(1).to_list()
+            self._firsts.append(firsts[:2][-1])
+        self._group = lru_cache(_GROUPS)(self._whole)
+
+    def among(self, ids: pl.Series) -> pl.DataFrame:
+        """All rows with these ids that there are, and others, in the order of the table."""
+        numbers = {max(0, bisect_right(self._firsts, each) - 1) for each in ids.unique()}
+        return pl.concat([pl.DataFrame(schema=self._schema), *map(self._group, sorted(numbers))])
+
+    def _whole(self, number: int) -> pl.DataFrame:
+        return pl.concat([pl.DataFrame(schema=self._schema), *self._read(number, self._schema)])
+
+    def _read(self, number: int, schema: Mapping[str, Any]) -> Iterator[pl.DataFrame]:
+        parts = read_parts(self._folder / TABLE, schema, remedy=_REMEDY, groups=[number])
+        return (_checked(self._folder, part) for part in parts)
+
+
+def _last(folder: Path, part: pl.DataFrame, before: str) -> str:
+    """The last id of a part of the table that follows the id ``before``."""
+    ids = part["id"]
+    if ids.has_nulls() or not ids.is_sorted() or (len(ids) and ids[0] < before):
+        raise DataError(f"{folder / TABLE}: not ordered by id", expected="the table of ingest", remedy=_REMEDY)
+    return str(ids[-1]) if len(ids) else before
+
+
+def _checked(folder: Path, table: pl.DataFrame) -> pl.DataFrame:
+    files = {"file", "depth_file"} & set(table.columns)
+    outside = table.filter(~pl.all_horizontal(True, *(pl.col(name).str.contains(_INSIDE) for name in files)))
     if len(outside):  # null, which says that there is no depth file, passes
+        named = " or ".join(repr(outside[name][0]) for name in ("file", "depth_file") if name in files)
         raise DataError(
-            f"{folder / TABLE}: names the file {outside['file'][0]!r} or {outside['depth_file'][0]!r}",
+            f"{folder / TABLE}: names the file {named}",
             expected="files of the folders images and depth beside it",
-            remedy="run the ingest stage",
+            remedy=_REMEDY,
         )
     return table
 

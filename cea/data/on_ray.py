@@ -36,7 +36,7 @@ from cea.data.shards import Part, write_index_rows
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import write_bytes
-from cea.io.tables import in_parts
+from cea.io.sequences import in_parts
 from cea.progress import Progress
 
 _HOPELESS = 8

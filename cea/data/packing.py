@@ -11,24 +11,24 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config
 from cea.data import png
 from cea.data.archive import TarWriter
-from cea.data.clean import load_clean
+from cea.data.clean import CleanRows, load_clean
 from cea.data.cluster import RayConfig
 from cea.data.records import record_parts, to_record
 from cea.data.shards import INDEX, PARTS, RECORDS, Part, write_index, write_index_rows
 from cea.data.tiles import tile_name
+from cea.data.workers import results
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Rendered, render
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256
-from cea.io.tables import in_parts
+from cea.io.sequences import in_parts
 from cea.levels import to_codes
 
 
@@ -57,8 +57,9 @@ class ShardConfig(Config):
 _TILES_PER_JOB = 4
 """Tiles that a worker renders at a time: 50 ms of work for 1 ms of sending. Whole images go singly."""
 
-_AHEAD = 16
-"""Jobs of each worker that may wait to be written."""
+
+_FILES = ("id", "sha256", "file", "depth_file")
+"""Columns of the clean table that a record needs."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def write_shards(
     ``joblib.Parallel`` (so another joblib backend, dask or ray, can take over); this process only writes. Memory is
     that of the samples on their way, however many there are in all and however slow the disk is: records are read and
     the index is written a few thousand rows at a time, and a worker gets no
-    more than `_AHEAD` jobs before their samples are written.
+    more than a few jobs before their samples are written (`cea.data.workers.results`).
 
     Args:
         folder: e.g. ``data/shards/train/haze``.
@@ -173,15 +174,20 @@ def write_empty(folder: Path) -> None:
         write_index(partial, index)
 
 
-def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFrame:
+def select(records: pl.DataFrame, clean: pl.DataFrame | CleanRows, split: str) -> pl.DataFrame:
     """The records of one split, each with the files of its clean image, in the table's order.
 
     Raises:
         DataError: a record speaks of an image that the clean table does not hold.
     """
-    files = clean.select("id", "sha256", "file", "depth_file")
-    chosen = records.filter(pl.col("split") == split).join(
-        files, left_on=["clean_id", "clean_sha256"], right_on=["id", "sha256"], how="left", maintain_order="left"
+    records = records.filter(pl.col("split") == split)
+    rows = clean.among(records["clean_id"]) if isinstance(clean, CleanRows) else clean
+    chosen = records.join(
+        rows.select(_FILES),
+        left_on=["clean_id", "clean_sha256"],
+        right_on=["id", "sha256"],
+        how="left",
+        maintain_order="left",
     )
     missing = chosen.filter(pl.col("file").is_null())
     if len(missing):
@@ -193,20 +199,19 @@ def select(records: pl.DataFrame, clean: pl.DataFrame, split: str) -> pl.DataFra
     return chosen
 
 
-def select_from(path: Path, clean: pl.DataFrame, split: str) -> Selection:
-    """The same from the table of records at ``path``, which is read a few thousand rows at a time.
+def select_from(path: Path, clean_folder: Path, split: str) -> Selection:
+    """The same from the tables of records at ``path`` and of clean images, some thousand rows of each at a time.
 
     Raises:
-        DataError: as `select` and `cea.data.records.read_records`.
+        DataError: as `select`, `cea.data.records.read_records` and `CleanRows`.
     """
+    clean = CleanRows(clean_folder, _FILES)
     return Selection.of(lambda: (select(part, clean, split) for part in record_parts(path)))
 
 
 def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[Packed]:
-    """The samples of all jobs in order. joblib renders on while its results wait, so it gets some jobs at a time."""
-    with Parallel(n_jobs=workers, return_as="generator", batch_size=1) as pool:
-        for some in in_parts(jobs, _AHEAD * workers):
-            yield from chain.from_iterable(pool(delayed(_render_job)(job) for job in some))
+    """The samples of all jobs in order."""
+    return chain.from_iterable(results(_render_job, jobs, workers))
 
 
 def _write_tars(folder: Path, packed: Iterator[Packed], samples_per_tar: int) -> Iterator[dict[str, Any]]:

@@ -110,17 +110,25 @@ def draw_table(
     return as_table(draw_rows(clean, recipe_name, recipe, config, root_seed, load), COLUMNS)
 
 
+Clean = Callable[[], Iterable[pl.DataFrame]]
+"""Gives the table of clean images from the first row on, ordered by id, in tables of any length."""
+
+
 def draw_rows(
-    clean: pl.DataFrame,
+    clean: pl.DataFrame | Clean,
     recipe_name: str,
     recipe: RecipeConfig,
     config: SynthesizeConfig,
     root_seed: int,
     load: Load | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of `draw_table`, one after the other; each takes 4 kB, a seventh of that in a table."""
+    """The rows of `draw_table`, one after the other; each takes 4 kB, a seventh of that in a table.
+
+    Of a `Clean`, which is read once for each variant of each split, some thousand images are in memory at a time.
+    """
     found = False
-    for variant, image in _plan(clean, config, SPLITS if recipe.training else ("test",)):
+    parts = (lambda: [clean.sort("id")]) if isinstance(clean, pl.DataFrame) else clean
+    for variant, image in _plan(parts, config, SPLITS if recipe.training else ("test",)):
         found = True
         yield _row(_draw(image, recipe, config, SampleKey(root_seed, image["sha256"], recipe_name, variant), load))
     if not found:
@@ -172,17 +180,20 @@ def is_nonuniform(key: SampleKey, share: float) -> bool:
     return math.floor((key.variant + 1) * share + offset) > math.floor(key.variant * share + offset)
 
 
-def _plan(
-    clean: pl.DataFrame, config: SynthesizeConfig, splits: Iterable[Split]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+PLANNED = ("id", "sha256", "file", "depth_file", "height", "width", "kind", "split")
+"""Columns of the clean table that a draw needs."""
+
+
+def _plan(clean: Clean, config: SynthesizeConfig, splits: Iterable[Split]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(variant, clean row) of every sample, in the table's order."""
-    images = clean.sort("id").select("id", "sha256", "file", "depth_file", "height", "width", "kind", "split")
     for split in splits:
         counts = config.variants(split).model_dump()
         for variant in range(max(counts.values())):
             kinds = [kind for kind, count in counts.items() if variant < count]
-            chosen = images.filter(pl.col("split") == split, pl.col("kind").is_in(kinds))
-            yield from ((variant, image) for image in chosen.iter_rows(named=True))
+            chosen = (pl.col("split") == split) & pl.col("kind").is_in(kinds)
+            for part in clean():
+                images = part.select(PLANNED).filter(chosen)
+                yield from ((variant, image) for image in images.iter_rows(named=True))
 
 
 def _draw(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice, repeat, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 from pyarrow import Table
@@ -14,6 +14,7 @@ from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from cea.errors import DataError, brief, foreign
 from cea.io.images import atomic_path
+from cea.io.sequences import in_parts
 
 _MOST_ROWS = 100_000_000
 """Above this the footer is taken for damaged or hostile: a repeated value costs a file nothing, and us its memory."""
@@ -23,15 +24,6 @@ _ROWS = 4096
 
 _GROUP = 8192
 """Rows of a longer table that are in memory at a time when it is written row by row."""
-
-T = TypeVar("T")
-
-
-def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` items, in their order; the last may be shorter."""
-    left = iter(items)
-    while some := list(islice(left, size)):
-        yield some
 
 
 def as_table(rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
@@ -79,8 +71,16 @@ def _as_arrow(table: pl.DataFrame) -> Table:
     return table.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
-def read_parts(path: Path, schema: Mapping[str, Any], *, remedy: str) -> Iterator[pl.DataFrame]:
+def read_parts(
+    path: Path, schema: Mapping[str, Any], *, remedy: str, groups: Sequence[int] | None = None
+) -> Iterator[pl.DataFrame]:
     """The columns of ``schema`` of a Parquet table, some thousand rows at a time; checked as by `read_table`.
+
+    Args:
+        path: the table.
+        schema: names and types of columns.
+        remedy: what to do where it is none.
+        groups: numbers of the row groups that are read; None for all.
 
     Raises:
         DataError: missing, not Parquet, or without these columns; the message ends with ``remedy``.
@@ -93,16 +93,30 @@ def read_parts(path: Path, schema: Mapping[str, Any], *, remedy: str) -> Iterato
         with damaged():
             found = _columns(file)
         _check_columns(path, found, schema, remedy)
-        with damaged():
-            batches = file.iter_batches(_ROWS, columns=list(schema), use_threads=False)
-        while True:
+        # One row group after the other: asked for several, Arrow keeps the bytes of all that it has read.
+        for group in range(file.metadata.num_row_groups) if groups is None else groups:
             with damaged():
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                batch.validate(full=True)
-                part = pl.DataFrame(_from_arrow(batch)).select(list(schema))
-            yield part
+                batches = file.iter_batches(_ROWS, row_groups=[group], columns=list(schema), use_threads=False)
+            while True:
+                with damaged():
+                    batch = next(batches, None)
+                    if batch is None:
+                        break
+                    batch.validate(full=True)
+                    part = pl.DataFrame(_from_arrow(batch)).select(list(schema))
+                yield part
+
+
+def count_groups(path: Path, *, remedy: str) -> int:
+    """How many row groups a Parquet table has.
+
+    Raises:
+        DataError: missing, or not Parquet; the message ends with ``remedy``.
+    """
+    _expect(path, remedy)
+    with foreign(path, expected="a complete Parquet table", remedy=remedy), _opened(path) as file:
+        count: int = file.metadata.num_row_groups
+    return count
 
 
 def read_table(path: Path, schema: Mapping[str, Any], *, remedy: str) -> pl.DataFrame:

@@ -1,9 +1,9 @@
-"""What a source of clean images is: a list of items, each loaded only when its turn comes."""
+"""What a source of clean images is: items one after the other, each loaded only when its turn comes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -85,9 +85,9 @@ class Source(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def items(self) -> Sequence[Item]:
-        """All items, in an order that is the same on every machine.
+    def items(self) -> Iterable[Item]:
+        """All items, in an order that is the same on every machine; a large source makes each as it is asked for.
 
         Raises:
-            DataError: the source is not there or holds nothing.
+            DataError: the source is not there or holds nothing; at once, not with the first item.
         """

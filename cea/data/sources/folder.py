@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cea.data.sources.base import Item, Loaded, Source
 from cea.errors import DataError, ImageError
 from cea.io.faults import shown
 from cea.io.images import IMAGE_SUFFIXES, read_rgb
-from cea.io.walk import Found, find_pictures
+from cea.io.walk import LeftOut, Other, by_path, walk
 from cea.types import SPLITS, Split
 
 
@@ -66,50 +67,67 @@ class Folder(Source[FolderConfig]):
 
     def check(self, root: Path) -> None:
         """Raise a DataError where there is no such folder, a link to a folder in it, or no image files."""
-        _listing(root / self.config.path, self.config.path)
+        _check(root / self.config.path, self.config.path)
 
-    def items(self) -> Sequence[Item]:
-        """One item per picture, ordered by path, then what cannot be read.
+    def items(self) -> Iterator[Item]:
+        """One item per picture, ordered by path, then what cannot be read; the folder is walked as they are asked for.
 
         Raises:
-            DataError: no such folder, a link to a folder in it, or no image files.
+            DataError: no such folder, a link to a folder, or no image files.
         """
         folder = Path(self.config.path)
-        listing = _listing(folder, self.config.path)
-        licence = self.config.licence
-        pictures = [(path.relative_to(folder).as_posix(), path) for path in listing.pictures]
-        return [
-            *(File(name, "folder", licence, path, _side(name)) for name, path in pictures),
-            *(
-                Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason)
-                for each in listing.left_out
-            ),
-        ]
+        _check(folder, self.config.path)
+        return self._items(folder)
+
+    def _items(self, folder: Path) -> Iterator[Item]:
+        licence, left_out = self.config.licence, []
+        for each in walk(folder):
+            if isinstance(each, LeftOut):
+                left_out.append(each)
+            elif not isinstance(each, Other):
+                name = each.relative_to(folder).as_posix()
+                yield File(name, "folder", licence, each, _side(name))
+        for each in sorted(left_out, key=by_path):
+            yield Unread(shown(each.path.relative_to(folder)), "folder", licence, each.reason)
 
 
-def _listing(folder: Path, name: str) -> Found:
+def _check(folder: Path, name: str) -> None:
     if not folder.is_dir():
         raise DataError(
             f"{name}: no such folder",
             expected="a folder of photographs",
             remedy="set ingest.sources.folder.path, or ingest.source to bundled",
         )
-    linked = next((path for path in sorted(folder.rglob("*")) if path.is_symlink() and path.is_dir()), None)
+    linked = min(_linked(folder), default=None)
     if linked is not None:
         raise DataError(
             f"{shown(Path(name) / linked.relative_to(folder))}: a link to a folder, whose files DVC does not see",
             expected="folders and files, or links to files: what is read has to be watched",
             remedy="set ingest.sources.folder.path to that folder itself, or copy it",
         )
-    listing = find_pictures(folder)
-    if not listing.pictures and not listing.left_out:
+    if all(isinstance(each, Other) for each in walk(folder)):
         raise DataError(
             f"{name}: no image files",
             expected=f"files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, at any depth",
             remedy="put photographs there or set ingest.sources.folder.path; another clone and an experiment's own "
             "folder (--temp, --queue) have only those that DVC tracks: docs/remotes.md",
         )
-    return listing
+
+
+def _linked(folder: Path) -> Iterator[Path]:
+    """Links to folders, at any depth; what cannot be opened holds none."""
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        return
+    with entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                if path.is_dir():
+                    yield path
+            elif entry.is_dir():
+                yield from _linked(path)
 
 
 def _side(name: str) -> Split | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -30,7 +30,7 @@ class Leaf(Item):
         return Loaded(made.rgb, made.inverse_depth)
 
 
-def leaves(config: LeavesConfig) -> Sequence[Item]:
-    """The configured dead-leaves images."""
+def leaves(config: LeavesConfig) -> Iterator[Item]:
+    """The configured dead-leaves images, each as it is asked for."""
     source = f"generated, seed {config.seed}, generator {VERSION}"
-    return [Leaf(f"leaves-{index:04d}", source, "CC0, generated", config, index) for index in range(config.count)]
+    return (Leaf(f"leaves-{index:04d}", source, "CC0, generated", config, index) for index in range(config.count))

@@ -15,13 +15,23 @@ from hypothesis import strategies as st
 
 from cea.config import parse
 from cea.data import records as module
-from cea.data.clean import load_clean, read_clean
-from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_table, is_nonuniform, to_record
+from cea.data.clean import TABLE, clean_parts, load_clean, read_clean
+from cea.data.records import (
+    COLUMNS,
+    PLANNED,
+    SynthesizeConfig,
+    Variants,
+    draw_rows,
+    draw_table,
+    is_nonuniform,
+    to_record,
+)
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import render
 from cea.errors import ConfigError, DataError
-from cea.io.tables import write_table
+from cea.io import tables
+from cea.io.tables import as_table, write_table
 from cea.metrics.psnr import psnr
 from cea.rng import SampleKey
 
@@ -57,6 +67,15 @@ def test_a_recipe_that_is_not_trained_on_has_the_same_test_samples_and_no_others
     unseen = draw_table(clean, "low_haze", RECIPE.model_copy(update={"training": False}), CONFIG, 11)
     assert unseen.equals(table.filter(pl.col("split") == "test"))
     assert 0 < len(unseen) < len(table)
+
+
+def test_a_clean_table_that_is_read_in_parts_gives_the_same_samples(clean_folder, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_ROWS", 2)
+    rows = draw_rows(lambda: clean_parts(clean_folder, PLANNED), "low_haze", RECIPE, CONFIG, 11)
+    assert as_table(rows, COLUMNS).equals(table)
+    read_clean(clean_folder).reverse().write_parquet(tmp_path / TABLE)
+    with pytest.raises(DataError, match=r"clean\.parquet: not ordered by id; expected .*; run the ingest stage"):
+        list(draw_rows(lambda: clean_parts(tmp_path, PLANNED), "low_haze", RECIPE, CONFIG, 11))
 
 
 def test_the_table_holds_every_field_of_a_record():

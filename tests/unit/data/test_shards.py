@@ -23,9 +23,10 @@ import polars as pl
 import pytest
 import webdataset
 
-from cea.data import packing, shards
+from cea.data import clean as clean_module
+from cea.data import packing, shards, workers
 from cea.data.archive import TarWriter, read_members
-from cea.data.clean import read_clean
+from cea.data.clean import TABLE, CleanRows, read_clean
 from cea.data.packing import ShardConfig, select, select_from, write_empty, write_shards
 from cea.data.reading import read_pair, read_sample
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
@@ -36,7 +37,7 @@ from cea.degradations.engine.render import render
 from cea.errors import DataError
 from cea.io import tables
 from cea.io.images import encode_png, pixel_sha256
-from cea.io.tables import write_table
+from cea.io.tables import read_parts, write_table
 
 CONFIG = ShardConfig(samples_per_tar=3)
 
@@ -332,7 +333,7 @@ def test_a_slow_disk_holds_the_workers_back(table, clean_folder, tmp_path, monke
         waiting.append(len(list(begun.iterdir())) - len(waiting))
         return write_sample(*arguments)
 
-    monkeypatch.setattr(packing, "_AHEAD", 2)
+    monkeypatch.setattr(workers, "_AHEAD", 2)
     monkeypatch.setattr(packing, "_render_job", rendering)
     monkeypatch.setattr(packing, "write_sample", writing)
     write_shards(tmp_path / "out", many, clean_folder, CONFIG, workers=2)
@@ -361,16 +362,34 @@ def test_rows_are_those_of_the_index_also_in_another_process(made):
     assert len(Rows([])) == 0
 
 
-def test_records_are_read_in_parts_as_they_are_at_once(table, train, clean_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("group", [1, 2, 100])
+def test_records_are_read_in_parts_as_they_are_at_once(table, train, clean_folder, tmp_path, monkeypatch, group):
     monkeypatch.setattr(tables, "_ROWS", 3)
     write_table(tmp_path / "records.parquet", table)
     clean = read_clean(clean_folder)
-    found = select_from(tmp_path / "records.parquet", clean, "train")
+    clean.write_parquet(tmp_path / TABLE, row_group_size=group)
+    found = select_from(tmp_path / "records.parquet", tmp_path, "train")
     assert list(found.rows()) == list(found.rows()) == train.to_dicts()
     assert (found.count, found.tiled) == (len(train), True)
-    assert not select_from(tmp_path / "records.parquet", clean, "test").tiled
+    assert not select_from(tmp_path / "records.parquet", tmp_path, "test").tiled
+    clean.tail(1).write_parquet(tmp_path / TABLE)
     with pytest.raises(DataError, match="is not in the clean table; expected records drawn from this clean table"):
-        select_from(tmp_path / "records.parquet", clean.head(1), "train")
+        select_from(tmp_path / "records.parquet", tmp_path, "train")
+    clean.reverse().write_parquet(tmp_path / TABLE, row_group_size=group)
+    with pytest.raises(DataError, match=r"clean\.parquet: not ordered by id; expected .*; run the ingest stage"):
+        select_from(tmp_path / "records.parquet", tmp_path, "train")
+
+
+def test_few_row_groups_of_the_clean_table_are_in_memory(clean_folder, tmp_path, monkeypatch):
+    clean = read_clean(clean_folder)
+    clean.write_parquet(tmp_path / TABLE, row_group_size=1)
+    rows, read = CleanRows(tmp_path, ("id", "width")), []
+    monkeypatch.setattr(
+        clean_module, "read_parts", lambda *given, **options: read.append(options) or read_parts(*given, **options)
+    )
+    assert rows.among(clean["id"][2:4]).equals(clean[2:4].select("id", "width"))
+    assert rows.among(clean["id"][2:4]).equals(clean[2:4].select("id", "width"))
+    assert [options["groups"] for options in read] == [[2], [3]]
 
 
 def test_the_index_does_not_show_in_how_many_parts_it_was_made(made, train, clean_folder, tmp_path, monkeypatch):
@@ -389,9 +408,9 @@ def test_a_name_too_long_for_a_tar_is_refused(tmp_path):
 
 def test_work_is_cut_finer_than_tars(made, train, clean_folder, tmp_path, monkeypatch):
     """One tar of all samples still keeps two workers busy, and the bytes do not show how work was cut."""
-    sizes, delayed = [], packing.delayed
+    sizes, delayed = [], workers.delayed
     monkeypatch.setattr(packing, "_TILES_PER_JOB", 2)
-    monkeypatch.setattr(packing, "delayed", lambda work: lambda job: sizes.append(len(job.rows)) or delayed(work)(job))
+    monkeypatch.setattr(workers, "delayed", lambda work: lambda job: sizes.append(len(job.rows)) or delayed(work)(job))
     write_shards(tmp_path / "one", train, clean_folder, ShardConfig(samples_per_tar=100), workers=2)
     assert sizes == [2, 2, 2, 2]
     write_shards(tmp_path / "three", train, clean_folder, CONFIG, workers=2)

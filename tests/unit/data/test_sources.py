@@ -86,7 +86,7 @@ def test_what_the_walk_leaves_out_is_named_with_its_reason(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "b.heic").write_bytes(b"")
     (tmp_path / "c.png").symlink_to(tmp_path / "nowhere")
-    items = Folder(FolderConfig(path=str(tmp_path))).items()
+    items = list(Folder(FolderConfig(path=str(tmp_path))).items())
     assert [item.name for item in items] == ["a.png", "b.heic", "c.png"]
     for item, says in zip(items[1:], ("HEIC is not read here", "a link that leads nowhere"), strict=True):
         with pytest.raises(ImageError, match=f"{item.name}: {says}; expected"):

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from cea.errors import DataError, ImageError
-from cea.io import outputs
+from cea.io import outputs, sequences
 from cea.io.images import write_bytes
 from cea.io.outputs import PictureJob, plan_outputs, process
 from cea.io.results import RECORD
-from cea.io.walk import find_pictures
+from cea.io.walk import LeftOut, Other, find_pictures, walk
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 SUFFIXES = {".png", ".tif"}
@@ -55,16 +55,33 @@ def test_what_a_folder_holds(tmp_path: Path):
     assert [path.name for path in found.others] == ["notes.txt"]
 
 
+@pytest.mark.parametrize("run", [2, 65536])
+def test_what_is_walked_one_by_one_has_the_order_of_all_at_once(tmp_path: Path, monkeypatch, run: int):
+    """Names that a slash sorts elsewhere: "a-b/c" is before "a/c", and "a.png" is, too."""
+    monkeypatch.setattr(sequences, "_RUN", run)
+    names = ["a/x.png", "a/c/d.png", "a-b/c.png", "a.png", "a.png.d/e.png", "aa/b.png", "a0.png", "ö/😀.png", "字.png"]
+    unread = ["a/h.heic", "a-b/h.heic", "a.heic", "a.heif/j.heic"]
+    folder = fill(tmp_path, *names, *unread)
+    others = [folder / name for name in ("a/n.txt", "a-b/n.txt", "a.txt")]
+    for path in others:
+        path.write_text("none")
+    found = find_pictures(folder)
+    assert [path.relative_to(folder).as_posix() for path in found.pictures] == sorted(names)
+    assert [each.path for each in found.left_out] == sorted(folder / name for name in unread)
+    assert found.others == sorted(others)
+    assert [each for each in walk(folder) if not isinstance(each, LeftOut | Other)] == found.pictures
+
+
 def test_a_locked_folder_is_named_and_the_rest_goes_on(tmp_path: Path, monkeypatch):
     folder = fill(tmp_path, "a.png", "locked/b.png")
-    listed = os.listdir
+    listed = os.scandir
 
     def refuse(path):
         if Path(path).name == "locked":
             raise PermissionError(13, "Permission denied")
         return listed(path)
 
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     found = find_pictures(folder)
     assert [path.name for path in found.pictures] == ["a.png"]
     assert [(entry.path.name, entry.reason.split(";")[0]) for entry in found.left_out] == [

@@ -12,7 +12,7 @@ import pytest
 
 from cea.errors import DataError, one_line
 from cea.io import tables
-from cea.io.tables import as_table, expect_columns, in_parts, read_parts, read_table, write_rows, write_table
+from cea.io.tables import as_table, expect_columns, read_parts, read_table, write_rows, write_table
 from tests.field.mutations import mutated
 
 SCHEMA = {
@@ -120,11 +120,6 @@ def test_parts_of_another_table_are_refused_before_any_is_given(tmp_path: Path):
             next(read_parts(path, other, remedy="run again"))
         with pytest.raises(DataError, match=rf"{name}\.parquet: {says}.*; run again"):
             expect_columns(path, other, remedy="run again")
-
-
-def test_parts_are_all_of_it_in_order():
-    assert list(in_parts(range(5), 2)) == [[0, 1], [2, 3], [4]]
-    assert list(in_parts([], 2)) == []
 
 
 def read_whole(path: Path) -> None:
