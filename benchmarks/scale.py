@@ -15,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,16 @@ import numpy as np
 import polars as pl
 
 from cea.config import load, read_params
-from cea.data.clean import SCHEMA, load_clean, read_clean
+from cea.data.clean import SCHEMA, TABLE, clean_parts, load_clean, read_clean
 from cea.data.dead_leaves.images import LeavesConfig
 from cea.data.duplicates import groups
-from cea.data.ingest import IngestConfig, ingest
+from cea.data.ingest import IngestConfig, ingest, write_chosen
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
 from cea.data.packing import ShardConfig, select, write_shards
-from cea.data.records import COLUMNS, SynthesizeConfig, Variants, draw_rows, draw_table
+from cea.data.records import COLUMNS, PLANNED, SynthesizeConfig, Variants, draw_rows, draw_table
 from cea.data.shards import INDEX, PARTS, index_parts, read_index, write_index
 from cea.data.splits import SplitConfig, assign
+from cea.data.taken import Taken
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.io.images import write_image
 from cea.io.tables import write_rows
@@ -74,6 +77,27 @@ def thumbnails(count: int) -> np.ndarray:
     return small
 
 
+def table_of(folder: Path, count: int) -> None:
+    """All that `ingest` does but reading and writing pixels: different names, every twentieth a copy of one before."""
+    rng, last = np.random.default_rng(0), deque[np.ndarray](maxlen=1000)
+    with Taken(folder) as taken:
+        for number in range(count):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            name = f"{digest[-8:]}-{number:07d}-{digest[:10]}"
+            facts = {"id": name, "sha256": digest, "file": f"images/{name}.png", "depth_file": None}
+            facts |= {"height": 32, "width": 32, "kind": "photograph", "source": "folder", "licence": "not stated"}
+            if number % 20 == 19:
+                small = last[int(rng.integers(len(last)))][::-1]
+            else:
+                cells = rng.integers(0, 256, (6, 6)).astype(np.uint8)
+                small = cv2.resize(cells, (32, 32), interpolation=cv2.INTER_CUBIC)
+            last.append(small)
+            taken.add(
+                number, facts | {"phash": "0" * 16, "name": f"{number // 1000:04d}/{number:07d}.png"}, small, None
+            )
+        write_chosen(folder, IngestConfig(), taken)
+
+
 def clean_table(count: int) -> pl.DataFrame:
     """A table of clean images that are not there."""
     digests = names(count)
@@ -83,6 +107,11 @@ def clean_table(count: int) -> pl.DataFrame:
         **{"licence": "none", "split": "train", "phash": "0" * 16, "group": digests},
     }
     return pl.DataFrame(facts, schema=SCHEMA)
+
+
+def written_clean(folder: Path, count: int) -> None:
+    """Write it, as ingest does."""
+    write_rows(folder / TABLE, clean_table(count).sort("id").iter_rows(named=True), SCHEMA)
 
 
 def index_table(count: int) -> pl.DataFrame:
@@ -109,7 +138,10 @@ def write_small(folder: Path, count: int) -> None:
         write_image(folder / f"raw/{number // 1000:04d}/{number:07d}.png", np.dstack([small] * 3), durable=False)
 
 
-BEFOREHAND = {"index": written_index, "sampler": written_index, "images": write_small}
+STAGES = ("split", "near duplicates", "table", "records", "index", "sampler")
+"""That work on rows without pixels."""
+
+BEFOREHAND = {"records": written_clean, "index": written_index, "sampler": written_index, "images": write_small}
 """What a stage reads."""
 
 
@@ -137,23 +169,23 @@ def stage(what: str, count: int, folder: Path) -> float:
     recipe = load(RecipeConfig, params, "recipes.low_haze_rain")
     counts = SynthesizeConfig(train=Variants(photograph=1))
     made: Any = None
+    parts = partial(clean_parts, folder, PLANNED)
     if what == "near duplicates":
         made = thumbnails(count)
     elif what == "split":
         made = names(count)
-    elif what == "records":
-        made = clean_table(count)
     elif what in BEFOREHAND:
         apart_from(BEFOREHAND[what], folder, count)
     run: dict[str, Callable[[], object]] = {
         "near duplicates": lambda: groups(made),
         "split": lambda: assign(made, SplitConfig()),
         "records": lambda: write_rows(
-            folder / "r.parquet", draw_rows(made, "low_haze_rain", recipe, counts, 0), COLUMNS
+            folder / "r.parquet", draw_rows(parts, "low_haze_rain", recipe, counts, 0), COLUMNS
         ),
         "index": lambda: sum(map(len, index_parts(folder))),
         "sampler": lambda: sampled(folder, 500),
         "images": lambda: ingest_small(folder),
+        "table": lambda: table_of(folder, count),
     }
     start = used()
     run[what]()
@@ -277,9 +309,7 @@ def main() -> None:
             seconds = stage(what, int(count), Path(folder))
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     else:
-        stages = (
-            ("images",) if options.what == "images" else ("split", "near duplicates", "records", "index", "sampler")
-        )
+        stages = ("images",) if options.what == "images" else STAGES
         rows([int(count) for count in options.rest], stages)
 
 

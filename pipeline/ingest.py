@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
 
 import polars as pl
 
 from cea.config import load, read_params
+from cea.data.clean import clean_parts
 from cea.data.cluster import cluster_of
-from cea.data.ingest import IngestConfig, ingest
+from cea.data.ingest import IngestConfig, Report, ingest
+from cea.types import Split
 from pipeline import stage
 
 FEW = 5
@@ -18,6 +22,12 @@ FEW = 5
 
 SHOWN = 8
 """Names of held-out photographs that are printed."""
+
+USES: dict[Split, str] = {
+    "val": "the best step is chosen on them",
+    "test": "every figure of the report is a mean over them",
+}
+"""What photographs are held out for."""
 
 
 def main(paths: Namespace) -> None:
@@ -29,25 +39,24 @@ def main(paths: Namespace) -> None:
         logging.info("left out: %s (%s)", name, reason)
     for names in report.grouped:
         logging.info("near duplicates, kept in one split: %s", ", ".join(names))
-    for split, kind, count in report.table.group_by("split", "kind").len().sort("split", "kind").rows():
+    for (split, kind), count in report.images.items():
         logging.info("%-5s %4d %s", split, count, kind)
-    for line in held_out_lines(report.table):
+    for line in held_out_lines(report, paths.clean):
         logging.info("%s", line)
 
 
-def held_out_lines(table: pl.DataFrame) -> Iterator[str]:
+def held_out_lines(report: Report, clean: Path) -> Iterator[str]:
     """Which photographs are held out; a warning where they are so few that figures over them say little."""
-    photographs = table.filter(pl.col("kind") == "photograph")
-    for split, use in (
-        ("val", "the best step is chosen on them"),
-        ("test", "every figure of the report is a mean over them"),
-    ):
-        names = photographs.filter(pl.col("split") == split)["id"].to_list()
+    for split, use in USES.items():
+        count = report.images.get((split, "photograph"), 0)
+        held = (pl.col("split") == split) & (pl.col("kind") == "photograph")
+        parts = (part.filter(held)["id"] for part in clean_parts(clean, ("id", "split", "kind")))
+        names = list(islice(chain.from_iterable(parts), SHOWN))
         if names:
-            yield f"{split}: {', '.join(names[:SHOWN])}" + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
-        if len(names) < FEW:
+            yield f"{split}: {', '.join(names)}" + (f" and {count - SHOWN} more" if count > SHOWN else "")
+        if count < FEW:
             yield (
-                f"warning: {len(names)} photograph{'s' * (len(names) != 1)} in {split}, and {use}; expected {FEW} or "
+                f"warning: {count} photograph{'s' * (count != 1)} in {split}, and {use}; expected {FEW} or "
                 f"more; add photographs, raise ingest.split.{split}, or put some into a folder {split} of the source"
             )
 

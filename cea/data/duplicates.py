@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ _FEW = 4096
 """Images of which all pairs are compared."""
 
 _BLOCK = 1024
+_DIGEST = 16
 _PAIRS = 1 << 21
 """Thumbnails, and pairs, that are looked at together."""
 
@@ -61,21 +62,36 @@ def difference_hash(small: Thumbnail) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def groups(thumbnails: Sequence[Thumbnail] | NDArray[np.uint8]) -> NDArray[np.int64]:
+class Thumbnails(Protocol):
+    """Thumbnails that are read as they are needed, such as an array of them, (n, 32, 32) uint8."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, places: NDArray[np.int64], /) -> NDArray[np.uint8]:
+        """(m, 32, 32) uint8: those at ``places``, (m,)."""
+
+
+def groups(thumbnails: Thumbnails | Sequence[Thumbnail], chosen: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """For each image, the index of the first one in its group of near duplicates (its own where it has none).
 
     Up to `_FEW` images, every pair is compared. Above that, only pairs that share a bucket of `_Sketches` are, so that
-    time grows little faster than their number; see there for what that may miss. Memory is 200 bytes per image beside
-    the thumbnails.
+    time grows little faster than their number; see there for what that may miss. Memory is 400 bytes per image; of the
+    thumbnails a few thousand are read at a time.
 
     Args:
-        thumbnails: (n, 32, 32) uint8, or a sequence of such squares.
+        thumbnails: a sequence of (32, 32) uint8, or what gives them by their places.
+        chosen: (n,) places of the images; None for all.
+
+    Returns:
+        (n,) indices among those that were chosen.
     """
-    if not len(thumbnails):
+    whole = np.asarray(thumbnails) if isinstance(thumbnails, list | tuple) else cast(Thumbnails, thumbnails)
+    places = np.arange(len(whole)) if chosen is None else chosen
+    if not len(places):
         return np.zeros(0, np.int64)
-    whole = np.asarray(thumbnails) if not isinstance(thumbnails, np.ndarray) else thumbnails
-    first, alike = _alike(whole)
-    search = _Search(whole, first)
+    first, alike = _alike(whole, places)
+    search = _Search(whole, places[first])
     proposals = search.all_pairs() if len(first) <= _FEW else search.buckets()
     for some in proposals:
         search.judge(*some)
@@ -83,16 +99,31 @@ def groups(thumbnails: Sequence[Thumbnail] | NDArray[np.uint8]) -> NDArray[np.in
     return labels
 
 
-def _alike(thumbnails: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the first of each set of equal thumbnails, ascending, and for each thumbnail the number of its set."""
-    digests = np.frombuffer(
-        b"".join(hashlib.blake2b(small.tobytes(), digest_size=16).digest() for small in thumbnails), np.uint64
-    ).reshape(-1, 2)
-    _, first, inverse = np.unique(digests, axis=0, return_index=True, return_inverse=True)
+def first_of(keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the first of each set of equal (n,) ``keys``, ascending, and for each key the number of its set."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     number = np.empty_like(order)
     number[order] = np.arange(len(order))
-    return first[order], number[inverse.ravel()]
+    return first[order], number[inverse]
+
+
+def _alike(thumbnails: Thumbnails, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`first_of` for thumbnails that are equal in every byte."""
+    digests = np.empty(len(places), f"S{_DIGEST}")
+    for start, some in _in_blocks(thumbnails, places):
+        digests[start : start + len(some)] = [_digest(small) for small in some]
+    return first_of(digests)
+
+
+def _digest(small: NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(small.tobytes(), digest_size=_DIGEST).digest()
+
+
+def _in_blocks(thumbnails: Thumbnails, places: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The thumbnails at ``places`` some at a time, each time with the index of the first."""
+    for start in range(0, len(places), _BLOCK):
+        yield start, thumbnails[places[start : start + _BLOCK]]
 
 
 Proposals = tuple[NDArray[np.int64], NDArray[np.int64], int]
@@ -106,14 +137,14 @@ class _Search:
         labels: for each of them the first of its group, as far as it is known.
     """
 
-    def __init__(self, thumbnails: NDArray[np.uint8], chosen: NDArray[np.int64]) -> None:
+    def __init__(self, thumbnails: Thumbnails, chosen: NDArray[np.int64]) -> None:
         self.thumbnails = thumbnails
         self.chosen = chosen
         self.labels = np.arange(len(chosen))
         self.hashes = np.empty((8, len(chosen)), np.uint64)
-        for index, place in enumerate(chosen):
-            for turn in range(8):
-                self.hashes[turn, index] = difference_hash(_turned(thumbnails[place], turn))
+        for start, some in _in_blocks(thumbnails, chosen):
+            for index, small in enumerate(some, start):
+                self.hashes[:, index] = [difference_hash(_turned(small, turn)) for turn in range(8)]
 
     def all_pairs(self) -> Iterator[Proposals]:
         """Every pair."""
@@ -207,16 +238,16 @@ class _Sketches:
         bits: (_PLANES / 8, n) uint8, of each thumbnail a column, packed.
     """
 
-    def __init__(self, thumbnails: NDArray[np.uint8], chosen: NDArray[np.int64]) -> None:
+    def __init__(self, thumbnails: Thumbnails, chosen: NDArray[np.int64]) -> None:
         rng = generator(stream("near duplicates"))
         signs = np.repeat(np.array([1, -1], np.float32), _SIDE**2 // 2)
         drawn = [signs[_deal(rng, len(signs))] for _ in range(_PLANES // 8)]
         planes = [plane[places] for plane in drawn for places in _PLACES]
         matrix = np.stack(planes, axis=1)
         self.bits = np.empty((_PLANES // 8, len(chosen)), np.uint8)
-        for start in range(0, len(chosen), _BLOCK):
-            some = thumbnails[chosen[start : start + _BLOCK]].reshape(-1, _SIDE**2).astype(np.float32)
-            self.bits[:, start : start + _BLOCK] = np.packbits(some @ matrix > 0, axis=1).T
+        for start, some in _in_blocks(thumbnails, chosen):
+            flat = some.reshape(-1, _SIDE**2).astype(np.float32)
+            self.bits[:, start : start + len(some)] = np.packbits(flat @ matrix > 0, axis=1).T
         self._rng = rng
 
     def tables(self) -> Iterator[NDArray[np.int64]]:

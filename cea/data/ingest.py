@@ -5,44 +5,41 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from pydantic import Field
 
 from cea.config import Config, parse
 from cea.data import png
+from cea.data.choosing import deal, held_out_doubles, same_pixels
 from cea.data.clean import SCHEMA, TABLE
 from cea.data.cluster import Died, RayConfig, at_home, code_digest, connected, tasks
 from cea.data.dead_leaves.images import LeavesConfig
-from cea.data.duplicates import THUMBNAIL, Thumbnail, difference_hash, groups, thumbnail
+from cea.data.duplicates import Thumbnail, difference_hash, groups, thumbnail
 from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.leaves import leaves
 from cea.data.sources.registry import SOURCES
-from cea.data.splits import SplitConfig, assign
-from cea.errors import DataError, ImageError, InputError
+from cea.data.splits import SplitConfig
+from cea.data.taken import RANKS, Taken
+from cea.data.workers import results
+from cea.errors import DataError, ImageError
 from cea.io.folders import atomic_folder
 from cea.io.images import pixel_sha256, reduced, write_bytes, write_image
-from cea.io.tables import as_table, write_table
+from cea.io.sequences import in_parts
+from cea.io.tables import write_rows
 from cea.levels import to_uint8
 from cea.types import Split
 
 _LONGEST_STEM = 32
-
-_TAKEN: dict[str, Any] = {
-    **{name: kind for name, kind in SCHEMA.items() if name not in ("split", "group")},
-    "name": pl.String,
-    "asked": pl.String,
-}
-"""What is known of an image by itself: columns of the table, how messages call it, the split that its source asks
-for."""
 
 
 class IngestConfig(Config):
@@ -72,24 +69,23 @@ class IngestConfig(Config):
 
 @dataclass(frozen=True)
 class Report:
-    """What ingest did.
+    """What ingest did, without the table: its rows are in the file.
 
     Attributes:
-        table: the table as written.
+        images: how many there are, by split and kind.
         refused: (name, reason) of everything left out.
         grouped: names of images that show the same picture and therefore share a split, group by group.
     """
 
-    table: pl.DataFrame
+    images: Mapping[tuple[Split, str], int]
     refused: list[tuple[str, str]]
     grouped: list[list[str]]
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """A usable image, written; ``row`` is its row of the table as far as it is known by itself."""
+class _Usable:
+    """A usable image, written; ``row`` is what is known of it by itself: columns of the table, and its name."""
 
-    name: str
     row: dict[str, Any]
     small: Thumbnail
     split: Split | None
@@ -103,12 +99,17 @@ class _Refused:
     reason: str
 
 
+_Numbered = tuple[int, Item]
+"""An item, and its place in the order of the source."""
+
+_Outcome = tuple[int, _Usable | _Refused]
+
+
 @dataclass(frozen=True)
 class _Batch:
     """Items for one task on a cluster.
 
     Attributes:
-        first: place of the first among all items.
         items: in their order.
         folder: as every node sees it.
         config: what is usable.
@@ -116,8 +117,7 @@ class _Batch:
         code: digest of the driver's code.
     """
 
-    first: int
-    items: tuple[Item, ...]
+    items: tuple[_Numbered, ...]
     folder: Path
     config: IngestConfig
     home: Path
@@ -146,25 +146,15 @@ def ingest(folder: Path, config: IngestConfig, *, workers: int = 1, cluster: Ray
         DataError: a source is missing or empty, nothing usable is in it, something unusable is and
             ``unusable`` says refuse, too few photographs to split, or the disk is full.
     """
-    items = [*_source(config).items(), *leaves(config.leaves)]
-    with atomic_folder(folder) as partial:
+    items = enumerate(chain(_source(config).items(), leaves(config.leaves)))
+    with atomic_folder(folder) as making, Taken(making) as taken:
         if cluster is None:
-            looked_at: Iterable[_Taken | _Refused] = Parallel(n_jobs=workers, return_as="generator")(
-                delayed(_take)(item, partial, config) for item in items
-            )
+            refused = _keep(results(partial(_take, making, config), items, workers), taken)
         else:
             with connected(cluster, what="shard.engine: ray", workers=workers):
-                looked_at = _on_cluster(items, partial.resolve(), config, cluster)
-        taken, thumbnails, refused = _sort_out(looked_at, partial)
-        _check(taken, refused, config)
-        taken = taken.with_columns(look=groups(thumbnails), number=pl.int_range(len(taken)))
-        taken, twins = _without_twins(taken, partial)
-        taken, leaking = _without_leaks(taken, thumbnails, partial)
-        table, grouped = _table(taken, config)
-        report = Report(table, [(each.name, each.reason) for each in refused + twins + leaking], grouped)
-        write_table(partial / TABLE, table)
-        write_bytes(partial / "ingest.json", _as_json(report))
-    return report
+                refused = _keep(_on_cluster(items, making.resolve(), config, cluster), taken)
+        _check(taken.photographs, refused, config)
+        return write_chosen(making, config, taken, refused)
 
 
 def check_sources(config: IngestConfig, root: Path, *, photographs: bool = True) -> None:
@@ -196,12 +186,16 @@ def _source(config: IngestConfig) -> Source[Any]:
     return kind(parse(kind.Config, config.sources.get(config.source), f"ingest.sources.{config.source}"))
 
 
-def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
+def _take(folder: Path, config: IngestConfig, numbered: _Numbered) -> _Outcome:
     """Load one item and write its pixels; a pure function of the item apart from the files written."""
+    number, item = numbered
     try:
-        loaded = _fitted(item.load(), config)
+        return number, _written(folder, item, _fitted(item.load(), config))
     except ImageError as error:
-        return _Refused(item.name, _reason(item, error))
+        return number, _Refused(item.name, str(error).removeprefix(f"{item.name}: "))
+
+
+def _written(folder: Path, item: Item, loaded: Loaded) -> _Usable:
     rgb = to_uint8(loaded.rgb)
     sha256, small = pixel_sha256(rgb), thumbnail(rgb)
     name = f"{_stem(item.name)}-{sha256[:10]}"
@@ -220,42 +214,38 @@ def _take(item: Item, folder: Path, config: IngestConfig) -> _Taken | _Refused:
         "source": item.source,
         "licence": item.licence,
         "phash": f"{difference_hash(small):016x}",
+        "name": item.name,
     }
-    return _Taken(item.name, row, small, item.split)
+    return _Usable(row, small, item.split)
 
 
 def _on_cluster(
-    items: Sequence[Item], folder: Path, config: IngestConfig, cluster: RayConfig
-) -> list[_Taken | _Refused]:
-    """`_take` of all items, in their order, by tasks of a few; those that end their worker are found one by one."""
+    items: Iterable[_Numbered], folder: Path, config: IngestConfig, cluster: RayConfig
+) -> Iterator[_Outcome]:
+    """`_take` of all items by tasks of a few, as they end; those that end their worker are found one by one."""
     home = Path.cwd()
     common = folder, config, home, code_digest(home)
-    batches = (
-        _Batch(first, tuple(items[first : first + _PER_TASK]), *common) for first in range(0, len(items), _PER_TASK)
-    )
-    found: dict[int, _Taken | _Refused] = {}
+    batches = (_Batch(tuple(some), *common) for some in in_parts(items, _PER_TASK))
     suspects: list[_Batch] = []
     for batch, outcome in tasks(_take_batch, batches, cluster):
         if isinstance(outcome, Died):
             suspects.append(batch)
         else:
-            found.update(enumerate(outcome, batch.first))
-    alone = (
-        _Batch(number, (item,), *common) for batch in suspects for number, item in enumerate(batch.items, batch.first)
-    )
+            yield from outcome
+    alone = (_Batch((item,), *common) for batch in suspects for item in batch.items)
     for one, outcome in tasks(_take_batch, alone, cluster):
         if isinstance(outcome, Died):
+            ((number, item),) = one.items
             reason = f"it ended its worker in each of {outcome.tries} tries: {outcome.cause}"
-            found[one.first] = _Refused(one.items[0].name, reason)
+            yield number, _Refused(item.name, reason)
         else:
-            found[one.first] = outcome[0]
-    return [found[number] for number in range(len(items))]
+            yield from outcome
 
 
-def _take_batch(batch: _Batch) -> list[_Taken | _Refused]:
+def _take_batch(batch: _Batch) -> list[_Outcome]:
     """In a worker of a cluster."""
     at_home(batch.home, batch.code)
-    return [_take(item, batch.folder, batch.config) for item in batch.items]
+    return [_take(batch.folder, batch.config, item) for item in batch.items]
 
 
 def _fitted(loaded: Loaded, config: IngestConfig) -> Loaded:
@@ -271,40 +261,24 @@ def _fitted(loaded: Loaded, config: IngestConfig) -> Loaded:
     return Loaded(reduced(loaded.rgb, config.max_side), depth)
 
 
-def _reason(item: Item, error: InputError) -> str:
-    return str(error).removeprefix(f"{item.name}: ")
-
-
 def _stem(name: str) -> str:
     """A file name's stem in lower-case ASCII letters, digits, - and _ ; dots would confuse WebDataset."""
     plain = unicodedata.normalize("NFKD", Path(name).stem).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9_]+", "-", plain).strip("-")[:_LONGEST_STEM].strip("-") or "image"
 
 
-def _sort_out(
-    looked_at: Iterable[_Taken | _Refused], folder: Path
-) -> tuple[pl.DataFrame, NDArray[np.uint8], list[_Refused]]:
-    """What was taken as a table of `_TAKEN`, its thumbnails, (n, 32, 32), in a nameless file, and what was not."""
-    refused: list[_Refused] = []
-    with TemporaryFile(dir=folder) as file:
-
-        def rows() -> Iterator[dict[str, Any]]:
-            for each in looked_at:
-                if isinstance(each, _Refused):
-                    refused.append(each)
-                else:
-                    file.write(each.small.tobytes())
-                    yield {**each.row, "name": each.name, "asked": each.split}
-
-        taken = as_table(rows(), _TAKEN)
-        file.flush()
-        shape = (len(taken), *THUMBNAIL)
-        thumbnails = np.memmap(file, np.uint8, "r", shape=shape) if len(taken) else np.empty(shape, np.uint8)
-    return taken, thumbnails, refused
+def _keep(outcomes: Iterable[_Outcome], taken: Taken) -> list[_Refused]:
+    """Put what is usable into ``taken``, as it comes; the others, in the order of the source."""
+    refused: list[tuple[int, _Refused]] = []
+    for number, each in outcomes:
+        if isinstance(each, _Refused):
+            refused.append((number, each))
+        else:
+            taken.add(number, each.row, each.small, each.split)
+    return [each for _, each in sorted(refused, key=itemgetter(0))]
 
 
-def _check(taken: pl.DataFrame, refused: Sequence[_Refused], config: IngestConfig) -> None:
-    photographs = int((taken["kind"] == "photograph").sum())
+def _check(photographs: int, refused: Sequence[_Refused], config: IngestConfig) -> None:
     if refused and (config.unusable == "refuse" or not photographs):
         named = "; ".join(f"{each.name} ({each.reason})" for each in refused[:5])
         more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
@@ -316,80 +290,91 @@ def _check(taken: pl.DataFrame, refused: Sequence[_Refused], config: IngestConfi
         )
 
 
-def _without_twins(taken: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, list[_Refused]]:
-    """Leave out, and delete, images whose pixels are those of an earlier one; what stays, by `_RANK`."""
-    taken = taken.sort(pl.col("asked").replace_strict(_RANK, default=len(_RANK)), maintain_order=True)
-    first = taken.unique("sha256", keep="first", maintain_order=True)
-    twins = taken.filter(~pl.col("sha256").is_first_distinct())
-    twins = twins.join(_kept(first, "sha256"), on="sha256", maintain_order="left")
-    return first, _left_out(twins, folder, "the same pixels as {}")
+def write_chosen(folder: Path, config: IngestConfig, taken: Taken, refused: Sequence[_Refused] = ()) -> Report:
+    """Choose from all images that were taken; delete the files of the others, write the table and ``ingest.json``.
+
+    In memory are some arrays of numbers, and the names of what is left out and of near duplicates.
+
+    Args:
+        folder: that holds the images' files.
+        config: how they are split.
+        taken: all images.
+        refused: what could not be taken.
+
+    Raises:
+        DataError: too few photographs to split, or the disk is full.
+    """
+    facts, looks, left_out = _choose(taken, folder)
+    report = _write(folder, config, facts, looks, taken, [*refused, *left_out])
+    write_bytes(folder / "ingest.json", _as_json(report))
+    return report
 
 
-_RANK: Mapping[Split, int] = {"test": 0, "val": 1, "train": 2}
-"""Which of two equal images stays: the one that was held out on purpose; after these what is free."""
+def _choose(taken: Taken, folder: Path) -> tuple[NDArray[Any], NDArray[np.int64], list[_Refused]]:
+    """What stays and its groups of near duplicates, both by id, and what does not: its files are deleted.
+
+    Of images with the same pixels the one stays that was held out on purpose, else the first. What shows nearly the
+    same as one that is held out on purpose, and is to go elsewhere, goes; then it joins nobody to a group.
+    """
+    facts = taken.facts()
+    looks = groups(taken, facts["place"])
+    order = np.argsort(facts["rank"], kind="stable")
+    facts, looks = facts[order], looks[order]
+    twins = same_pixels(facts)
+    stays = twins == np.arange(len(facts))
+    left_out = _left_out(facts[~stays], facts[twins[~stays]], taken, folder, "the same pixels as {}")
+    facts, looks = facts[stays], looks[stays]
+    doubles = held_out_doubles(facts, looks)
+    goes = doubles >= 0
+    if goes.any():
+        reason = "nearly the same as {}, which is held out"
+        left_out += _left_out(facts[goes], facts[doubles[goes]], taken, folder, reason)
+        facts = facts[~goes]
+        looks = groups(taken, facts["place"])
+    order = taken.by_id(facts)
+    return facts[order], looks[order], left_out
 
 
-def _without_leaks(
-    taken: pl.DataFrame, thumbnails: NDArray[np.uint8], folder: Path
-) -> tuple[pl.DataFrame, list[_Refused]]:
-    """Leave out, and delete, images that show nearly the same as one that is held out on purpose, on another side."""
-    held_out = pl.col("asked").is_in(["val", "test"])
-    if taken.filter(held_out, kind="photograph").is_empty():
-        return taken, []
-    best = taken.unique("look", keep="first", maintain_order=True).filter(held_out)
-    beside = taken.join(_kept(best, "look"), on="look", how="left", maintain_order="left")
-    leaks = pl.col("kept_asked").is_not_null() & pl.col("asked").ne_missing(pl.col("kept_asked"))
-    leaking = beside.filter(leaks)
-    if leaking.is_empty():
-        return taken, []
-    taken = beside.filter(~leaks).select(taken.columns)
-    looks = groups(thumbnails[taken["number"].to_numpy()])  # one that is gone joins nobody
-    return taken.with_columns(look=looks), _left_out(leaking, folder, "nearly the same as {}, which is held out")
-
-
-def _kept(images: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Name, files and split of ``images`` as ``kept_...``, to be joined by ``key``."""
-    return images.select(key, pl.col("name", "file", "depth_file", "asked").name.prefix("kept_"))
-
-
-def _left_out(images: pl.DataFrame, folder: Path, reason: str) -> list[_Refused]:
+def _left_out(images: NDArray[Any], kept: NDArray[Any], taken: Taken, folder: Path, reason: str) -> list[_Refused]:
     """Remove the files of images, unless they are those of the one that is kept in its place."""
     refused = []
-    for each in images.iter_rows(named=True):
-        refused.append(_Refused(each["name"], reason.format(each["kept_name"])))
-        for file in {each["file"], each["depth_file"]} - {None, each["kept_file"], each["kept_depth_file"]}:
+    for image, other in zip(taken.rows(images), taken.rows(kept), strict=True):
+        refused.append(_Refused(image["name"], reason.format(other["name"])))
+        for file in {image["file"], image["depth_file"]} - {None, other["file"], other["depth_file"]}:
             (folder / file).unlink(missing_ok=True)
     return refused
 
 
-def _table(taken: pl.DataFrame, config: IngestConfig) -> tuple[pl.DataFrame, list[list[str]]]:
-    """The table, ordered by id, and the names of near duplicates group by group."""
-    whole = taken.sort("id").with_columns(group=pl.col("id").first().over("look"))
-    table = whole.join(_splits(whole, config), on="group", maintain_order="left")
-    several = whole.filter(pl.len().over("group") > 1).group_by("group", maintain_order=True).agg("name")
-    return table.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()), several["name"].to_list()
+def _write(
+    folder: Path,
+    config: IngestConfig,
+    facts: NDArray[Any],
+    looks: NDArray[np.int64],
+    taken: Taken,
+    refused: Sequence[_Refused],
+) -> Report:
+    """Write the table of ``facts``, which are by id, some thousand rows at a time."""
+    firsts, ranks = deal(facts, looks, config.split, lambda index: str(taken.row(facts["place"][index])["sha256"]))
+    images: Counter[tuple[Split, str]] = Counter()
 
+    def rows() -> Iterator[dict[str, Any]]:
+        for index, row in enumerate(taken.rows(facts)):
+            first, split = firsts[index], RANKS[ranks[index]]
+            group = row["id"] if first == index else taken.row(facts["place"][first])["id"]
+            images[split, row["kind"]] += 1
+            yield {name: row.get(name) for name in SCHEMA} | {"split": split, "group": group}
 
-def _splits(whole: pl.DataFrame, config: IngestConfig) -> pl.DataFrame:
-    """The ``split`` of each ``group``: the one its items ask for, else by the least hash of its pixels.
-
-    Where photographs were held out on purpose, none of the others joins them.
-    """
-    wanted = pl.col("asked").drop_nulls().first()
-    members = whole.group_by("group", maintain_order=True).agg(wanted, pl.col("sha256").min())
-    free = members.filter(pl.col("asked").is_null())
-    held = set(whole.filter(kind="photograph")["asked"])
-    shares = config.split.model_copy(update={split: 0.0 for split in ("val", "test") if split in held})
-    dealt = assign(free["sha256"], shares, filled=set(members["asked"].drop_nulls()))
-    splits = pl.DataFrame({"group": free["group"], "dealt": dealt}, schema_overrides={"dealt": pl.String})
-    joined = members.join(splits, on="group", how="left", maintain_order="left")
-    return joined.select("group", split=pl.coalesce("asked", "dealt"))
+    write_rows(folder / TABLE, rows(), SCHEMA)
+    several = np.flatnonzero(np.bincount(firsts, minlength=len(facts))[firsts] > 1)
+    several = several[np.argsort(firsts[several], kind="stable")]
+    named = ((firsts[index], taken.row(facts["place"][index])["name"]) for index in several)
+    grouped = [[name for _, name in group] for _, group in groupby(named, key=itemgetter(0))]
+    return Report(dict(sorted(images.items())), [(each.name, each.reason) for each in refused], grouped)
 
 
 def _as_json(report: Report) -> bytes:
-    counts = report.table.group_by("split", "kind").len().sort("split", "kind").rows()
     facts: Mapping[str, Any] = {
-        "images": {f"{split}/{kind}": count for split, kind, count in counts},
+        "images": {f"{split}/{kind}": count for (split, kind), count in report.images.items()},
         "refused": dict(report.refused),
         "near_duplicates": report.grouped,
     }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Callable
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -17,14 +19,17 @@ from PIL import Image
 
 from cea.config import parse
 from cea.data import clean as clean_module
+from cea.data import duplicates, workers
 from cea.data import ingest as module
 from cea.data.clean import load_clean, read_clean
 from cea.data.dead_leaves.images import LeavesConfig, generate
 from cea.data.ingest import IngestConfig, ingest
 from cea.data.sources.base import Item, Loaded, Source
 from cea.data.sources.registry import SOURCES
-from cea.data.splits import SplitConfig
+from cea.data.splits import SplitConfig, assign
+from cea.data.taken import Taken
 from cea.errors import ConfigError, DataError
+from cea.io import sequences, tables
 from cea.io.images import pixel_sha256, read_rgb, write_image
 from cea.levels import to_uint8
 from pipeline.ingest import held_out_lines
@@ -52,6 +57,11 @@ def photographs(tmp_path) -> Path:
     return folder
 
 
+def _ingested(folder: Path, config: IngestConfig) -> pl.DataFrame:
+    ingest(folder, config)
+    return read_clean(folder)
+
+
 def _bytes_below(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -60,7 +70,7 @@ def _bytes_below(folder: Path) -> dict[str, str]:
 def test_the_table_speaks_of_the_files(photographs, tmp_path):
     report = ingest(tmp_path / "clean", _config(photographs))
     table = read_clean(tmp_path / "clean")
-    assert table.equals(report.table)
+    assert report.images == {(*key,): count for *key, count in table.group_by("split", "kind").len().rows()}
     assert len(table) == 8
     assert not report.refused
     for row in table.iter_rows(named=True):
@@ -76,7 +86,7 @@ def test_the_table_speaks_of_the_files(photographs, tmp_path):
 
 
 def test_leaves_train_and_validate_only_and_no_split_is_empty(photographs, tmp_path):
-    table = ingest(tmp_path / "clean", _config(photographs)).table
+    table = _ingested(tmp_path / "clean", _config(photographs))
     assert set(table["split"]) == {"train", "val", "test"}
     assert set(table.filter(table["kind"] == "leaves")["split"]) == {"train", "val"}
     assert set(table.filter(table["split"] == "test")["kind"]) == {"photograph"}
@@ -100,10 +110,10 @@ def test_a_run_replaces_the_former_one_and_the_leftovers_of_a_killed_one(photogr
 
 
 def test_split_follows_the_content_not_the_name(photographs, tmp_path):
-    before = ingest(tmp_path / "clean", _config(photographs)).table
+    before = _ingested(tmp_path / "clean", _config(photographs))
     for path in sorted(photographs.iterdir()):
         path.rename(path.with_name(f"renamed {path.stem[::-1]}.png"))
-    after = ingest(tmp_path / "clean", _config(photographs)).table
+    after = _ingested(tmp_path / "clean", _config(photographs))
     assert dict(before.select("sha256", "split").rows()) == dict(after.select("sha256", "split").rows())
 
 
@@ -115,8 +125,9 @@ def test_exact_duplicates_are_left_out_by_name(photographs, tmp_path):
         ("p2.png", "the same pixels as a/copy.png"),
         ("z/p2.png", "the same pixels as a/copy.png"),
     ]
-    assert len(report.table) == 8
-    assert {path.stem for path in (tmp_path / "clean" / "images").iterdir()} == set(report.table["id"])
+    table = read_clean(tmp_path / "clean")
+    assert len(table) == 8
+    assert {path.stem for path in (tmp_path / "clean" / "images").iterdir()} == set(table["id"])
 
 
 def test_near_duplicates_share_a_split(photographs, tmp_path):
@@ -124,7 +135,7 @@ def test_near_duplicates_share_a_split(photographs, tmp_path):
         Image.fromarray(_picture(index)[:, ::-1]).resize((80, 80)).save(photographs / f"mirrored{index}.jpg")
     report = ingest(tmp_path / "clean", _config(photographs, split={"test": 0.4, "val": 0.3, "salt": 5}))
     assert sorted(map(sorted, report.grouped)) == [[f"mirrored{i}.jpg", f"p{i}.png"] for i in range(5)]
-    splits = report.table.group_by("group").agg(module.pl.col("split").n_unique())
+    splits = read_clean(tmp_path / "clean").group_by("group").agg(pl.col("split").n_unique())
     assert set(splits["split"]) == {1}
     assert json.loads((tmp_path / "clean" / "ingest.json").read_text())["near_duplicates"] == report.grouped
 
@@ -134,7 +145,7 @@ def test_equal_names_and_strange_names_get_distinct_safe_ids(tmp_path):
     names = ("a/x.png", "b/x.png", "c/Ünïcode & spaces.v2.png", "d/日本.png", "e/" + "long" * 30 + ".png")
     for index, name in enumerate(names):
         write_image(folder / name, _picture(index))
-    ids = ingest(tmp_path / "clean", _config(folder, leaves={"count": 0})).table["id"].to_list()
+    ids = _ingested(tmp_path / "clean", _config(folder, leaves={"count": 0}))["id"].to_list()
     assert len(set(ids)) == 5
     assert all(module.re.fullmatch(r"[a-z0-9_-]{1,43}", each) for each in ids)
     assert sum(each.startswith("x-") for each in ids) == 2
@@ -163,7 +174,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_unusable_images_are_skipped_by_name(photographs, tmp_path, name):
     BROKEN[name][0](photographs / name)
     report = ingest(tmp_path / "clean", _config(photographs))
-    assert len(report.table) == 8
+    assert sum(report.images.values()) == 8
     ((refused, reason),) = report.refused
     assert refused == name
     assert BROKEN[name][1] in reason
@@ -195,7 +206,7 @@ def test_too_few_photographs_say_how_many_are_needed(tmp_path):
     write_image(folder / "only.png", _picture(0))
     with pytest.raises(DataError, match="1 different photographs for the splits test, val, train"):
         ingest(tmp_path / "clean", _config(folder, leaves={"count": 0}))
-    assert len(ingest(tmp_path / "clean", _config(folder)).table) == 4
+    assert len(_ingested(tmp_path / "clean", _config(folder))) == 4
 
 
 def _grey16(path: Path) -> np.ndarray:
@@ -267,7 +278,7 @@ def test_every_kind_of_image_becomes_eight_bit_upright_rgb(tmp_path, name):
     folder = tmp_path / "photographs"
     folder.mkdir()
     expected = KINDS[name](folder / name)
-    table = ingest(tmp_path / "clean", _config(folder)).table
+    table = _ingested(tmp_path / "clean", _config(folder))
     row = table.filter(table["kind"] == "photograph").row(0, named=True)
     pixels = load_clean(tmp_path / "clean", row["file"], None, row["sha256"]).rgb
     assert np.array_equal(pixels, expected)
@@ -344,7 +355,7 @@ class _NoiseSource(Source[SplitConfig]):
 def test_another_source_can_be_registered(tmp_path):
     SOURCES.register("noise-for-this-test")(_NoiseSource)
     config = parse(IngestConfig, {"source": "noise-for-this-test", "leaves": {"count": 0}}, "ingest")
-    table = ingest(tmp_path / "clean", config).table
+    table = _ingested(tmp_path / "clean", config)
     made = {pixel_sha256(to_uint8(_Noise(str(index), "", "").load().rgb)) for index in range(3)}
     assert set(table["sha256"]) == made
 
@@ -398,9 +409,163 @@ def test_few_held_out_photographs_are_named_with_a_warning(tmp_path):
     }
     del names["val/val5.png"], names["val/val4.png"]
     report = ingest(tmp_path / "clean", _config(_sided(tmp_path / "in", names | {"train/t.png": 20})))
-    first, warning, second = held_out_lines(report.table)
+    first, warning, second = held_out_lines(report, tmp_path / "clean")
     assert first.startswith("val: val0-")
     assert warning.startswith(
         "warning: 4 photographs in val, and the best step is chosen on them; expected 5 or more; "
     )
     assert second.startswith("test: test0-")
+
+
+def test_how_much_is_in_memory_at_a_time_changes_no_byte(photographs, tmp_path, monkeypatch):
+    _crowd(photographs)
+    ingest(tmp_path / "one", _config(photographs))
+    for place, name, least in ((sequences, "_RUN", 2), (workers, "_AHEAD", 1), (duplicates, "_BLOCK", 2)):
+        monkeypatch.setattr(place, name, least)
+    ingest(tmp_path / "two", _config(photographs), workers=2)
+    assert _bytes_below(tmp_path / "one") == _bytes_below(tmp_path / "two")
+    monkeypatch.setattr(tables, "_GROUP", 3)
+    ingest(tmp_path / "three", _config(photographs))
+    assert read_clean(tmp_path / "three").equals(read_clean(tmp_path / "one"))
+    assert (tmp_path / "three/ingest.json").read_bytes() == (tmp_path / "one/ingest.json").read_bytes()
+
+
+def _crowd(folder: Path) -> None:
+    """Twins, near duplicates, what is held out and its doubles, and what cannot be read."""
+    _sided(folder, {"test/t0.png": 0, "val/v1.png": 1, "z/p2.png": 2, "train/n9.png": 9})
+    for index in (1, 3, 4):
+        Image.fromarray(_picture(index)[:, ::-1]).resize((80, 80)).save(folder / f"mirrored{index}.jpg")
+    (folder / "a.png").write_text("none")
+
+
+class _Counted(Source[SplitConfig]):
+    """Pictures that say how many of them there are at a time."""
+
+    Config = SplitConfig
+    alive: ClassVar[set[weakref.ref[Item]]] = set()
+    most: ClassVar[int] = 0
+
+    def items(self) -> Iterator[Item]:
+        for index in range(200):
+            item = _Noise(str(index), "noise", "none")
+            _Counted.alive.add(weakref.ref(item, _Counted.alive.discard))
+            _Counted.most = max(_Counted.most, len(_Counted.alive))
+            yield item
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_source_is_asked_for_no_more_than_is_on_its_way(tmp_path, monkeypatch, count):
+    monkeypatch.setattr(workers, "_AHEAD", 4)
+    monkeypatch.setattr(_Counted, "most", 0)
+    SOURCES.register(f"counted-{count}")(_Counted)
+    config = parse(IngestConfig, {"source": f"counted-{count}", "leaves": {"count": 0}}, "ingest")
+    ingest(tmp_path / "clean", config, workers=count)
+    assert len(read_clean(tmp_path / "clean")) == 200
+    assert 1 <= _Counted.most <= 2 * 4 * count + 2
+
+
+def _usable(number: int, rng: np.random.Generator) -> module._Usable:
+    """One of few pictures, sometimes with another grey value, in a place of its own."""
+    look = int(rng.integers(12))
+    small = duplicates.thumbnail(_picture(look, 64))
+    digest = hashlib.sha256(f"{look} {rng.integers(4)}".encode()).hexdigest()
+    kind = "leaves" if rng.random() < 0.2 else "photograph"
+    name = f"{'abc'[rng.integers(3)]}-{digest[:10]}"
+    row = {"id": name, "sha256": digest, "file": f"images/{name}.png", "depth_file": None, "height": 64, "width": 64}
+    row |= {"kind": kind, "source": "s", "licence": "l", "phash": "0" * 16, "name": f"{number}.png"}
+    asked = (None, None, None, "train", "val", "test")[rng.integers(6)]
+    return module._Usable(row, small, None if kind == "leaves" and asked == "test" else asked)
+
+
+def _by_definition(images: list[module._Usable], config: IngestConfig) -> tuple[list[dict], list[tuple], list[list]]:
+    """Rows, what is left out and groups, with everything in memory."""
+    order = {"test": 0, "val": 1, "train": 2, None: 3}
+    numbers = sorted(range(len(images)), key=lambda number: order[images[number].split])
+    looks = dict(enumerate(duplicates.groups([each.small for each in images]).tolist()))
+    refused, kept = [], {}
+    for number in numbers:
+        first = kept.setdefault(images[number].row["sha256"], number)
+        if first != number:
+            refused.append((images[number].row["name"], f"the same pixels as {images[first].row['name']}"))
+    left = list(kept.values())
+    if any(images[number].split in ("val", "test") and images[number].row["kind"] == "photograph" for number in left):
+        best: dict[int, int] = {}
+        for number in left:
+            best.setdefault(looks[number], number)
+        goes = []
+        for number in left:
+            held = images[best[looks[number]]]
+            if held.split in ("val", "test") and images[number].split != held.split:
+                goes.append(number)
+                reason = f"nearly the same as {held.row['name']}, which is held out"
+                refused.append((images[number].row["name"], reason))
+        left = [number for number in left if number not in goes]
+        looks = dict(zip(left, duplicates.groups([images[number].small for number in left]).tolist(), strict=True))
+    left.sort(key=lambda number: images[number].row["id"])
+    members: dict[int, list[int]] = {}
+    for number in left:
+        members.setdefault(looks[number], []).append(number)
+    wishes = {look: next((images[n].split for n in some if images[n].split), None) for look, some in members.items()}
+    held = {images[number].split for number in left if images[number].row["kind"] == "photograph"}
+    shares = config.split.model_copy(update={split: 0.0 for split in ("val", "test") if split in held})
+    free = [look for look, wish in wishes.items() if wish is None]
+    least = [min(images[number].row["sha256"] for number in members[look]) for look in free]
+    filled = {wish for wish in wishes.values() if wish}
+    splits = wishes | dict(zip(free, assign(least, shares, filled=filled), strict=True))
+    rows = [
+        {**images[number].row, "split": splits[looks[number]], "group": images[members[looks[number]][0]].row["id"]}
+        for number in left
+    ]
+    named = [[images[number].row["name"] for number in some] for some in members.values() if len(some) > 1]
+    return [{name: row[name] for name in clean_module.SCHEMA} for row in rows], refused, named
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_stays_and_where_it_goes_is_as_by_definition(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    images = [_usable(number, rng) for number in range(int(rng.integers(6, 60)))]
+    config = IngestConfig(split=SplitConfig(test=0.3, val=0.0, salt=seed))
+    outcomes = [(number, each) for number, each in enumerate(images)]
+    with Taken(tmp_path) as taken:
+        for number in rng.permutation(len(outcomes)):  # as on a cluster
+            taken.add(int(number), images[number].row, images[number].small, images[number].split)
+        report = module.write_chosen(tmp_path, config, taken)
+    rows, refused, grouped = _by_definition(images, config)
+    assert read_clean(tmp_path).to_dicts() == rows
+    assert report.refused == refused
+    assert report.grouped == grouped
+    assert sum(report.images.values()) == len(rows)
+
+
+def _most_bytes(folder: Path, count: int) -> int:
+    """Of what Python and NumPy hold while so many different images are kept, sorted and written."""
+    small = np.zeros((32, 32), np.uint8)
+    tracemalloc.start()
+    with Taken(folder) as taken:
+        for number in range(count):
+            digest = hashlib.sha256(str(number).encode()).hexdigest()
+            row = {"id": f"image-{digest[:10]}", "sha256": digest, "file": f"images/{digest}.png", "kind": "photograph"}
+            taken.add(number, row | {"height": 64, "width": 64, "name": f"{number}.png"}, small, None)
+        facts = taken.facts()
+        facts = facts[taken.by_id(facts)]
+        module._write(folder, IngestConfig(), facts, np.arange(count), taken, [])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_of_each_image_some_hundred_bytes_are_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sequences, "_RUN", 200)
+    monkeypatch.setattr(tables, "_GROUP", 100)
+    few, many = (_most_bytes(tmp_path, count) for count in (3000, 9000))
+    assert (many - few) / 6000 < 200
+
+
+def test_a_disk_that_is_full_of_rows_is_one_message_and_leaves_nothing(photographs, tmp_path, monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Taken, "add", no_room)
+    with pytest.raises(DataError, match=r"No space left on device; expected .*room.*; free some space"):
+        ingest(tmp_path / "clean", _config(photographs))
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs"]
