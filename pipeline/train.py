@@ -65,7 +65,7 @@ def lead(
     paths: Namespace, job: TrainingJob, config: TrainConfig, model: ModelConfig, params: Mapping[str, Any]
 ) -> None:
     """Train as the first process, and keep what came out."""
-    name = f"{model.adapter}-rank{model.rank}-{config.max_steps}steps"
+    name = f"{model.adapter}-rank{model.rank}-{config.steps}steps"
     indexes = job.place.root.name if isinstance(job.place, Remote) else None
     made_from = {"indexes": indexes, "parent": init_sha256(config)}
     with exclusive(job.state), tracked(params, name, **made_from) as run:

@@ -28,6 +28,9 @@ class TrainConfig(Config):
     but may lack the heads of ``error_gate`` and ``severity``, which then start afresh."""
     max_steps: int = Field(3000, ge=1, le=10_000_000)
     """Optimiser steps; the schedule is sized to them."""
+    end_step: int | None = Field(None, ge=1)
+    """End after this step, before the schedule does; null: at its end. What a training has learned by then generalises
+    further, sometimes, than what it has when its rate has fallen (docs/weights.md)."""
     max_hours: float | None = Field(None, gt=0, le=10_000)
     """End by this many hours of training (validation and start-up not counted), with the schedule sized to whichever
     of ``max_steps`` and this is reached first; how many steps there were then depends on the machine."""
@@ -132,6 +135,11 @@ class TrainConfig(Config):
                 "sizes of 8 to 2048 pixels"
             )
         return patches
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that are made, unless ``max_hours`` ends them."""
+        return self.max_steps if self.end_step is None else min(self.end_step, self.max_steps)
 
     @model_validator(mode="after")
     def _by_steps(self) -> TrainConfig:

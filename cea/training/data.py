@@ -183,7 +183,7 @@ class RestorationData(LightningDataModule):
         """Batches from the trainer's current step to its next validation, or to the end."""
         assert self.trainer is not None
         start = self.trainer.global_step
-        steps = range(start, min(start + self.config.val_interval, self.config.max_steps))
+        steps = range(start, min(start + self.config.val_interval, self.config.steps))
         return TimedLoader(
             PatchDataset(self.pairs, self.config.patch, self.severity),
             batch_sampler=StepSampler(self.sequence, steps, self.config.accumulate),

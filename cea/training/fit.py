@@ -250,7 +250,7 @@ def _others(
     callbacks: list[Callback] = [MovingAverage(config.ema_decay), ResumePoint(job.state, processes)]
     if processes.size > 1:
         callbacks.append(EndAtOnce())
-    return [*callbacks, ProgressLine(config.max_steps, curves)] if progress else callbacks
+    return [*callbacks, ProgressLine(config.steps, curves)] if progress else callbacks
 
 
 def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback], processes: Processes) -> Trainer:
@@ -262,7 +262,7 @@ def _trainer(job: TrainingJob, config: TrainConfig, callbacks: list[Callback], p
         precision=_precision(config),
         strategy="ddp" if processes.size > 1 else "auto",
         plugins=[processes],  # of one process, too: else Lightning looks for a launcher of its own, and may refuse it
-        max_steps=config.max_steps,
+        max_steps=config.steps,
         max_epochs=-1,
         accumulate_grad_batches=config.accumulate,
         reload_dataloaders_every_n_epochs=1,  # one "epoch" is one stretch between validations

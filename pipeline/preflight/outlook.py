@@ -32,7 +32,7 @@ def line(root: Path) -> str:
     config, model = load(TrainConfig, params, "train"), resolve(load(ModelSection, params, "model"))
     each = step_seconds(model, config)
     return (
-        f"training: about {clock(each * config.max_steps)} for {config.max_steps} steps ({each:.2f} s each, median of "
+        f"training: about {clock(each * config.steps)} for {config.steps} steps ({each:.2f} s each, median of "
         f"{STEPS} timed here), if it has to run; data before it, validation and evaluation come on top"
     )
 

@@ -311,6 +311,16 @@ def test_a_finished_training_is_handed_over_again_without_a_step(
         assert not list(job.state.parent.glob("*state*"))
 
 
+def test_an_early_end_is_that_step_of_the_whole_schedule(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
+    result = fit(make_job(shards, tmp_path), TRAIN.model_copy(update={"end_step": 20}), MODEL, progress=False)
+    assert result.steps == 20
+    for name in ("train/loss", "val/gain_psnr"):
+        made = [point for point in undisturbed.history[name] if point[0] <= 20]
+        assert made
+        assert result.history[name] == made
+    assert not same_weights(result.last, undisturbed.last)
+
+
 def test_what_is_no_checkpoint_is_not_gone_on_from(shards: Path, undisturbed: FitResult, tmp_path: Path) -> None:
     job = make_job(shards, tmp_path)
     job.state.mkdir()
