@@ -63,7 +63,7 @@ def make(folder: Path, variants: int) -> tuple[list[Path], list[Path]]:
             write_shards(folder / store / "train" / name, table, folder / "clean", ShardConfig(store=store))
         spent = time.process_time() - start
         print(f"  shards of {store:8s} made in {1000 * spent / sum(map(len, tables.values())):.1f} ms per sample")
-    write_tiles(folder / "records/tiles/train", pl.concat(tables.values()), folder / "clean", 48)
+    write_tiles(folder / "records/tiles/train", tables.values(), folder / "clean", 48)
     return [folder / "pixels/train" / name for name in tables], [folder / "records/train" / name for name in tables]
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 
-import polars as pl
-
 from cea.config import load, read_params
-from cea.data.clean import SCHEMA, read_clean
-from cea.data.packing import ShardConfig, select
+from cea.data.packing import ShardConfig, tiles_from
 from cea.data.publishing import publish, store_of
-from cea.data.records import COLUMNS, read_records
 from cea.data.tiling import write_tiles
 from cea.degradations.engine.recipes import training_flags
 from cea.types import SPLITS
@@ -26,17 +22,15 @@ def main(paths: Namespace) -> None:
     for other in sorted(path for path in paths.records.glob("*.parquet") if path.stem not in names):
         other.unlink()  # of a recipe that params.yaml has no more: DVC would take it for a change of this stage's input
         logging.info("removed %s: params.yaml has no such recipe any more", other)
-    some = (read_records(paths.records / f"{name}.parquet") for name in names if stored)
-    tables = pl.concat([pl.DataFrame(schema=COLUMNS), *some])
-    clean = read_clean(paths.clean) if stored else pl.DataFrame(schema=SCHEMA)
+    tables = [paths.records / f"{name}.parquet" for name in names]
     for split in SPLITS:
-        records = select(tables, clean, split)
-        index = write_tiles(paths.tiles / split, records, paths.clean, config.samples_per_tar)
+        records = tiles_from(tables, paths.clean, split) if stored else ()
+        count = write_tiles(paths.tiles / split, records, paths.clean, config.samples_per_tar)
         store = store_of(config.upload, paths.tiles / split)
         if stored and store is not None:
             publish(paths.tiles / split, store)
         if stored:
-            logging.info("%s: %d tiles", paths.tiles / split, len(index))
+            logging.info("%s: %d tiles", paths.tiles / split, count)
 
 
 if __name__ == "__main__":

@@ -209,6 +209,18 @@ def select_from(path: Path, clean_folder: Path, split: str) -> Selection:
     return Selection.of(lambda: (select(part, clean, split) for part in record_parts(path)))
 
 
+def tiles_from(paths: Iterable[Path], clean_folder: Path, split: str) -> Iterator[pl.DataFrame]:
+    """What `cea.data.tiling.write_tiles` needs of the tables of records at ``paths``, some thousand rows at a time.
+
+    Raises:
+        DataError: as `select_from`.
+    """
+    clean = CleanRows(clean_folder, _FILES)
+    for path in paths:
+        for part in record_parts(path, ("sample_id", "split", "clean_id", "clean_sha256", "crop")):
+            yield select(part, clean, split)
+
+
 def _rendered(jobs: Iterator[_RenderJob], workers: int) -> Iterator[Packed]:
     """The samples of all jobs in order."""
     return chain.from_iterable(results(_render_job, jobs, workers))

@@ -7,6 +7,7 @@ The tiles of a split lie in ``tiles/<split>`` beside the splits of the shards, w
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import polars as pl
 
 from cea.data.summary import LOCAL, REMEDY, Place, check_listed, read_summary, sane, write_summary
 from cea.errors import DataError
-from cea.io.tables import read_table, write_table
+from cea.io.tables import read_table, write_rows
 
 TILES: dict[str, Any] = {
     "tile": pl.String,
@@ -46,10 +47,11 @@ def tiles_folder(folder: Path) -> Path:
     return folder.parent.parent / "tiles" / folder.parent.name
 
 
-def write_tile_index(folder: Path, index: pl.DataFrame) -> None:
-    """Write the index of the tars in ``folder``, and its summary."""
-    write_table(folder / "index.parquet", index)
+def write_tile_index(folder: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write the index of the tars in ``folder``, and its summary; how many ``rows`` of `TILES` there were."""
+    count = write_rows(folder / "index.parquet", rows, TILES)
     write_summary(folder, _DIGESTS, "tiles")
+    return count
 
 
 def read_tile_index(folder: Path, place: Place = LOCAL) -> pl.DataFrame:

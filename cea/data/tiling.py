@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -12,38 +13,54 @@ import polars as pl
 from cea.data import png
 from cea.data.archive import TarWriter
 from cea.data.clean import load_clean
-from cea.data.tiles import TILES, tile_name, write_tile_index
+from cea.data.tiles import tile_name, write_tile_index
 from cea.errors import DataError
 from cea.io.folders import atomic_folder
 from cea.io.images import encode_png, pixel_sha256
-from cea.io.tables import as_table
+from cea.io.sequences import in_order
 from cea.levels import to_uint16
 from cea.types import ImageU8, Map
 
 
-def write_tiles(folder: Path, records: pl.DataFrame, clean_folder: Path, tiles_per_tar: int) -> pl.DataFrame:
-    """Cut the tiles of ``records`` into ``folder``, which is replaced as a whole; returns their index.
+def write_tiles(folder: Path, records: Iterable[pl.DataFrame], clean_folder: Path, tiles_per_tar: int) -> int:
+    """Cut the tiles of ``records`` into ``folder``, which is replaced as a whole; returns how many there are.
 
     The bytes depend on which tiles there are alone: neither on the order of the records nor on how many share a tile.
-    One clean image is in memory at a time.
+    One clean image is in memory at a time, and some thousand records.
 
     Args:
         folder: ``<shards>/tiles/<split>``.
-        records: of one split and of all recipes, with the files of their images (see `cea.data.packing.select`); none
-            leave an empty folder.
+        records: of one split and of all recipes, some at a time, with the files of their images (see
+            `cea.data.packing.select`); none leave an empty folder.
         clean_folder: the folder that these are relative to.
         tiles_per_tar: how many.
 
     Raises:
         DataError: a clean image is missing or changed, or its depth map has another size.
     """
-    columns = ["clean_id", "crop", "file", "depth_file", "clean_sha256"]
-    wanted = records.select(columns).unique().sort("clean_id", "crop", nulls_last=False)
     with atomic_folder(folder) as partial:
-        tiles = _tiles(clean_folder, wanted.iter_rows(named=True))
-        index = as_table(_write(partial, tiles, tiles_per_tar), TILES)
-        write_tile_index(partial, index)
-    return index
+        tiles = _tiles(clean_folder, _once(records))
+        return write_tile_index(partial, _write(partial, tiles, tiles_per_tar))
+
+
+_COLUMNS = ("clean_id", "crop", "file", "depth_file", "clean_sha256")
+"""What says which tile it is, and where it is cut from."""
+
+
+def _once(records: Iterable[pl.DataFrame]) -> Iterator[dict[str, Any]]:
+    """`_COLUMNS` of each tile once, by image and place; a whole image before its parts."""
+    entries = (_entry(*row) for part in records for row in part.select(_COLUMNS).unique().iter_rows())
+    for entry, _ in groupby(in_order(entries)):
+        yield dict(zip(_COLUMNS, json.loads(entry.split(_CUT, 2)[2]), strict=True))
+
+
+_CUT = b"\x01"
+
+
+def _entry(clean_id: str, crop: Sequence[int] | None, *files: str | None) -> bytes:
+    """The same as bytes whose order is that of image and place."""
+    place = "".join(f"{side:010d}" for side in crop or ())
+    return _CUT.join([clean_id.encode(), place.encode(), json.dumps([clean_id, crop, *files]).encode()])
 
 
 _Tile = tuple[dict[str, Any], dict[str, bytes]]

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from cea.data import rendered
+from cea.data import rendered, tiling
 from cea.data.clean import load_clean, read_clean
 from cea.data.dataset import check_split, list_split
 from cea.data.loaders import PatchDataset, PatchSequence, ShardPairs
@@ -27,6 +27,7 @@ from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render
 from cea.errors import DataError
 from cea.evaluation.cases import shard_cases
+from cea.io import sequences
 from cea.io.images import pixel_sha256
 
 RECIPES = {
@@ -50,7 +51,7 @@ def stores(clean_folder, tmp_path_factory) -> Path:
             for name, table in tables.items():
                 write_shards(root / store / split / name, select(table, clean, split), clean_folder, config)
         every = select(pl.concat(tables.values()), clean, split)
-        write_tiles(root / "records/tiles" / split, every, clean_folder, 3)
+        write_tiles(root / "records/tiles" / split, [every], clean_folder, 3)
     return root
 
 
@@ -150,14 +151,28 @@ def test_depth_of_a_tile_is_that_of_its_image(stores, clean_folder):
         assert np.array_equal(read_sample(folder, row).degraded, again.degraded)
 
 
-def test_intact_records_verify_and_the_bytes_repeat(stores, clean_folder, tmp_path):
+def test_intact_records_verify_and_the_bytes_repeat(stores, clean_folder, tmp_path, monkeypatch):
+    """Whatever the order of the recipes, the rows at a time and what the disk sorts."""
+    monkeypatch.setattr(sequences, "_RUN", 4)
     for folder in folders(stores, "records"):
         verify(folder)
     clean = read_clean(clean_folder)
     tables = [draw_table(clean, name, recipe, SYNTHESIZE, 3) for name, recipe in reversed(RECIPES.items())]
-    write_tiles(tmp_path / "tiles", select(pl.concat(tables), clean, "train"), clean_folder, 3)
+    parts = select(pl.concat(tables), clean, "train").iter_slices(2)
+    count = write_tiles(tmp_path / "tiles", parts, clean_folder, 3)
+    assert count == len(read_tile_index(tmp_path / "tiles"))
     for path in sorted((stores / "records/tiles/train").iterdir()):
         assert (tmp_path / "tiles" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_tiles_are_ordered_by_image_and_place():
+    crops = [[96, 8, 32, 32], None, [8, 96, 32, 32], [8, 100, 32, 32], [1000, 0, 32, 32], [8, 96, 32, 33]]
+    rows = [("b", crop, "b.png", None, "bb") for crop in crops] + [
+        ("a-b", crop, "a.png", "d.png", "aa") for crop in crops
+    ]
+    table = pl.DataFrame(rows * 2, schema=tiling._COLUMNS, orient="row").sample(fraction=1, shuffle=True, seed=5)
+    ordered = table.unique().sort("clean_id", "crop", nulls_last=False)
+    assert list(tiling._once(table.iter_slices(5))) == ordered.to_dicts()
 
 
 def test_the_cache_holds_what_was_rendered(stores, monkeypatch):

@@ -363,7 +363,7 @@ def test_records_are_read_with_their_tiles(clean_folder, tmp_path):
     recipe = RecipeConfig(order="cdd11", nodes={"low": {}, "haze": {}})
     table = select(draw_table(clean, "low_haze", recipe, config, 3), clean, "train")
     write_shards(tmp_path / "up/train/low_haze", table, clean_folder, ShardConfig(samples_per_tar=2, store="records"))
-    write_tiles(tmp_path / "up/tiles/train", table, clean_folder, 2)
+    write_tiles(tmp_path / "up/tiles/train", [table], clean_folder, 2)
     with serving(tmp_path / "up") as server:
         place = open_remote(server.address, config_of(tmp_path, damaged="skip"), {"train": ("low_haze",)})
         folder, local = place.root / "train/low_haze", tmp_path / "up/train/low_haze"
