@@ -2,7 +2,8 @@
 
 A task gets rows of the records table and paths, renders, and puts a whole tar into its place, then a file of facts
 about it: what it was made from, its digest, its rows of the index. A task that finds a whole tar made from the same
-rows by the same code renders nothing, so whatever was finished before a kill stays. The driver holds rows, no pixels.
+rows by the same code renders nothing, so whatever was finished before a kill stays. The driver holds the rows of the
+tars that are being made, no pixels.
 """
 
 from __future__ import annotations

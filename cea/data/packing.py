@@ -203,7 +203,7 @@ def select_from(path: Path, clean_folder: Path, split: str) -> Selection:
     """The same from the tables of records at ``path`` and of clean images, some thousand rows of each at a time.
 
     Raises:
-        DataError: as `select`, `cea.data.records.read_records` and `CleanRows`.
+        DataError: as `select`, `cea.data.records.record_parts` and `CleanRows`.
     """
     clean = CleanRows(clean_folder, _FILES)
     return Selection.of(lambda: (select(part, clean, split) for part in record_parts(path)))

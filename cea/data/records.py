@@ -17,7 +17,7 @@ from cea.degradations.engine.draw import draw
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.errors import DataError, RecordError, brief
-from cea.io.tables import as_table, read_parts, read_table
+from cea.io.tables import as_table, read_parts
 from cea.rng import SampleKey
 from cea.types import SPLITS, ImageU8, Split
 
@@ -137,20 +137,11 @@ def draw_rows(
         )
 
 
-def read_records(path: Path) -> pl.DataFrame:
-    """The table of records that ``synthesize`` wrote.
-
-    Raises:
-        DataError: missing, damaged, or another table.
-    """
-    return read_table(path, COLUMNS, remedy=_REMEDY)
-
-
 def record_parts(path: Path, columns: Iterable[str] = tuple(COLUMNS)) -> Iterator[pl.DataFrame]:
-    """The same, or some columns of it, some thousand rows at a time.
+    """The table of records that ``synthesize`` wrote, or some columns of it, some thousand rows at a time.
 
     Raises:
-        DataError: as `read_records`, when it comes to the damage.
+        DataError: missing, damaged, or another table; damage is told when it is reached.
     """
     return read_parts(path, {name: COLUMNS[name] for name in columns}, remedy=_REMEDY)
 

@@ -26,7 +26,7 @@ import polars as pl
 from cea.config import load, read_params
 from cea.data.dataset import check_split, list_split, read_split, write_split
 from cea.data.reading import read_sample
-from cea.data.records import COLUMNS, SynthesizeConfig, read_records, to_record
+from cea.data.records import COLUMNS, SynthesizeConfig, record_parts, to_record
 from cea.data.shards import read_index
 from cea.data.verification import verify
 from cea.degradations.engine.draw import draw
@@ -198,7 +198,7 @@ def _table(folder: Path) -> Reader:
     write_table(folder / "r.parquet", pl.DataFrame(rows, schema=COLUMNS))
 
     def read(path: Path) -> None:
-        for row in read_records(path).head(100).iter_rows(named=True):
+        for row in pl.concat(record_parts(path)).head(100).iter_rows(named=True):
             render(to_record(row), CLEAN)
 
     return Reader([(folder / "r.parquet").read_bytes()], _at(folder / "r.parquet", read), 0.08)
