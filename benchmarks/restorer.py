@@ -91,14 +91,14 @@ def pairs(folder: Path, limit: int | None) -> Iterator[ImagePair]:
 
 def judge(model: RestorationNetwork, pair: ImagePair) -> Judged:
     """Restore it in colour, in grey, and its clean image."""
-    restored = _restored(model, pair.degraded)
+    restored = restored_by(model, pair.degraded)
     grey = ImagePair(greyed(pair.degraded, 1), greyed(pair.clean, 1))
-    restored_grey = _restored(model, grey.degraded)
+    restored_grey = restored_by(model, grey.degraded)
     return Judged(
-        gain=_gain(restored, pair),
-        grey_gain=_gain(restored_grey, grey),
+        gain=gain_of(restored, pair),
+        grey_gain=gain_of(restored_grey, grey),
         tint=float(np.ptp(restored_grey, axis=2).mean()) * 255,
-        clean=_psnr(_restored(model, pair.clean), pair.clean),
+        clean=capped_psnr(restored_by(model, pair.clean), pair.clean),
         error=float(np.abs(pair.degraded.astype(np.float32) - pair.clean).mean()) / 255,
         expected_error=expected_error(model, pair.degraded),
         grid_input=_spectra(pair.degraded.astype(np.float64), pair.clean),
@@ -174,15 +174,18 @@ def _spectra(image: NDArray[np.float64], clean: ImageU8) -> list[NDArray[np.floa
     return spectra
 
 
-def _restored(model: RestorationNetwork, image: ImageU8) -> ImageF:
+def restored_by(model: RestorationNetwork, image: ImageU8) -> ImageF:
+    """(H, W, 3) in [0, 1], in tiles where the image is large."""
     return restore(model, image, tile=tile_for(image))
 
 
-def _gain(restored: ImageF, pair: ImagePair) -> float:
-    return _psnr(restored, pair.clean) - _psnr(pair.degraded, pair.clean)
+def gain_of(restored: ImageF, pair: ImagePair) -> float:
+    """PSNR in dB over the input's."""
+    return capped_psnr(restored, pair.clean) - capped_psnr(pair.degraded, pair.clean)
 
 
-def _psnr(image: ImageF | ImageU8, clean: ImageU8) -> float:
+def capped_psnr(image: ImageF | ImageU8, clean: ImageU8) -> float:
+    """In dB, `_CAP` where the images are equal."""
     return min(psnr(image, clean), _CAP)
 
 
