@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from cea.config import load, read_params
-from cea.data.clean import read_clean
+from cea.data.clean import clean_parts
 from cea.data.leaks import check_leaks
 from cea.data.testsets import find_sets, remove_lists
 from cea.evaluation.config import EvaluationConfig
@@ -32,8 +32,9 @@ def main(paths: Namespace) -> None:
             logging.info("removed the list of %s: params.yaml has no such set any more", name)
     if benchmarks:
         sets = [one for entry in benchmarks.values() for one in find_sets(Path(entry.path), entry.layout, entry.pairs)]
-        used = read_clean(paths.clean).filter((pl.col("split") != "test") & (pl.col("kind") == "photograph"))
-        train = {row["id"]: paths.clean / row["file"] for row in used.iter_rows(named=True)}
+        used = (pl.col("split") != "test") & (pl.col("kind") == "photograph")
+        parts = clean_parts(paths.clean, ("id", "file", "split", "kind"))
+        train = {name: paths.clean / file for part in parts for name, file, *_ in part.filter(used).iter_rows()}
         check_leaks(train, sets)
         tests = sum(len(one.pairs) for one in sets)
         logging.info("none of %d photographs occurs among %d test images of the benchmarks", len(train), tests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -71,11 +72,11 @@ def read_members(path: Path) -> list[Member]:
     """
     found: dict[str, Member] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
+        with _Bounded(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
                 _check_member(path, info, found)
                 found[info.name] = Member(info.name, info.offset_data, info.size)
-    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError) as error:
+    except (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -86,10 +87,27 @@ def read_members(path: Path) -> list[Member]:
     return list(found.values())
 
 
+class _Bounded(io.FileIO):
+    """A file that takes no memory for more bytes than it has left, whatever a header asks for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file.
+
+        Raises:
+            tarfile.ReadError: ``size`` is beyond the end by more than a block.
+        """
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        if size is not None and size > max(left, 0) + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"a header that asks for {size} bytes, of which {max(left, 0)} are there")
+        return super().read(size) or b""
+
+
 def _check_member(path: Path, info: tarfile.TarInfo, known: dict[str, Member]) -> None:
     name = PurePosixPath(info.name)
-    if not info.isreg():
+    if not info.isreg() or info.issparse():
         what = "a link" if info.issym() or info.islnk() else "no plain file"
+    elif info.size < 0:
+        what = "of a negative size"
     elif name.is_absolute() or ".." in name.parts or "\\" in info.name or "\0" in info.name:
         what = "a name that leads out of the archive"
     elif info.name in known:

@@ -193,7 +193,8 @@ def at_home(home: Path, code: str) -> None:
 @cache
 def code_digest(home: Path) -> str:
     """32 hex digits over the source of this package and of the plug-ins below ``home``: equal where the code is."""
-    files = [(path.relative_to(_PACKAGE.parent), path) for path in _PACKAGE.rglob("*.py")]
+    sources = (path for kind in ("*.py", "*.c", "*.h") for path in _PACKAGE.rglob(kind))
+    files = [(path.relative_to(_PACKAGE.parent), path) for path in sources]
     files += [(path.relative_to(home), path) for path in (home / PLUGINS).glob("*.py")]
     digest = hashlib.sha256()
     for name, path in sorted(files):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from cea.data.cluster import of_store
 from cea.data.places import Shared, Store, facts_name
+from cea.io.images import file_sha256
 
 LEFT_OUT = "left_out.json"
 """Beside the index, where samples were left out: their ids, clean images, and why."""
@@ -35,7 +35,7 @@ def fetch(store: Store, folder: Path, tars: Mapping[str, tuple[int, str]]) -> No
         if not shared.holds(name, size, sha256):
             with shared.writing(name) as path:
                 store.download(name, path)
-                if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                if file_sha256(path) != sha256:
                     raise OSError(f"{store.url}/{name}: other bytes than its worker put there")
 
 
@@ -73,6 +73,4 @@ def _send(folder: Path, store: Store, tars: Iterable[str]) -> None:
 
 
 def _facts(tar: Path) -> dict[str, Any]:
-    with tar.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"size": tar.stat().st_size, "sha256": sha256}
+    return {"size": tar.stat().st_size, "sha256": file_sha256(tar)}

@@ -57,7 +57,8 @@ class RemoteConfig(Config):
 
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
-_LARGEST_INDEX = 1 << 32
+_LARGEST = {".json": 1 << 28, ".parquet": 1 << 32}
+"""Bytes of an index that says nothing of its own size; the first is read whole."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _INDEXES = ("index.json", "index.parquet")
 _ABANDONED_S = 86400
@@ -276,13 +277,15 @@ def _download(url: str, file: Path, size: int | None) -> None:
     import fsspec
     from fsspec.callbacks import Callback
 
+    most = _LARGEST[Path(url).suffix] if size is None else size
+
     class Limit(Callback):  # type: ignore[misc]
         """Stops what has no end, before the disk is full."""
 
         def relative_update(self, inc: int = 1) -> None:
             super().relative_update(inc)
-            if self.value > (_LARGEST_INDEX if size is None else size):
-                raise _longer(url, size)
+            if self.value > most:
+                raise _longer(url, most)
 
     try:
         system, name = fsspec.core.url_to_fs(url, **_options(url))
@@ -311,9 +314,9 @@ def _download(url: str, file: Path, size: int | None) -> None:
         ) from error
 
 
-def _longer(url: str, size: int | None) -> DamagedError:
+def _longer(url: str, most: int) -> DamagedError:
     return DamagedError(
-        f"{url}: longer than {_LARGEST_INDEX if size is None else size} bytes",
+        f"{url}: longer than {most} bytes",
         expected="the file that belongs there",
         remedy="upload it again",
     )

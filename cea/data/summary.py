@@ -32,6 +32,8 @@ REMEDY = "make the shards again (dvc repro), or pass the folder of one recipe an
 
 _TAR = re.compile(r"[^/\\\0]+\.tar")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LONGEST_NAME = 255
+"""Bytes of a file name."""
 
 
 class DamagedError(DataError):
@@ -135,15 +137,17 @@ def sane(parts: Iterable[str], tars: Mapping[str, Mapping[str, int]], bands: pl.
         tars: as the summary has them.
         bands: of the picture with the most pixels.
     """
-    sizes = {name: facts["bytes"] for name, facts in tars.items()}
+    size = pl.col("tar").replace_strict({name: facts["bytes"] for name, facts in tars.items()}, default=-1)
+    # Nothing here may leave 64 bits, or a hostile number comes out as a small one.
     within = [
-        pl.col(f"{part}_offset").ge(0) & pl.col(f"{part}_size").ge(0)
-        & (pl.col(f"{part}_offset") + pl.col(f"{part}_size")).le(pl.col("tar").replace_strict(sizes, default=-1))
+        pl.col(f"{part}_offset").ge(0) & pl.col(f"{part}_size").ge(0) & pl.col(f"{part}_offset").le(size)
+        & pl.col(f"{part}_size").le(size - pl.col(f"{part}_offset"))
         for part in parts
     ]  # fmt: skip
-    pixels = pl.col("height").cast(pl.Int64) * pl.col("width") * bands
+    sides = [pl.col("height").cast(pl.Int64), pl.col("width").cast(pl.Int64), bands.cast(pl.Int64)]
+    pixels = sides[0].cast(pl.Float64) * sides[1].cast(pl.Float64) * sides[2].cast(pl.Float64)
     return pl.all_horizontal(
-        *within, pl.col("height").ge(1), pl.col("width").ge(1), pixels.le(largest_pixels()), pl.all().is_not_null()
+        *within, *(side.ge(1) for side in sides[:2]), pixels.le(largest_pixels()), pl.all().is_not_null()
     )
 
 
@@ -218,9 +222,9 @@ def _check(summary: Any) -> None:
     if kind not in get_args(Kind) or summary["format"] != (FORMAT if kind == "pixels" else FORMAT + 1):
         raise ValueError(f"format {str(summary['format'])[:20]!r}")
     for name, facts in summary["tars"].items():
-        if not _TAR.fullmatch(name) or name.startswith(".."):
+        if not _TAR.fullmatch(name) or name.startswith("..") or len(name.encode()) > _LONGEST_NAME:
             raise ValueError(f"a tar called {name[:100]!r}")
-        if not all(isinstance(facts[key], int) for key in ("samples", "bytes")):
+        if not all(type(facts[key]) is int and 0 <= facts[key] < 1 << 63 for key in ("samples", "bytes")):
             raise ValueError(f"no size of {name!r}")
         if kind != "pixels" and not _SHA256.fullmatch(facts["sha256"]):
             raise ValueError(f"no digest of {name!r}")

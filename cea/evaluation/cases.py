@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cea.data.reading import read_sample
-from cea.data.shards import read_index
+from cea.data.shards import Rows, index_parts
 from cea.types import Image, ImageU8
 
 
@@ -66,7 +66,12 @@ def shard_cases(folders: Iterable[Path], *, seen: bool | None = None) -> list[Ca
     Raises:
         DataError: a folder is missing or incomplete.
     """
-    return [_case(folder, row, seen) for folder in folders for row in read_index(folder).iter_rows(named=True)]
+    return [
+        _case(folder, rows, number, seen)
+        for folder in folders
+        for rows in (Rows(index_parts(folder)),)
+        for number in range(len(rows))
+    ]
 
 
 def clean_cases(cases: Iterable[Case]) -> list[Case]:
@@ -83,18 +88,19 @@ def _read_clean(case: Case) -> Pixels:
     return Pixels(clean, clean)
 
 
-def _case(folder: Path, row: dict[str, Any], seen: bool | None) -> Case:
+def _case(folder: Path, rows: Rows, number: int, seen: bool | None) -> Case:
+    row = rows[number]
     return Case(
         sample_id=row["sample_id"],
-        recipe=row["recipe"],
-        clean_id=row["clean_id"],
-        components=tuple(row["components"]),
+        recipe=sys.intern(row["recipe"]),
+        clean_id=sys.intern(row["clean_id"]),
+        components=tuple(map(sys.intern, row["components"])),
         uniform=row["uniform"],
-        read=partial(_read, folder, row),
+        read=partial(_read, folder, rows, number),
         seen=seen,
     )
 
 
-def _read(folder: Path, row: dict[str, Any]) -> Pixels:
-    sample = read_sample(folder, row)
+def _read(folder: Path, rows: Rows, number: int) -> Pixels:
+    sample = read_sample(folder, rows[number])
     return Pixels(sample.degraded, sample.clean, sample.severity)

@@ -31,6 +31,7 @@ from cea.data.packing import ShardConfig, select, select_from, write_empty, writ
 from cea.data.reading import read_pair, read_sample
 from cea.data.records import SynthesizeConfig, Variants, draw_table, to_record
 from cea.data.shards import INDEX, Rows, read_index, read_part, write_index
+from cea.data.summary import read_summary
 from cea.data.verification import verify
 from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.render import render
@@ -428,6 +429,17 @@ def _as_index(copy, **columns) -> None:
         ({"tar": pl.lit("../secret.tar")}, "places outside the tars"),
         ({"clean_offset": pl.lit(1 << 40, pl.Int64)}, "places outside the tars"),
         ({"record_size": pl.lit(-1, pl.Int64)}, "places outside the tars"),
+        ({"clean_offset": pl.lit(2**63 - 1), "clean_size": pl.lit(2**63 - 1)}, "places outside the tars"),
+        ({"clean_offset": pl.lit(2**63 - 6), "clean_size": pl.lit(1 << 45, pl.Int64)}, "places outside the tars"),
+        ({"clean_offset": pl.lit(100, pl.Int64), "clean_size": pl.lit(2**63 - 1)}, "places outside the tars"),
+        (
+            {
+                "height": pl.lit(1 << 30, pl.Int32),
+                "width": pl.lit(1 << 30, pl.Int32),
+                "n_components": pl.lit(16, pl.Int32),
+            },
+            "sizes that no picture has",
+        ),
         ({"height": pl.lit(1_000_000, pl.Int32), "width": pl.lit(1_000_000, pl.Int32)}, "sizes that no picture has"),
         ({"n_components": pl.lit(10_000, pl.Int32)}, "sizes that no picture has"),
         ({"clean_sha256": pl.lit(None, pl.String)}, "sizes that no picture has"),
@@ -442,7 +454,19 @@ def test_an_index_of_other_shards_is_refused(copy, columns, says):
         read_index(copy)
 
 
-@pytest.mark.parametrize("name", ["../other.tar", "/etc/passwd.tar", "a\\b.tar", "..tar", "x"])
+@pytest.mark.parametrize("number", [10**30, -1, True, 1.5])
+@pytest.mark.parametrize("key", ["bytes", "samples"])
+def test_a_summary_counts_with_numbers_that_a_file_may_have(copy, key, number):
+    summary = json.loads((copy / "index.json").read_text())
+    summary["tars"]["000000.tar"][key] = number
+    (copy / "index.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match=r"index\.json: not a summary of shards"):
+        read_summary(copy)
+
+
+@pytest.mark.parametrize(
+    "name", ["../other.tar", "/etc/passwd.tar", "a\\b.tar", "..tar", "x", "x" * 300 + ".tar", "\udc80.tar"]
+)
 def test_a_summary_names_files_beside_it_only(copy, name):
     summary = json.loads((copy / "index.json").read_text())
     summary["tars"][name] = summary["tars"].pop("000000.tar")
@@ -503,6 +527,25 @@ def test_members_that_are_no_plain_files_are_refused(tmp_path, kind, name, says)
         info.type, info.linkname = kind, "twice.png"
         tar.addfile(info)
     with pytest.raises(DataError, match=rf"member '.*' is .*{says}"):
+        read_members(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [1 << 33, 1 << 45, 1 << 70])
+def test_a_header_that_asks_for_more_than_there_is_takes_no_memory(tmp_path, kind, size):
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, size
+    (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(DataError, match=r"x\.tar: "):
+        read_members(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("size", [-512, -1])
+def test_a_member_of_a_negative_size_is_refused(tmp_path, size):
+    info = tarfile.TarInfo("one.clean.png")
+    info.size = size
+    (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(DataError, match=r"negative size|x\.tar: "):
         read_members(tmp_path / "x.tar")
 
 
