@@ -1,8 +1,9 @@
 """Weights judged on the recipes of a params file, over photographs that nobody needs to have a degraded version of.
 
 Each of COUNT photographs, spread over the folder PHOTOS and reduced to 320 pixels, is degraded once by each recipe, the
-odd ones unevenly. A line per network: mean gain in dB of each recipe, PSNR of what comes out when the clean photographs
-go in (mean and least), and the gain on grey copies less that in colour, over six photographs of eight recipes.
+odd ones unevenly. A line per network: PSNR of what comes out when the clean photographs go in (mean and least), and the
+gain on grey copies less that in colour, over six photographs of eight recipes. Then a line per recipe: the mean gain in
+dB, how many images came out worse than they went in, and the least gain.
 
 Run: python -m benchmarks.recipes PARAMS PHOTOS WEIGHTS [WEIGHTS ...] [--count N] [--json FILE]
 """
@@ -73,8 +74,11 @@ def judge_recipes(
         for name in IN_GREY
         for pair in pairs.get(name, ())[:_GREY_IMAGES]
     ]
+    gains = {name: [_gain(model, pair) for pair in group] for name, group in pairs.items()}
     return {
-        "recipes": {name: fmean(_gain(model, pair) for pair in group) for name, group in pairs.items()},
+        "recipes": {name: fmean(group) for name, group in gains.items()},
+        "worse": {name: sum(gain < 0 for gain in group) for name, group in gains.items()},
+        "least": {name: min(group) for name, group in gains.items()},
         "clean": fmean(clean),
         "clean_least": min(clean),
         "grey": fmean(grey) if grey else None,
@@ -104,9 +108,11 @@ def main() -> None:
     table = {}
     for path in options.weights:
         told = table[str(path)] = judge_recipes(load_weights(path, trust_code=True)[0], pairs, images)
-        gains = "  ".join(f"{name} {gain:+.2f}" for name, gain in told["recipes"].items())
         grey = "-" if told["grey"] is None else f"{told['grey']:+.2f}"
-        print(f"{path}: clean {told['clean']:.1f} (least {told['clean_least']:.1f})  grey {grey}  {gains}", flush=True)
+        print(f"{path}: clean {told['clean']:.1f} (least {told['clean_least']:.1f})  grey {grey}", flush=True)
+        for name, gain in told["recipes"].items():
+            harm = f"{told['worse'][name]} of {len(images)} worse, least {told['least'][name]:+.2f}"
+            print(f"  {name:<{max(map(len, pairs))}} {gain:+6.2f}  {harm}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(table, indent=2) + "\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,3 +58,9 @@ def test_a_package_without_them_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(default, "NAME", "absent.safetensors")
     with pytest.raises(DataError, match="the weights that come with cea"):
         default_weights()
+
+
+def test_its_lineage_names_the_weights_it_was_trained_from() -> None:
+    _, metadata = load_weights(default_weights())
+    lineage = json.loads(default_weights().with_name("lineage.json").read_text(encoding="utf-8"))
+    assert lineage["parent"]["sha256"] == metadata["parent_sha256"]
