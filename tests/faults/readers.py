@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -97,8 +98,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         "record": Reader(_records(), _read_record, 0.2, _misstated),
         "records table": _table(folder),
         "params": _params(folder),
-        "tar": _shards(folder / "tar", "000000.tar"),
-        "index": _shards(folder / "index", "index.parquet"),
+        "tar": _shards(folder / "tar", "000000.tar", _other_headers),
+        "index": _shards(folder / "index", "index.parquet", _other_places),
         "summary": _shards(folder / "summary", "index.json"),
         "split list": _list(folder),
         "journal": _journal(folder),
@@ -221,7 +222,41 @@ def _params(folder: Path) -> Reader:
     return Reader([PARAMS.encode()], _at(folder / "params.yaml", read), 0.1)
 
 
-def _shards(folder: Path, damaged: str) -> Reader:
+_PLACES = (-(2**63), -512, -1, 0, 1, 2**31 - 1, 2**40, 2**62, 2**63 - 6, 2**63 - 1)
+
+
+def _other_places(data: bytes, rng: np.random.Generator) -> bytes:
+    """An index that is whole, with other numbers in one to three of its columns; as often, damaged bytes."""
+    if rng.random() < 0.5:
+        return mutated(data, rng)
+    table = pl.read_parquet(io.BytesIO(data))
+    for name in rng.choice([name for name, kind in table.schema.items() if kind.is_integer()], int(rng.integers(1, 4))):
+        number = int(rng.choice(np.array(_PLACES)))
+        if table.schema[str(name)] != pl.Int64:
+            number = max(-(2**31), min(number, 2**31 - 1))
+        chosen = pl.Series(rng.random(len(table)) < 0.7)
+        other = pl.lit(number, table.schema[str(name)])
+        table = table.with_columns(pl.when(chosen).then(other).otherwise(pl.col(str(name))).alias(str(name)))
+    file = io.BytesIO()
+    table.write_parquet(file)
+    return file.getvalue()
+
+
+def _other_headers(data: bytes, rng: np.random.Generator) -> bytes:
+    """A tar with another kind or size in one of its headers, whose checksum is right; as often, damaged bytes."""
+    if rng.random() < 0.5:
+        return mutated(data, rng)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        member = rng.choice(np.array(tar.getmembers(), object))
+    if rng.random() < 0.7:
+        member.type = bytes(rng.choice(np.frombuffer(b"0125xgLKS7", "S1")))
+    if rng.random() < 0.8:
+        member.size = int(rng.choice(np.array((*_PLACES[1:], 2**33, 2**70), object)))
+    header = member.tobuf(tarfile.GNU_FORMAT)
+    return data[: member.offset] + header[-tarfile.BLOCKSIZE :] + data[member.offset + tarfile.BLOCKSIZE :]
+
+
+def _shards(folder: Path, damaged: str, damage: Damage = mutated) -> Reader:
     """Pixels and ids are those that were written, whatever is damaged; labels have their digest in the split's list."""
     write_toy_shards(folder / "toy", samples=2, size=16)
     write_split(folder / "list.json", list_split(folder, {"toy": True}, labels=True))
@@ -236,7 +271,7 @@ def _shards(folder: Path, damaged: str) -> Reader:
         assert index.select("clean_sha256", "sample_id").equals(whole), damaged
 
     path = folder / "toy" / damaged
-    return Reader([path.read_bytes()], _at(path, read), 0.06)
+    return Reader([path.read_bytes()], _at(path, read), 0.06, damage)
 
 
 def _list(folder: Path) -> Reader:
