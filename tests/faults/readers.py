@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -199,7 +200,8 @@ def _table(folder: Path) -> Reader:
     write_table(folder / "r.parquet", pl.DataFrame(rows, schema=COLUMNS))
 
     def read(path: Path) -> None:
-        for row in pl.concat(record_parts(path)).head(100).iter_rows(named=True):
+        rows = (row for part in record_parts(path) for row in part.iter_rows(named=True))
+        for row in islice(rows, 100):
             render(to_record(row), CLEAN)
 
     return Reader([(folder / "r.parquet").read_bytes()], _at(folder / "r.parquet", read), 0.08)
