@@ -32,8 +32,8 @@ REMEDY = "make the shards again (dvc repro), or pass the folder of one recipe an
 
 _TAR = re.compile(r"[^/\\\0]+\.tar")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LONGEST_NAME = 255
-"""Bytes of a file name."""
+_LONGEST_FILE_NAME = 255
+"""In bytes, as file systems have it."""
 
 
 class DamagedError(DataError):
@@ -144,10 +144,9 @@ def sane(parts: Iterable[str], tars: Mapping[str, Mapping[str, int]], bands: pl.
         & pl.col(f"{part}_size").le(size - pl.col(f"{part}_offset"))
         for part in parts
     ]  # fmt: skip
-    sides = [pl.col("height").cast(pl.Int64), pl.col("width").cast(pl.Int64), bands.cast(pl.Int64)]
-    pixels = sides[0].cast(pl.Float64) * sides[1].cast(pl.Float64) * sides[2].cast(pl.Float64)
+    pixels = pl.col("height").cast(pl.Float64) * pl.col("width") * bands
     return pl.all_horizontal(
-        *within, *(side.ge(1) for side in sides[:2]), pixels.le(largest_pixels()), pl.all().is_not_null()
+        *within, pl.col("height").ge(1), pl.col("width").ge(1), pixels.le(largest_pixels()), pl.all().is_not_null()
     )
 
 
@@ -222,7 +221,7 @@ def _check(summary: Any) -> None:
     if kind not in get_args(Kind) or summary["format"] != (FORMAT if kind == "pixels" else FORMAT + 1):
         raise ValueError(f"format {str(summary['format'])[:20]!r}")
     for name, facts in summary["tars"].items():
-        if not _TAR.fullmatch(name) or name.startswith("..") or len(name.encode()) > _LONGEST_NAME:
+        if not _TAR.fullmatch(name) or name.startswith("..") or len(name.encode()) > _LONGEST_FILE_NAME:
             raise ValueError(f"a tar called {name[:100]!r}")
         if not all(type(facts[key]) is int and 0 <= facts[key] < 1 << 63 for key in ("samples", "bytes")):
             raise ValueError(f"no size of {name!r}")

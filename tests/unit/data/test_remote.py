@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -216,6 +217,29 @@ def test_indexes_that_are_missing_or_damaged_are_named(server, here, tmp_path):
         opened(server, tmp_path)
 
 
+def test_an_index_without_end_is_left_off(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LARGEST", {".json": 10, ".parquet": 1 << 32})
+    with pytest.raises(DataError, match=r"index\.json: longer than 10 bytes"):
+        opened(server, tmp_path)
+
+
+def hostile(here: Path, tmp_path: Path) -> faulty_server.Fault:
+    """A tar of the right length whose first header asks for more bytes than any machine has."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 70
+    size = (here / "train/a/000001.tar").stat().st_size
+    (tmp_path / "hostile.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT).ljust(size, b"\0"))
+    return faulty_server.instead(tmp_path / "hostile.tar")
+
+
+def test_a_header_that_asks_for_too_much_is_a_damaged_shard(server, here, tmp_path):
+    server.fail("train/a/000001.tar", hostile(here, tmp_path))
+    place = opened(server, tmp_path, damaged="skip", retries=0)
+    pairs = ShardPairs(folders(place), place=place, skip=True)
+    PatchDataset(pairs, 8)[PatchSpec(0, 2, *WHOLE)]
+    assert pairs.given_up() == {"train/a": 2}
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_damaged_shard_is_passed_over_by_choice(server, here, tmp_path, workers, caplog):
     """Wherever one of its samples is due, the next whole one of the same recipe takes its place, with the same crop."""
@@ -283,6 +307,7 @@ def test_a_cache_for_less_than_one_shard_is_refused(server, tmp_path):
 
 READ = """
 import sys
+import tarfile
 from pathlib import Path
 from cea.data.reading import read_sample
 from cea.data.remote import RemoteConfig, open_remote

@@ -536,7 +536,7 @@ def test_a_header_that_asks_for_more_than_there_is_takes_no_memory(tmp_path, kin
     info = tarfile.TarInfo("header")
     info.type, info.size = kind, size
     (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with pytest.raises(DataError, match=r"x\.tar: "):
+    with pytest.raises(DataError, match=rf"x\.tar: a header that asks for {size} bytes, of which 1024 are there"):
         read_members(tmp_path / "x.tar")
 
 
@@ -545,7 +545,7 @@ def test_a_member_of_a_negative_size_is_refused(tmp_path, size):
     info = tarfile.TarInfo("one.clean.png")
     info.size = size
     (tmp_path / "x.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with pytest.raises(DataError, match=r"negative size|x\.tar: "):
+    with pytest.raises(DataError, match=r"x\.tar: member 'one\.clean\.png' is of a negative size"):
         read_members(tmp_path / "x.tar")
 
 
