@@ -160,6 +160,33 @@ def test_views_of_a_wallpaper_are_images_of_their_own(tmp_path):
         assert any(np.array_equal(whole.load().rgb[y : y + 640, x : x + 640], cut) for y, x in corner)
 
 
+def test_each_view_can_come_in_other_tones_too(tmp_path):
+    wallpapers(tmp_path)
+    ramp = np.repeat(np.linspace(0, 255, 900).astype(np.uint8)[None, :, None], 3, 2)
+    photograph = np.tile(ramp, (700, 1, 1)) * np.array([1, 1, 0], np.uint8)
+    write_image(tmp_path / "fig.png", photograph)
+    (tmp_path / packages.CATALOGUE["fig"].file).write_bytes((tmp_path / "fig.png").read_bytes())
+    config = PackagesConfig(bundled=[], names=["fig"], folder=str(tmp_path), distant_side=300, close_ups=1, tones=30)
+    items = {item.name: item for item in Packages(config).items()}
+    assert len(items) == 3 * 31
+    assert {item.split for item in items.values()} == {"train"}
+    assert len({(item.source, item.licence) for item in items.values()}) == 1
+    toned = [items[f"fig-tone-{number}"].load().rgb for number in range(30)]
+    assert all(image.shape == photograph.shape for image in toned)
+    assert len({image.tobytes() for image in toned}) == 30
+    assert np.array_equal(toned[7], items["fig-tone-7"].load().rgb)
+    means = [image.mean() for image in toned]
+    assert max(means) - min(means) > 60  # lighter and darker
+    spreads = [image.std() / photograph.std() for image in toned]
+    assert 0.3 < min(spreads) < 0.75 < max(spreads) < 1.3  # flatter, hardly ever harsher
+    chroma = [
+        np.ptp(image.astype(float), axis=2).mean() / np.ptp(photograph.astype(float), axis=2).mean() for image in toned
+    ]
+    assert min(chroma) < 0.6 < max(chroma)  # paler
+    for image in toned:  # what was lighter stays so
+        assert (np.diff(image[0].mean(axis=1)) > -1).all()
+
+
 def test_a_close_up_of_a_small_photograph_is_all_of_it(tmp_path):
     wallpapers(tmp_path)
     config = PackagesConfig(bundled=[], names=["fig"], folder=str(tmp_path), close_ups=1)
