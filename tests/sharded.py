@@ -1,67 +1,84 @@
-"""A network with its weights spread over processes (docs/several-processes.md): ``python -m tests.sharded FILE``.
+"""Weights spread over processes by Lightning (docs/several-processes.md): ``python -m tests.sharded FILE``.
 
 Three steps of AdamW in float64, on shares of the same batches; the first process writes the whole weights to FILE, and
-which part of them each process held.
+how many numbers it held itself.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import Tensor
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
-from torch.nn.functional import l1_loss
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, IterableDataset
 
 from cea.models.backbone import Stage
 from cea.models.config import ModelConfig
 from cea.models.network import build
+from cea.training.config import TrainConfig
+from cea.training.module import RestorationModule
 
 MODEL = ModelConfig(width=8, rank=4, encoder_blocks=(1,), decoder_blocks=(1,), middle_blocks=1)
-BATCH = 4
+BATCH, STEPS = 4, 3
 
 
-def spread(network: nn.Module) -> None:
-    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
-    network.to(memory_format=torch.contiguous_format)  # other layouts are refused
-    for module in network.modules():
-        if isinstance(module, Stage):
-            fully_shard(module, mesh=mesh)
-    fully_shard(network, mesh=mesh)
+class Spread(RestorationModule):
+    """Trains with each stage's weights spread over the processes of ``ModelParallelStrategy``."""
+
+    def configure_model(self) -> None:
+        if not isinstance(self.trainer.strategy, ModelParallelStrategy):
+            return
+        mesh = self.device_mesh["data_parallel"]
+        self.network.to(memory_format=torch.contiguous_format)  # other layouts are refused
+        for module in self.network.modules():
+            if isinstance(module, Stage):
+                fully_shard(module, mesh=mesh)
+        fully_shard(self.network, mesh=mesh)
+        register_fsdp_forward_method(self.network, "judged")
+
+    def configure_optimizers(self) -> Optimizer:
+        return torch.optim.AdamW(self.network.parameters(), lr=1e-3)
 
 
-def batch(step: int) -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(step)
-    clean = torch.rand(BATCH, 3, 16, 16, generator=rng, dtype=torch.float64)
-    return 0.6 * clean, clean
+class Patches(IterableDataset[tuple[Tensor, Tensor]]):
+    """Each process's share of each batch, uint8."""
 
-
-def whole(weight: Tensor) -> Tensor:
-    return weight.full_tensor() if isinstance(weight, DTensor) else weight
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        for step in range(STEPS):
+            rng = torch.Generator().manual_seed(step)
+            clean = torch.randint(0, 256, (BATCH, 3, 16, 16), generator=rng).to(torch.uint8)
+            yield (clean // 2)[rank::size], clean[rank::size]
 
 
 def main(path: Path) -> None:
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    network = build(MODEL, seed=0).double()
-    if size > 1:
-        distributed.init_process_group("gloo")
-        spread(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    for step in range(3):
-        degraded, clean = (images[rank::size] for images in batch(step))
-        optimizer.zero_grad()
-        l1_loss(network(degraded), clean).backward()
-        optimizer.step()
-    held = sum(one.to_local().numel() if isinstance(one, DTensor) else one.numel() for one in network.parameters())
-    weights = {name: whole(weight) for name, weight in network.state_dict().items()}
-    if rank == 0:
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    module = Spread(build(MODEL, seed=0).double(), TrainConfig())
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=size,
+        strategy=ModelParallelStrategy(data_parallel_size=size, tensor_parallel_size=1) if size > 1 else "auto",
+        max_steps=STEPS,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(Patches(), batch_size=None))
+    held = sum(one.to_local().numel() if isinstance(one, DTensor) else one.numel() for one in module.parameters())
+    weights = {
+        name: one.full_tensor() if isinstance(one, DTensor) else one for name, one in module.state_dict().items()
+    }
+    if trainer.is_global_zero:
         torch.save({"held": held, "weights": weights}, path)
-    if size > 1:
-        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
