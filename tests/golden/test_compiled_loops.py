@@ -25,9 +25,10 @@ from cea.degradations.engine.recipes import RecipeConfig
 from cea.degradations.engine.records import Record
 from cea.degradations.engine.render import Tile, render, render_tile
 from cea.degradations.exact import compiled
-from cea.degradations.exact.maps import box_mean
+from cea.degradations.exact.maps import box_mean, stretched
 from cea.degradations.exact.particles import specks
 from cea.degradations.exact.planes import quantise
+from cea.degradations.exact.portable import portable
 from cea.degradations.families import lowlight
 from cea.degradations.families.haze import Haze, HazeParams
 from cea.errors import ConfigError, ImageError
@@ -150,6 +151,26 @@ def test_box_means_whose_bits_depend_on_the_order_are_left_to_opencv(odd: float)
     assert compiled.box_mean(values[:22], 22) is None
     assert compiled.box_mean(values.astype(np.float64), 22) is None  # type: ignore[arg-type]
     assert compiled.box_mean(values[:, ::2], 22) is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_maps_are_enlarged_as_opencv_does_it(seed: int, monkeypatch: pytest.MonkeyPatch):
+    rng = generator(seed)
+    small = rng.random(rng.integers(1, 70, 2), np.float32)
+    shape = tuple(small.shape + rng.integers(0, (200, 1200)) * (rng.random(2) > 0.2))  # or one side of it alone
+    low, high = (0.0, 1.0) if seed % 2 else sorted(rng.random(2).tolist())
+    by_loops = portable()(stretched)(small, shape, low, high)
+    monkeypatch.setattr(compiled, "LIBRARY", None)
+    np.testing.assert_array_equal(by_loops, portable()(stretched)(small, shape, low, high))
+
+
+def test_maps_that_are_larger_or_of_another_type_are_left_to_opencv():
+    values = generator(6).random((64, 64), np.float32)
+    assert stretched(values, (32, 32)).shape == (32, 32)  # OpenCV takes means there
+    assert np.array_equal(stretched(values, (32, 32)), cv2.resize(values, (32, 32)))
+    assert stretched(values.astype(np.float64), (70, 70)).dtype == np.float64
+    assert stretched(values[:, ::2], (64, 33)).shape == (64, 33)
+    assert stretched(values, values.shape) is values
 
 
 def blurred(values: Map, side: int) -> Map:
@@ -311,14 +332,26 @@ def flags(root: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
 @pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])
-def test_every_instruction_set(processor: str, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_every_instruction_set(
+    compiler: str, processor: str, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     """Built for an old processor alone, instead of for several: the plain path's bits again."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
     source = Path(shutil.copy(compiled.SOURCE, tmp_path))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     built = tmp_path / f"kernels{EXTENSION_SUFFIXES[0]}"
-    command = ["cc", "-shared", "-fPIC", *flags(root), f"-march={processor}", "-U__gnu_linux__"]
+    command = [
+        compiler,
+        "-shared",
+        "-Werror=unknown-pragmas",
+        "-fPIC",
+        *flags(root),
+        f"-march={processor}",
+        "-U__gnu_linux__",
+    ]
     command += [f'-DSOURCE_SHA256="{digest}"', str(source), "-o", str(built), "-lm"]
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip(f"the compiler knows no {processor}")

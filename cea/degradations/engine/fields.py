@@ -17,8 +17,8 @@ from pydantic import Field, Strict, TypeAdapter
 from cea.config import Config
 from cea.degradations.contract.ranges import Unit, Within
 from cea.degradations.exact.elementary import cos_sin
-from cea.degradations.exact.fractal import Shape, fractal
-from cea.degradations.exact.maps import resized
+from cea.degradations.exact.fractal import Shape, lumps
+from cea.degradations.exact.maps import resized, stretched
 from cea.errors import RecordError
 from cea.io.images import pixel_sha256, read_rgb
 from cea.levels import unit_float
@@ -189,13 +189,11 @@ def field_map(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], a
     Raises:
         RecordError: an image file or array that is missing or not the one that was drawn with.
     """
-    values = _shape(spec, shape, inverse_depth, array)
-    values *= np.float32(spec.high - spec.low)
-    values += np.float32(spec.low)
-    return values
+    return stretched(_shape(spec, shape, inverse_depth, array), shape, spec.low, spec.high)
 
 
 def _shape(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], array: Map | None) -> Map:
+    """The field between 0 and 1, (H, W) or smaller."""
     match spec:
         case Constant():
             return np.ones(shape, np.float32)
@@ -204,7 +202,7 @@ def _shape(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], arra
         case Radial():
             return _bump(shape, spec.row, spec.column, spec.radius)
         case Fractal():
-            return fractal(shape, spec.stream, spec.cells, spec.octaves)
+            return lumps(shape, spec.stream, spec.cells, spec.octaves)
         case Blobs():
             return reduce(np.maximum, (_bump(shape, *centre) for centre in spec.centres))
         case HalfPlane():
@@ -212,7 +210,7 @@ def _shape(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], arra
             return _smoothstep(along / np.float32(spec.softness) + np.float32(0.5))
         case Depth():
             depth = inverse_depth()
-            return depth.copy() if spec.near else 1 - depth
+            return depth if spec.near else 1 - depth
         case ImageFile():
             return _image_field(spec, shape)
         case Array():
@@ -274,4 +272,4 @@ def _array_field(spec: Array, shape: Shape, array: Map | None) -> Map:
             remedy="pass it as render(..., fields={label: array})",
         )
     values = np.clip(np.asarray(array, np.float32), 0, 1)
-    return resized(values, shape).copy()
+    return resized(values, shape)

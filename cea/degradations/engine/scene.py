@@ -17,7 +17,7 @@ from pydantic import Field
 from cea.config import Config
 from cea.degradations.exact import compiled
 from cea.degradations.exact.fractal import fractal
-from cea.degradations.exact.maps import box_mean, resized
+from cea.degradations.exact.maps import box_mean, resized, stretched
 from cea.errors import ImageError, RecordError
 from cea.io.images import pixel_sha256
 from cea.levels import LEVEL_F32, from_codes, unit_float
@@ -99,13 +99,13 @@ def procedural_depth(params: SceneParams, small: Map, shape: tuple[int, int], wi
     relief, rise = 0.5 * params.relief, 1 / (1.0 - min(params.horizon, 0.95))
     if compiled.takes(brightness, things):
         compiled.call("ground", rows, slant, params.horizon, brightness, relief, rise, *things.shape, things)
-        return resized(things, shape)
+        return stretched(things, shape)
     below = (rows[:, None] - slant[None, :] - params.horizon).astype(np.float32)
     things *= np.float32(relief)
     things += np.float32(relief)
     things *= 1 - _sky(brightness, below)
     below *= np.float32(rise)
-    return resized(np.clip(np.maximum(below, things), 0, 1), shape)
+    return stretched(np.clip(np.maximum(below, things), 0, 1), shape)
 
 
 def _sky(brightness: Map, below: Map) -> Map:

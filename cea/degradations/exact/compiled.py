@@ -30,6 +30,7 @@ _ARGUMENTS = {
     "exponentials": (c_void_p, c_size_t, c_void_p),
     "pass": (c_void_p,),
     "light": (c_void_p, c_float, c_void_p, c_size_t, c_size_t, c_size_t, c_size_t, c_void_p),
+    "enlarged": (c_void_p, c_size_t, c_size_t, c_float, c_float, c_size_t, c_size_t, c_void_p),
     "ground": (c_void_p, c_void_p, c_double, c_void_p, c_float, c_float, c_size_t, c_size_t, c_void_p),
     "box_mean": (c_void_p, c_size_t, c_size_t, c_size_t, c_void_p, c_void_p),
     "self_guided": (c_void_p, c_void_p, c_float, c_size_t),
@@ -130,7 +131,7 @@ def add_streaks(name: str, moves: Sequence[tuple[int, int, int, int]], **fields:
 
 
 def _addresses(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _passed(value) for name, value in fields.items()}
+    return {name: value if type(value) is not np.ndarray else _passed(value) for name, value in fields.items()}
 
 
 def _passed(argument: Any) -> Any:

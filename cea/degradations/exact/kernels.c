@@ -21,7 +21,11 @@
 #endif
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
-#define APART _Pragma("GCC ivdep") /* the arrays of the loop that follows do not overlap */
+#if defined(__clang__)
+#define APART _Pragma("clang loop vectorize(assume_safety)") /* the arrays of the loop that follows do not overlap */
+#else
+#define APART _Pragma("GCC ivdep")
+#endif
 #define BARRIER __asm__ volatile(""); /* the loop around it is not vectorised */
 #else
 #define INLINE static inline
@@ -664,6 +668,33 @@ KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, 
                 const float above = high_offset[i] * (1 - share) + low_offset[i] * share;
                 to[i] = clipped(steep * bright[i] + above, least_light, one);
             }
+        }
+    }
+}
+
+/* A map enlarged from low x narrow as OpenCV does it between neighbours, then `factor` times as large and `more` more. */
+KERNEL void enlarged(const float *small, size_t low, size_t narrow, float factor, float more, size_t height, size_t width,
+                     float *restrict out) {
+    Columns columns;
+    float row[2][TILE];
+    for (size_t left = 0; left < width; left += TILE) {
+        const size_t n = least(TILE, width - left);
+        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in `row`, each at its last bit */
+        columns_of(&columns, left, n, narrow, width);
+        for (size_t y = 0; y < height; y++) {
+            ptrdiff_t at;
+            const float share = enlarged_from(y, low, height, &at);
+            for (ptrdiff_t wanted = at == ready + 1 ? at + 1 : at; at != ready && wanted <= at + 1; wanted++) {
+                const ptrdiff_t last = (ptrdiff_t)low - 1;
+                const float *of = small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last);
+                enlarge_columns(&columns, n, of, row[wanted & 1]);
+            }
+            ready = at;
+            const float *upper = row[at & 1], *lower = row[(at + 1) & 1];
+            float *restrict to = out + y * width + left;
+            if (y + 1 < height) soon_written(to + width, sizeof *to * n);
+            APART
+            for (size_t i = 0; i < n; i++) to[i] = (upper[i] * (1 - share) + lower[i] * share) * factor + more;
         }
     }
 }

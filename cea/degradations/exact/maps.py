@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cea.degradations.exact import compiled
+from cea.types import Map
 
 M = TypeVar("M", bound=NDArray[Any])
 
@@ -34,6 +35,29 @@ def resized(values: M, shape: tuple[int, ...], interpolation: int = cv2.INTER_LI
         return values
     enlarged = cv2.resize(np.ascontiguousarray(values), (shape[1], shape[0]), interpolation=interpolation)
     return enlarged.reshape(shape[0], shape[1], *values.shape[2:])  # type: ignore[return-value]
+
+
+def stretched(values: Map, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Map:
+    """low + (high - low) v for ``values`` v in [0, 1], (h, w), `resized` to the (H, W) of ``shape``; float32.
+
+    Args:
+        values: float32.
+        shape: begins with H and W.
+        low: what 0 becomes.
+        high: what 1 becomes.
+    """
+    height, width = shape[:2]
+    factor, more = np.float32(high - low), np.float32(low)
+    enlarges = values.shape != (height, width) and values.shape[0] <= height and values.shape[1] <= width
+    if enlarges and compiled.takes(values):
+        large = np.empty((height, width), np.float32)
+        compiled.call("enlarged", values, *values.shape, factor, more, height, width, large)
+        return large
+    large = resized(values, shape)
+    if (low, high) != (0, 1):
+        large = large * factor
+        large += more
+    return large
 
 
 def strips(shape: tuple[int, ...], pixels: int = 1 << 16) -> Iterator[slice]:

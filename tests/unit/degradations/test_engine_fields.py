@@ -17,7 +17,6 @@ from cea.degradations.engine.fields import (
     ImageFile,
     draw_field,
     field_map,
-    fractal,
 )
 from cea.degradations.engine.scene import (
     CropWindow,
@@ -29,6 +28,7 @@ from cea.degradations.engine.scene import (
     shrunk,
     sign_warning,
 )
+from cea.degradations.exact.fractal import fractal
 from cea.errors import ImageError, RecordError
 from cea.io.images import pixel_sha256, write_image
 from cea.levels import to_codes
