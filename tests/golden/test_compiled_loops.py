@@ -343,17 +343,11 @@ def test_every_instruction_set(
     source = Path(shutil.copy(compiled.SOURCE, tmp_path))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     built = tmp_path / f"kernels{EXTENSION_SUFFIXES[0]}"
-    command = [
-        compiler,
-        "-shared",
-        "-Werror=unknown-pragmas",
-        "-fPIC",
-        *flags(root),
-        f"-march={processor}",
-        "-U__gnu_linux__",
-    ]
+    command = [compiler, "-shared", "-fPIC", "-Wall", *flags(root), f"-march={processor}", "-U__gnu_linux__"]
     command += [f'-DSOURCE_SHA256="{digest}"', str(source), "-o", str(built), "-lm"]
-    if subprocess.run(command, capture_output=True).returncode:
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert "pragma" not in run.stderr  # a promise that the compiler does not know is not kept
+    if run.returncode:
         pytest.skip(f"the compiler knows no {processor}")
     if processor == "x86-64-v3" and "avx2" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor cannot run it")

@@ -210,7 +210,7 @@ def _shape(spec: FieldSpec, shape: Shape, inverse_depth: Callable[[], Map], arra
             return _smoothstep(along / np.float32(spec.softness) + np.float32(0.5))
         case Depth():
             depth = inverse_depth()
-            return depth if spec.near else 1 - depth
+            return depth.copy() if spec.near else 1 - depth
         case ImageFile():
             return _image_field(spec, shape)
         case Array():

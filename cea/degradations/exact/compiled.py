@@ -131,7 +131,7 @@ def add_streaks(name: str, moves: Sequence[tuple[int, int, int, int]], **fields:
 
 
 def _addresses(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if type(value) is not np.ndarray else _passed(value) for name, value in fields.items()}
+    return {name: _passed(value) for name, value in fields.items()}
 
 
 def _passed(argument: Any) -> Any:

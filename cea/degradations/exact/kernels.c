@@ -633,6 +633,14 @@ INLINE void enlarge_columns(const Columns *c, size_t count, const float *row, fl
         out[i] = row[c->first[i]] * (1 - c->share[i]) + row[c->second[i]] * c->share[i];
 }
 
+/* Rows `at` and the next one of a small map, their columns enlarged; `ready` and the next one are there, each at its last bit. */
+INLINE void enlarge_rows(const Columns *c, size_t count, const float *small, size_t low, size_t narrow, ptrdiff_t ready,
+                         ptrdiff_t at, float (*rows)[TILE]) {
+    const ptrdiff_t last = (ptrdiff_t)low - 1;
+    for (ptrdiff_t wanted = at == ready + 1 ? at + 1 : at; at != ready && wanted <= at + 1; wanted++)
+        enlarge_columns(c, count, small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last), rows[wanted & 1]);
+}
+
 /* slope b + offset, clipped to [1e-3, 1], b the brightest channel and slope and offset enlarged from `small`, one behind the
  * other, low x narrow. */
 KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, size_t low, size_t narrow, size_t height,
@@ -642,17 +650,13 @@ KERNEL void light(const uint8_t *restrict rgb, float level, const float *small, 
     float slope[2][TILE], offset[2][TILE];
     for (size_t left = 0; left < width; left += TILE) {
         const size_t n = least(TILE, width - left);
-        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in slope and offset, each at its last bit */
+        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in slope and offset */
         columns_of(&columns, left, n, narrow, width);
         for (size_t y = 0; y < height; y++) {
             ptrdiff_t at;
             const float share = enlarged_from(y, low, height, &at);
-            for (ptrdiff_t wanted = at == ready + 1 ? at + 1 : at; at != ready && wanted <= at + 1; wanted++) {
-                const ptrdiff_t last = (ptrdiff_t)low - 1;
-                const float *row = small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last);
-                enlarge_columns(&columns, n, row, slope[wanted & 1]);
-                enlarge_columns(&columns, n, row + low * narrow, offset[wanted & 1]);
-            }
+            enlarge_rows(&columns, n, small, low, narrow, ready, at, slope);
+            enlarge_rows(&columns, n, small + low * narrow, low, narrow, ready, at, offset);
             ready = at;
             const float *high_slope = slope[at & 1], *low_slope = slope[(at + 1) & 1];
             const float *high_offset = offset[at & 1], *low_offset = offset[(at + 1) & 1];
@@ -679,16 +683,12 @@ KERNEL void enlarged(const float *small, size_t low, size_t narrow, float factor
     float row[2][TILE];
     for (size_t left = 0; left < width; left += TILE) {
         const size_t n = least(TILE, width - left);
-        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in `row`, each at its last bit */
+        ptrdiff_t ready = -3; /* rows `ready` and the next one lie enlarged in `row` */
         columns_of(&columns, left, n, narrow, width);
         for (size_t y = 0; y < height; y++) {
             ptrdiff_t at;
             const float share = enlarged_from(y, low, height, &at);
-            for (ptrdiff_t wanted = at == ready + 1 ? at + 1 : at; at != ready && wanted <= at + 1; wanted++) {
-                const ptrdiff_t last = (ptrdiff_t)low - 1;
-                const float *of = small + narrow * (size_t)(wanted < 0 ? 0 : wanted < last ? wanted : last);
-                enlarge_columns(&columns, n, of, row[wanted & 1]);
-            }
+            enlarge_rows(&columns, n, small, low, narrow, ready, at, row);
             ready = at;
             const float *upper = row[at & 1], *lower = row[(at + 1) & 1];
             float *restrict to = out + y * width + left;
