@@ -61,7 +61,7 @@ def averaged(callback: WeightAveraging, folder: Path, steps: int, resumed: Path 
     return [tensor.clone() for tensor in tensors(callback._average_model.module)]
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:You're resuming")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:You're resuming", "ignore:The `srun` command is available")
 def test_the_callback_is_lightnings_also_with_parts_of_batches_and_after_a_pause(tmp_path: Path) -> None:
     ends = []
     for kind in (EMAWeightAveraging, MovingAverage):
