@@ -118,6 +118,27 @@ def test_rain_has_its_density(wide: int, angle: float) -> None:
     assert found == pytest.approx(expected, rel=0.12)
 
 
+def test_ranges_decide_how_wide_near_streaks_are_and_how_many_far_ones_fall() -> None:
+    usual = Rain(Rain.Ranges()).sample(np.random.default_rng(3)).layers
+    near = Rain(Rain.Ranges(fine=(0.25, 0.25), width_px=(3.2, 3.2))).sample(np.random.default_rng(3)).layers
+    assert [layer.scale for layer in usual] == [1, 1, 2]
+    assert [layer.scale for layer in near] == [1, 1, 3]
+    assert [one.density / other.density for one, other in zip(near, usual, strict=True)] == [0.25, 0.25, 1]
+    same = {"density", "scale"}
+    assert [layer.model_dump(exclude=same) for layer in near] == [layer.model_dump(exclude=same) for layer in usual]
+
+
+@pytest.mark.parametrize("wide", [2, 3, 5])
+def test_near_streaks_are_as_wide_as_asked_for(wide: int) -> None:
+    """The correlation across upright streaks falls to a half at some half of their width."""
+    layer = Streaks(density=0.0005, length_px=40, angle_deg=0, intensity=1, scale=wide)
+    rain = rain_layer((300, 400), [layer], 5)
+    rain = rain - rain.mean()
+    alike = [(rain[:, shift:] * rain[:, : 400 - shift]).mean() / (rain * rain).mean() for shift in range(12)]
+    half = float(np.interp(-0.5, -np.array(alike), np.arange(12)))
+    assert half == pytest.approx(0.75 * wide, rel=0.3)
+
+
 def test_heavy_rain_has_a_veil() -> None:
     applied = Rain(Rain.Ranges()).apply(_photo(), RainParams(layers=[], veil=0.5), _context())
     np.testing.assert_allclose(applied.image, 0.5 * _photo() + 0.375, atol=1e-6)
