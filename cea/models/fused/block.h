@@ -111,10 +111,9 @@ static void NAME(add_columns)(const float *map, size_t count, size_t channels, f
 
 /* The sum of the eight numbers, eight times. */
 INLINE v8 NAME(total)(v8 x) {
-    typedef int32_t places __attribute__((vector_size(32)));
-    x += __builtin_shuffle(x, (places){4, 5, 6, 7, 0, 1, 2, 3});
-    x += __builtin_shuffle(x, (places){2, 3, 0, 1, 6, 7, 4, 5});
-    return x + __builtin_shuffle(x, (places){1, 0, 3, 2, 5, 4, 7, 6});
+    x += MOVED(x, 4, 5, 6, 7, 0, 1, 2, 3);
+    x += MOVED(x, 2, 3, 0, 1, 6, 7, 4, 5);
+    return x + MOVED(x, 1, 0, 3, 2, 5, 4, 7, 6);
 }
 
 /* Each pixel to mean 0 and variance 1; mean and factor of each go to `moments`. */

@@ -10,10 +10,17 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define MOVED(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#define MOVED(x, ...) __builtin_shuffle(x, (places){__VA_ARGS__})
+#endif
 
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float v16 __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t places __attribute__((vector_size(32)));
 #define V8(place) (*(v8 *)(place))
 #define V16(place) (*(v16 *)(place))
 
@@ -199,30 +206,54 @@ static void add_attention(const Block *block, const float *of_scales, const floa
 #define NAME(function) function##_any
 #include "block.h"
 #undef NAME
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && __GNUC__ >= 12
+#if defined(__x86_64__) && !defined(ONE_VERSION) && (defined(__clang__) || defined(__gnu_linux__) && __GNUC__ >= 12)
 #define VERSIONS
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v3"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
+#endif
 #define NAME(function) function##_v3
 #include "block.h"
 #undef NAME
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #undef ROWS
 #undef VECTORS
 #define ROWS 8
 #define VECTORS 3
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
+#pragma clang attribute push(__attribute__((min_vector_width(512))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#endif
 #define NAME(function) function##_v4
 #include "block.h"
 #undef NAME
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
 #endif
+#endif
 
+#if defined(VERSIONS) && defined(__clang__)
+#define CAN(feature) __builtin_cpu_supports(feature)
+#define CAN_V3 CAN("avx2") && CAN("fma") && CAN("bmi2")
+#define CAN_V4 CAN_V3 && CAN("avx512f") && CAN("avx512bw") && CAN("avx512cd") && CAN("avx512dq") && CAN("avx512vl")
+#elif defined(VERSIONS)
+#define CAN_V3 __builtin_cpu_supports("x86-64-v3")
+#define CAN_V4 __builtin_cpu_supports("x86-64-v4")
+#endif
 #if defined(VERSIONS)
-#define CALL(function, argument, room) \
-    (__builtin_cpu_supports("x86-64-v4") ? function##_v4 : __builtin_cpu_supports("x86-64-v3") ? function##_v3 \
-        : function##_any)(argument, room)
+#define CALL(function, argument, room) (CAN_V4 ? function##_v4 : CAN_V3 ? function##_v3 : function##_any)(argument, room)
 #else
 #define CALL(function, argument, room) function##_any(argument, room)
 #endif
