@@ -101,9 +101,9 @@ class Toned(Wallpaper):
 
 
 def _toned(rgb: ImageU8, draws: Generator) -> ImageU8:
-    """Gamma of 0.7 to 2.3, saturation of 0.4 to 1.2, gains of the channels of 0.92 to 1.08, and 0.5 to 1 of the
+    """Gamma of 0.7 to 1.6, saturation of 0.4 to 1.2, gains of the channels of 0.92 to 1.08, and 0.5 to 1 of the
     contrast, for two in five about black, so that they are darker, and about a level of up to 0.9."""
-    gamma = 2 ** draws.uniform(-0.5, 1.2)
+    gamma = 2 ** draws.uniform(-0.5, 0.7)
     saturation, contrast = draws.uniform(0.4, 1.2), draws.uniform(0.5, 1.0)
     level, gains = max(draws.uniform(-0.6, 0.9), 0.0), draws.uniform(0.92, 1.08, 3)
     image = (rgb / np.float32(255)) ** np.float32(gamma)

@@ -41,6 +41,10 @@ class RainRanges(Config):
     """Direction of fall; 0 = straight down, positive = to the right."""
     veil: Share = (0.0, 0.0)
     """Share of light replaced by the grey of rain too fine to see."""
+    fine: Share = (1.0, 1.0)
+    """Share of the dense, faint streaks far away that fall; 0 leaves the near ones alone."""
+    width_px: Annotated[tuple[float, float], Within(1, 8)] = (2.0, 2.0)
+    """Width of the nearest streaks, to the nearest whole pixel."""
 
 
 class Streaks(Config):
@@ -74,12 +78,13 @@ class Rain(Degradation[RainRanges, RainParams]):
     stage: ClassVar[Stage] = "weather"
 
     def sample(self, rng: np.random.Generator) -> RainParams:
-        """Draw amount, intensity, length, angle and veil uniformly; layers differ by a few degrees."""
+        """Draw every range uniformly; layers differ by a few degrees."""
         ranges = self.ranges
         amount, intensity = uniform(rng, ranges.amount), uniform(rng, ranges.intensity)
         length, angle = uniform(rng, ranges.length_px), uniform(rng, ranges.angle_deg)
         angles = [angle + uniform(rng, (-_DEVIATION_DEG, _DEVIATION_DEG)) for _ in _DEPTHS]
-        return RainParams(layers=_layers(amount, intensity, length, angles), veil=uniform(rng, ranges.veil))
+        veil, fine, width = uniform(rng, ranges.veil), uniform(rng, ranges.fine), uniform(rng, ranges.width_px)
+        return RainParams(layers=_layers(amount, intensity, length, angles, fine, round(width)), veil=veil)
 
     def at(self, severity: float) -> RainParams:
         """Streaks of growing brightness, none at 0."""
@@ -115,20 +120,23 @@ def _veiled(image: ImageF, veil: float, strength: Map | None) -> ImageF:
     return image + (np.float32(_VEIL_LIGHT) - image) * share
 
 
-_DEPTHS = ((0.15, 0.6, 0.12, 1), (0.02, 0.8, 0.25, 1), (0.00075, 1.0, 1.0, 2))
-"""Far to near: density at amount 1, length, brightness (shares of the nearest layer's), width in pixels."""
+_DEPTHS = ((0.15, 0.6, 0.12), (0.02, 0.8, 0.25), (0.00075, 1.0, 1.0))
+"""Far to near: density at amount 1, length, brightness (shares of the nearest layer's)."""
 
 
-def _layers(amount: float, intensity: float, length: float, angles: list[float]) -> list[Streaks]:
+def _layers(
+    amount: float, intensity: float, length: float, angles: list[float], fine: float = 1.0, width: int = 2
+) -> list[Streaks]:
+    shares, widths = (fine, fine, 1.0), (1, 1, width)
     return [
         Streaks(
-            density=min(1.0, density * amount),
+            density=min(1.0, density * amount * dense),
             length_px=max(1, round(length * share)),
             angle_deg=angle,
             intensity=intensity * bright,
-            scale=scale,
+            scale=wide,
         )
-        for (density, share, bright, scale), angle in zip(_DEPTHS, angles, strict=True)
+        for (density, share, bright), angle, dense, wide in zip(_DEPTHS, angles, shares, widths, strict=True)
     ]
 
 

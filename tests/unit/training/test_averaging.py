@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from torch import nn
@@ -54,6 +55,7 @@ def averaged(callback: WeightAveraging, folder: Path, steps: int, resumed: Path 
         enable_checkpointing=False,
         accelerator="cpu",
         default_root_dir=folder,
+        plugins=[LightningEnvironment()],  # where Slurm is installed, Lightning warns of it
     )
     trainer.fit(module, DataLoader(batches, batch_size=None), ckpt_path=resumed, weights_only=bool(resumed) or None)
     trainer.save_checkpoint(folder / "a.ckpt")
