@@ -130,7 +130,7 @@ def test_ranges_decide_how_wide_near_streaks_are_and_how_many_far_ones_fall() ->
 
 @pytest.mark.parametrize("wide", [2, 3, 5])
 def test_near_streaks_are_as_wide_as_asked_for(wide: int) -> None:
-    """The correlation across upright streaks falls to a half at some half of their width."""
+    """The correlation across upright streaks falls to a half at about three quarters of their width."""
     layer = Streaks(density=0.0005, length_px=40, angle_deg=0, intensity=1, scale=wide)
     rain = rain_layer((300, 400), [layer], 5)
     rain = rain - rain.mean()
