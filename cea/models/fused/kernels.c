@@ -206,8 +206,14 @@ static void add_attention(const Block *block, const float *of_scales, const floa
 #define NAME(function) function##_any
 #include "block.h"
 #undef NAME
-#if defined(__x86_64__) && !defined(ONE_VERSION) && (defined(__clang__) || defined(__gnu_linux__) && __GNUC__ >= 12)
+#if defined(__x86_64__) && !defined(ONE_VERSION)
+#if defined(__clang__) && __clang_major__ >= 13 /* 12, but Apple's numbers are one ahead */
 #define VERSIONS
+#elif !defined(__clang__) && defined(__gnu_linux__) && __GNUC__ >= 12
+#define VERSIONS
+#endif
+#endif
+#if defined(VERSIONS)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("arch=x86-64-v3"))), apply_to = function)
 #else
